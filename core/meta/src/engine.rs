@@ -1,0 +1,51 @@
+//! What an engine must offer.
+use std::ops::Bound;
+
+use crate::Result;
+
+/// A key and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
+/// When a commit counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Visible and ordered; durable with the next sync. A crash keeps a prefix of all commits.
+    Buffered,
+    /// On stable storage.
+    Synced,
+}
+
+/// A consistent view.
+pub trait Read {
+    /// Value of `key`.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+    /// Rows between the bounds in key order, or in reverse.
+    fn range<'a>(
+        &'a self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        reverse: bool,
+    ) -> Result<Box<dyn Iterator<Item = Result<KeyValue>> + 'a>>;
+}
+
+/// A serializable read-write transaction; reads see its own writes.
+pub trait Transaction: Read {
+    /// Sets `key`.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
+    /// Removes `key` if there.
+    fn delete(&mut self, key: &[u8]) -> Result<()>;
+    /// Commits as [`Durability::Buffered`]; [`crate::Error::Conflict`] when it must be retried.
+    fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// An engine. Calls may block on disk.
+pub trait Engine: Send + Sync + 'static {
+    /// A view of everything committed so far. `Send`, so that readers can move to other threads.
+    fn snapshot(&self) -> Result<Box<dyn Read + Send>>;
+    /// Begins a transaction.
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>>;
+    /// Makes every commit before this call durable.
+    fn sync(&self) -> Result<()>;
+    /// Bytes on disk.
+    fn disk_bytes(&self) -> Result<u64>;
+}

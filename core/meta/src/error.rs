@@ -1,0 +1,21 @@
+//! The one public error of this crate.
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, grouped by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another transaction changed what this one read. [`crate::Meta::write`] retries it itself.
+    #[error("transaction conflict")]
+    Conflict,
+    /// The engine's disk failed or is full. Nothing that was acknowledged is affected; stop writing.
+    #[error("metadata engine: {0}")]
+    Engine(String),
+    /// The store on disk is not what it should be. Do not continue.
+    #[error("metadata store damaged: {0}")]
+    Damaged(String),
+    /// The database is locked by another process.
+    #[error("metadata store is in use by another process")]
+    InUse,
+}

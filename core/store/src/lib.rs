@@ -1,0 +1,16 @@
+//! Bytes: chunks, staging, packs, placement, caches, reading back.
+//!
+//! The store never sees a name. It takes plaintext of at most [`CHUNK_MAX`] bytes, seals it, keeps
+//! it durable, packs it, places it on miners, and gives it back, verified.
+//!
+//! A write is three steps, so that no committed row ever names bytes that are not there:
+//! 1. [`Store::stage`] seals the bytes and appends them to staging;
+//! 2. [`Store::sync_staged`] makes everything staged so far durable (one sync for all callers);
+//! 3. inside the caller's own metadata transaction, [`Store::record`] names the chunk.
+mod api;
+mod error;
+mod status;
+
+pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, StoreConfig};
+pub use error::{Error, Result};
+pub use status::{PackState, PackStatus, StoreStatus};

@@ -1,0 +1,94 @@
+//! The one public error of this crate. Each door has exactly one file that maps it.
+use std::time::Duration;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong; the doc of each says what the caller can do next.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// No such inode, name, key or attribute.
+    #[error("not found")]
+    NotFound,
+    /// No such bucket.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// No such multipart upload.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// A part named in a completion is missing, differs, or is out of order.
+    #[error("invalid part {0}")]
+    InvalidPart(u32),
+    /// The name is taken.
+    #[error("already exists")]
+    Exists,
+    /// A directory was needed.
+    #[error("not a directory")]
+    NotDirectory,
+    /// A directory cannot be used here.
+    #[error("is a directory")]
+    IsDirectory,
+    /// The directory or bucket has entries.
+    #[error("not empty")]
+    NotEmpty,
+    /// The name or key cannot be used: too long, or bytes no door can carry.
+    #[error("invalid name: {0}")]
+    InvalidName(&'static str),
+    /// The arguments make no sense together.
+    #[error("invalid argument: {0}")]
+    Invalid(&'static str),
+    /// The name is longer than 255 bytes.
+    #[error("name too long")]
+    NameTooLong,
+    /// An attribute value or list is larger than allowed.
+    #[error("too large")]
+    TooLarge,
+    /// The range lies outside the file or volume.
+    #[error("out of range")]
+    OutOfRange,
+    /// The operation would cross buckets: copy instead.
+    #[error("crosses buckets")]
+    CrossBucket,
+    /// The caller may not do that.
+    #[error("not permitted")]
+    NotPermitted,
+    /// The file or export is open elsewhere in a way that excludes this.
+    #[error("busy: {0}")]
+    Busy(&'static str),
+    /// Too many links to one inode.
+    #[error("too many links")]
+    TooManyLinks,
+    /// A precondition did not hold.
+    #[error("precondition failed")]
+    PreconditionFailed,
+    /// No space: the disk, the quota or the territory is full.
+    #[error("no space")]
+    NoSpace,
+    /// Writes come faster than the network takes them. Retry after the time given.
+    #[error("slow down; retry in about {retry_after:?}")]
+    SlowDown {
+        /// Estimate.
+        retry_after: Duration,
+    },
+    /// The bytes cannot be had now (miners or chain unreachable). Retry later; nothing is lost.
+    #[error("unavailable now: {0}")]
+    Unavailable(String),
+    /// The bytes failed verification everywhere. Do not retry.
+    #[error("data damaged: {0}")]
+    Damaged(String),
+    /// An earlier write of this inode could not be made durable; it is gone. Told once per opener.
+    #[error("an earlier write was lost")]
+    WriteLost,
+    /// The wait for a level ran out. The data is still on its way.
+    #[error("not yet {0:?}")]
+    NotYet(store::Level),
+    /// The gateway is shutting down.
+    #[error("shutting down")]
+    ShuttingDown,
+    /// A fault of this program or its disk. The text is for the log.
+    #[error("internal: {0}")]
+    Internal(String),
+    /// Transaction conflict, retried inside this crate: a door never sees it.
+    #[error("conflict")]
+    Conflict,
+}
