@@ -3,6 +3,11 @@ use std::ops::Bound;
 
 use crate::Result;
 
+/// Longest key in bytes that every engine takes.
+pub const KEY_MAX: usize = 4096;
+/// Longest value in bytes that every engine takes.
+pub const VALUE_MAX: usize = 16 << 20;
+
 /// A key and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
 
@@ -19,7 +24,10 @@ pub enum Durability {
 pub trait Read {
     /// Value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
-    /// Rows between the bounds in key order, or in reverse.
+    /// Rows between the bounds in key order, or in reverse. Bounds that cross give no rows.
+    ///
+    /// Inside a transaction the whole range counts as read, however few rows are taken: keep bounds
+    /// tight, or transactions that write anywhere between them conflict with this one.
     fn range<'a>(
         &'a self,
         from: Bound<&[u8]>,
@@ -28,13 +36,14 @@ pub trait Read {
     ) -> Result<Box<dyn Iterator<Item = Result<KeyValue>> + 'a>>;
 }
 
-/// A serializable read-write transaction; reads see its own writes.
+/// A serializable read-write transaction; reads see its own writes. Dropping it rolls back.
 pub trait Transaction: Read {
-    /// Sets `key`.
+    /// Sets `key` (1..=[`KEY_MAX`] bytes) to `value` (at most [`VALUE_MAX`] bytes).
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
     /// Removes `key` if there.
     fn delete(&mut self, key: &[u8]) -> Result<()>;
-    /// Commits as [`Durability::Buffered`]; [`crate::Error::Conflict`] when it must be retried.
+    /// Commits as [`Durability::Buffered`]; [`crate::Error::Conflict`] when it must be retried. No
+    /// other call returns `Conflict`.
     fn commit(self: Box<Self>) -> Result<()>;
 }
 
@@ -44,7 +53,8 @@ pub trait Engine: Send + Sync + 'static {
     fn snapshot(&self) -> Result<Box<dyn Read + Send>>;
     /// Begins a transaction.
     fn begin(&self) -> Result<Box<dyn Transaction + '_>>;
-    /// Makes every commit before this call durable.
+    /// Makes every commit before this call durable. After an error nothing committed since the last
+    /// success may be taken for durable, not even when a later call succeeds.
     fn sync(&self) -> Result<()>;
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64>;

@@ -1,7 +1,22 @@
 //! The handle everybody holds: retry on conflict, and one sync for all waiters.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::{Durability, Read, Result, Transaction};
+use parking_lot::RwLock;
+
+use crate::guard::{COUNTER_KEY, Guard};
+use crate::sync::GroupSync;
+use crate::{Durability, Engine, Error, FjallEngine, Read, Result, Transaction};
+
+/// Conflicts after which a transaction runs alone. A transaction that reads much would otherwise
+/// lose to a stream of short ones for ever.
+const CONFLICTS_BEFORE_ALONE: u32 = 8;
+/// First pause after a conflict; doubled each time.
+const BACKOFF_FIRST: Duration = Duration::from_micros(50);
+/// Longest pause after a conflict.
+const BACKOFF_MAX: Duration = Duration::from_millis(10);
 
 /// Engines that can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -16,43 +31,165 @@ pub enum EngineKind {
 pub struct MetaConfig {
     /// Which engine.
     pub engine: EngineKind,
-    /// Its directory.
+    /// Directory, made if absent. Holds the engine's own directory and the guard file.
     pub path: PathBuf,
     /// Block cache in bytes.
     pub cache_bytes: u64,
 }
 
-/// A shared handle to the engine. Cheap to clone.
+/// A shared handle to the engine. Cheap to clone; the engine closes with the last clone and the
+/// last snapshot.
 #[derive(Clone)]
-pub struct Meta {}
+pub struct Meta {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    // Dropped first: its thread ends before the engine closes.
+    sync: GroupSync,
+    engine: Arc<dyn Engine>,
+    /// Held shared by every transaction, alone by one that has lost too often.
+    turn: RwLock<()>,
+    /// Spreads the pauses of transactions that conflict with each other.
+    jitter: AtomicU64,
+}
 
 impl Meta {
-    /// Opens or creates the store.
+    /// Opens or creates the store. [`Error::InUse`] when another process has it, [`Error::Damaged`]
+    /// when acknowledged commits are missing.
     pub fn open(config: &MetaConfig) -> Result<Self> {
-        let _ = config;
-        todo!()
+        std::fs::create_dir_all(&config.path)
+            .map_err(|error| Error::Engine(format!("{}: {error}", config.path.display())))?;
+        let engine: Arc<dyn Engine> = match config.engine {
+            EngineKind::Fjall => Arc::new(FjallEngine::open(&config.path.join("fjall"), config.cache_bytes)?),
+        };
+        Self::over(engine, &config.path.join("guard"))
     }
-    /// A consistent view of everything committed so far.
+
+    /// A handle over an engine that is open already, with its guard file at `guard`.
+    pub fn over(engine: Arc<dyn Engine>, guard: &Path) -> Result<Self> {
+        let counter = match engine.snapshot()?.get(COUNTER_KEY)? {
+            None => 0,
+            Some(row) => row
+                .try_into()
+                .map(u64::from_be_bytes)
+                .map_err(|_| Error::Damaged("counter row has a wrong length".into()))?,
+        };
+        // The file may lag behind the store; counting goes on from the store.
+        let mut guard = Guard::open(guard, counter)?;
+        if guard.acknowledged() < counter {
+            guard.record(counter)?;
+        }
+        let sync = GroupSync::start(Arc::clone(&engine), guard)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                sync,
+                engine,
+                turn: RwLock::new(()),
+                jitter: AtomicU64::new(0x9e37_79b9),
+            }),
+        })
+    }
+
+    /// A consistent view of everything committed so far. Takes about a microsecond; reads may block
+    /// on disk for a block that is not cached.
+    ///
+    /// Hold it for one request, not for minutes: the engine keeps every version and every record of
+    /// who wrote what since the oldest snapshot, and its commits grow slower with them.
     pub fn snapshot(&self) -> Result<Box<dyn Read + Send>> {
-        todo!()
+        self.inner.engine.snapshot()
     }
+
     /// Runs `f` in a transaction on the blocking pool, again on conflict, and waits for `durability`.
     /// `f` may run several times: it must not keep state between runs. An error from `f` rolls back.
-    pub async fn write<T, E, F>(&self, durability: Durability, f: F) -> Result<T, E>
+    ///
+    /// When the returned future is dropped the transaction may still commit.
+    pub async fn write<T, E, F>(&self, durability: Durability, mut f: F) -> Result<T, E>
     where
         F: FnMut(&mut dyn Transaction) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<crate::Error> + Send + 'static,
     {
-        let _ = (durability, f);
-        todo!()
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || inner.transact(&mut f)).await;
+        let value = match done {
+            Ok(result) => result?,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return Err(Error::Engine("the runtime is shutting down".into()).into()),
+            },
+        };
+        if durability == Durability::Synced {
+            self.inner.sync.wait().await?;
+        }
+        Ok(value)
     }
+
     /// Makes everything committed so far durable; concurrent callers share one sync.
     pub async fn sync(&self) -> Result<()> {
-        todo!()
+        self.inner.sync.wait().await
     }
+
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64> {
-        todo!()
+        self.inner.engine.disk_bytes()
+    }
+}
+
+impl Inner {
+    fn transact<T, E: From<Error>>(
+        &self,
+        f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut conflicts = 0;
+        loop {
+            let outcome = if conflicts < CONFLICTS_BEFORE_ALONE {
+                let _turn = self.turn.read();
+                self.attempt(f)?
+            } else {
+                let _alone = self.turn.write();
+                self.attempt(f)?
+            };
+            if let Some(value) = outcome {
+                return Ok(value);
+            }
+            conflicts += 1;
+            if conflicts == CONFLICTS_BEFORE_ALONE {
+                tracing::debug!(
+                    conflicts,
+                    "a transaction keeps losing to others; it runs alone now"
+                );
+            } else if conflicts % (8 * CONFLICTS_BEFORE_ALONE) == 0 {
+                tracing::warn!(
+                    conflicts,
+                    "a transaction conflicts although it runs alone in this process"
+                );
+            }
+            std::thread::sleep(self.pause(conflicts));
+        }
+    }
+
+    /// One run; `None` on conflict.
+    fn attempt<T, E: From<Error>>(
+        &self,
+        f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        self.sync.check()?;
+        let mut tx = self.engine.begin()?;
+        let value = f(tx.as_mut())?;
+        match self.sync.commit(|| tx.commit()) {
+            Ok(()) => Ok(Some(value)),
+            Err(Error::Conflict) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Between half and all of the doubled pause.
+    fn pause(&self, conflicts: u32) -> Duration {
+        let full = BACKOFF_FIRST
+            .saturating_mul(1 << conflicts.min(16))
+            .min(BACKOFF_MAX);
+        let step = self.jitter.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        full.mul_f64(0.5 + (step >> 40) as f64 / (1u64 << 25) as f64)
     }
 }

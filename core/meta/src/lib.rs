@@ -2,11 +2,27 @@
 //!
 //! Keys and values are bytes; keys are ordered bytewise in one keyspace. The first byte of a key is
 //! its table; `store` owns 0x80..=0xff, `vfs` owns 0x01..=0x7f, this crate owns 0x00.
+//!
+//! How data flows:
+//! * [`Meta::snapshot`] gives a consistent view at the cost of a counter; reads take microseconds
+//!   and happen on the calling thread.
+//! * [`Meta::write`] runs a closure in a serializable transaction on the blocking pool and runs it
+//!   again when another transaction changed what it had read.
+//! * A commit is visible and ordered at once and durable with the next sync. One thread syncs for
+//!   everybody who waits ([`sync`](crate) module), so that a hundred waiters cost one disk flush.
+//! * A small guard file beside the engine remembers how far acknowledged commits went; an engine
+//!   that comes back with less than that (its log lost a middle part) is refused.
+//!
+//! What it promises: after a crash the store holds a prefix of the commit order that includes every
+//! commit acknowledged as [`Durability::Synced`], or it refuses to open.
 mod engine;
 mod error;
 mod fjall_engine;
+mod guard;
 mod handle;
+mod sync;
 
-pub use engine::{Durability, Engine, KeyValue, Read, Transaction};
+pub use engine::{Durability, Engine, KEY_MAX, KeyValue, Read, Transaction, VALUE_MAX};
 pub use error::{Error, Result};
+pub use fjall_engine::FjallEngine;
 pub use handle::{EngineKind, Meta, MetaConfig};
