@@ -9,6 +9,10 @@
 //! 3. inside the caller's own metadata transaction, [`Store::record`] names the chunk.
 mod api;
 mod error;
+mod locations;
+#[cfg(test)]
+mod memory_rows;
+mod pack;
 mod status;
 
 pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, StoreConfig};

@@ -1,0 +1,244 @@
+//! A segment's bytes.
+//!
+//! ```text
+//! offset  length  field (integers little endian)
+//!      0       8  magic "CESSGSEG"
+//!      8       2  version, 1
+//!     10       2  reserved, 0
+//!     12       4  number of this segment in its pack, from 0
+//!     16       4  segments in the pack
+//!     20       4  frames in this segment
+//!     24       8  pack number
+//!     32      16  nonce of the pack, random: two packs are never the same file
+//!     48       4  offset of the sealed index (= end of the frames)
+//!     52       4  length of the sealed index in bytes
+//!     56       4  reserved, 0
+//!     60       4  CRC-32 (ISO-HDLC) of bytes 0..60
+//!     64       …  frames back to back, in rising order of the index
+//!      …       …  sealed index (see `index`); associated data: bytes 0..48
+//!      …       …  zeros, up to 33 554 432
+//! ```
+//! The index follows the frames because its length is known only when the frames were read.
+//! Zeros come last, so that what a short pack does not use becomes all-zero fragments, which
+//! need no transfer. Everything but the header is ciphertext.
+use crate::pack::layout::Slot;
+
+/// Bytes in a segment.
+pub(crate) const SIZE: usize = cess::codec::SEGMENT_SIZE;
+/// Bytes of the header; the first frame begins here.
+pub(crate) const HEADER: usize = 64;
+
+const MAGIC: &[u8; 8] = b"CESSGSEG";
+const VERSION: u16 = 1;
+
+/// Why a segment cannot be laid out or understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SegmentError {
+    /// A frame has another length than the layout says, or the index does not fit.
+    #[error("segment layout: {0}")]
+    Layout(String),
+    /// The bytes are not a segment of this kind, or damaged.
+    #[error("segment: {0}")]
+    Damaged(&'static str),
+}
+
+/// What the header of a segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Number of the pack.
+    pub pack: u64,
+    /// Number of this segment in the pack.
+    pub segment: u32,
+    /// Segments in the pack.
+    pub segments: u32,
+    /// Frames in this segment.
+    pub frames: u32,
+    /// Random bytes of the pack.
+    pub nonce: [u8; 16],
+    /// Where the sealed index begins.
+    pub index_offset: u32,
+    /// Its length in bytes.
+    pub index_len: u32,
+}
+
+impl Header {
+    /// The header as it lies in the segment.
+    pub(crate) fn to_bytes(self) -> [u8; HEADER] {
+        let mut out = [0; HEADER];
+        out[..8].copy_from_slice(MAGIC);
+        out[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        out[12..16].copy_from_slice(&self.segment.to_le_bytes());
+        out[16..20].copy_from_slice(&self.segments.to_le_bytes());
+        out[20..24].copy_from_slice(&self.frames.to_le_bytes());
+        out[24..32].copy_from_slice(&self.pack.to_le_bytes());
+        out[32..48].copy_from_slice(&self.nonce);
+        out[48..52].copy_from_slice(&self.index_offset.to_le_bytes());
+        out[52..56].copy_from_slice(&self.index_len.to_le_bytes());
+        let crc = crc32fast::hash(&out[..60]);
+        out[60..].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads the header of a segment.
+    pub(crate) fn parse(segment: &[u8]) -> Result<Self, SegmentError> {
+        let bytes: &[u8; HEADER] = segment
+            .first_chunk()
+            .ok_or(SegmentError::Damaged("shorter than a header"))?;
+        if &bytes[..8] != MAGIC {
+            return Err(SegmentError::Damaged("no magic"));
+        }
+        let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        if u32_at(60) != crc32fast::hash(&bytes[..60]) {
+            return Err(SegmentError::Damaged("header checksum"));
+        }
+        if u16::from_le_bytes([bytes[8], bytes[9]]) != VERSION {
+            return Err(SegmentError::Damaged("unknown version"));
+        }
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&bytes[32..48]);
+        let mut pack = [0; 8];
+        pack.copy_from_slice(&bytes[24..32]);
+        let header = Self {
+            pack: u64::from_le_bytes(pack),
+            segment: u32_at(12),
+            segments: u32_at(16),
+            frames: u32_at(20),
+            nonce,
+            index_offset: u32_at(48),
+            index_len: u32_at(52),
+        };
+        let end = header.index_offset as usize + header.index_len as usize;
+        if (header.index_offset as usize) < HEADER || end > SIZE {
+            return Err(SegmentError::Damaged("index outside the segment"));
+        }
+        Ok(header)
+    }
+
+    /// Where the sealed index lies in the segment.
+    pub(crate) const fn index_range(&self) -> std::ops::Range<usize> {
+        self.index_offset as usize..self.index_offset as usize + self.index_len as usize
+    }
+}
+
+/// Lays out one segment. `frame` answers the frame of a slot.
+pub(crate) fn assemble<E: From<SegmentError>>(
+    header: Header,
+    slots: &[Slot],
+    sealed_index: &[u8],
+    mut frame: impl FnMut(&Slot) -> Result<bytes::Bytes, E>,
+) -> Result<Vec<u8>, E> {
+    let mut out = vec![0; SIZE];
+    out[..HEADER].copy_from_slice(&header.to_bytes());
+    let mut end = HEADER;
+    for slot in slots {
+        let bytes = frame(slot)?;
+        if bytes.len() != slot.len as usize || slot.offset as usize != end {
+            return Err(SegmentError::Layout(format!(
+                "chunk {} has a frame of {} bytes at {end}, planned {} at {}",
+                slot.chunk.0,
+                bytes.len(),
+                slot.len,
+                slot.offset
+            ))
+            .into());
+        }
+        let room = out
+            .get_mut(end..end + bytes.len())
+            .ok_or_else(|| SegmentError::Layout(format!("chunk {} leaves the segment", slot.chunk.0)))?;
+        room.copy_from_slice(&bytes);
+        end += bytes.len();
+    }
+    if end != header.index_offset as usize || sealed_index.len() != header.index_len as usize {
+        return Err(SegmentError::Layout("the index is not where the header says".into()).into());
+    }
+    out.get_mut(end..end + sealed_index.len())
+        .ok_or_else(|| SegmentError::Layout("the index does not fit".into()))?
+        .copy_from_slice(sealed_index);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChunkId;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    fn header() -> Header {
+        Header {
+            pack: 0x0102_0304_0506_0708,
+            segment: 2,
+            segments: 5,
+            frames: 2,
+            nonce: [9; 16],
+            index_offset: 64 + 30,
+            index_len: 7,
+        }
+    }
+
+    #[test]
+    fn the_header_is_byte_exact() {
+        let bytes = header().to_bytes();
+        assert_eq!(
+            hex::encode(&bytes[..60]),
+            "434553534753454701000000020000000500000002000000080706050403020109090909090909090909\
+             0909090909095e0000000700000000000000"
+        );
+        assert_eq!(Header::parse(&bytes).unwrap(), header());
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_found() {
+        let bytes = header().to_bytes();
+        for bit in 0..HEADER * 8 {
+            let mut bad = bytes;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::parse(&bad).is_err(), "bit {bit}");
+        }
+        assert!(Header::parse(&bytes[..63]).is_err());
+    }
+
+    #[test]
+    fn a_segment_is_header_frames_index_zeros_and_the_same_every_time() {
+        let slots = [
+            Slot {
+                chunk: ChunkId(4),
+                offset: 64,
+                len: 10,
+            },
+            Slot {
+                chunk: ChunkId(9),
+                offset: 74,
+                len: 20,
+            },
+        ];
+        let frame = |slot: &Slot| -> Result<Bytes, SegmentError> {
+            Ok(Bytes::from(vec![slot.chunk.0 as u8; slot.len as usize]))
+        };
+        let bytes = assemble(header(), &slots, b"7 bytes", frame).unwrap();
+        assert_eq!(bytes.len(), SIZE);
+        assert_eq!(bytes[64..74], [4; 10]);
+        assert_eq!(bytes[74..94], [9; 20]);
+        assert_eq!(&bytes[Header::parse(&bytes).unwrap().index_range()], b"7 bytes");
+        assert!(bytes[101..].iter().all(|byte| *byte == 0));
+        assert!(assemble(header(), &slots, b"7 bytes", frame).unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_frame_of_another_length_is_refused() {
+        let slots = [Slot {
+            chunk: ChunkId(4),
+            offset: 64,
+            len: 30,
+        }];
+        let short = |_: &Slot| -> Result<Bytes, SegmentError> { Ok(Bytes::from_static(b"short")) };
+        assert!(assemble(header(), &slots, b"7 bytes", short).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Header::parse(&bytes);
+        }
+    }
+}
