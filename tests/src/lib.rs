@@ -1,1 +1,8 @@
-//! placeholder
+//! Whole-product tests: the real program, real clients, real faults.
+//!
+//! - [`product`]: one `cess-gateway dev` as a child process, killed and restarted at will.
+//! - [`tools`]: the clients that the machine has; a test says aloud which one it lacks.
+//! - [`content`]: bytes that are cheap to make and to recognise.
+pub mod content;
+pub mod product;
+pub mod tools;
