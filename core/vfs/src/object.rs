@@ -1,5 +1,6 @@
 //! Object operations: keys are opaque bytes, and no key is refused but the empty one and those
 //! over 1,024 bytes.
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -55,7 +56,8 @@ impl ObjectWriter {
         let _ = commit;
         todo!()
     }
-    /// Makes the part of a multipart upload (for writers from [`Vfs::part_writer`]).
+    /// Makes the part of a multipart upload (for writers from [`Vfs::part_writer`]). `etag` is opaque
+    /// here: it is kept, listed and compared as it is given.
     pub async fn commit_part(self, etag: String) -> Result<PartInfo> {
         let _ = etag;
         todo!()
@@ -194,8 +196,14 @@ impl Vfs {
         let _ = (bucket, prefix, after, max);
         todo!()
     }
+    /// One upload in flight.
+    pub async fn upload(&self, bucket: &str, key: &[u8], upload: &UploadId) -> Result<UploadInfo> {
+        let _ = (bucket, key, upload);
+        todo!()
+    }
     /// Joins the parts `(number, etag)` into the object: writes extents, moves no bytes. The caller
-    /// gives the ETag (`md5-n`). Asked again with the same parts it answers the same.
+    /// gives the ETag (`md5-n`) and headers to add to the metadata the upload began with. Asked again
+    /// with the same parts it answers the same.
     pub async fn complete_upload(
         &self,
         bucket: &str,
@@ -203,9 +211,10 @@ impl Vfs {
         upload: &UploadId,
         parts: &[(u32, String)],
         etag: String,
+        headers: BTreeMap<String, String>,
         precondition: Precondition,
     ) -> Result<ObjectInfo> {
-        let _ = (bucket, key, upload, parts, etag, precondition);
+        let _ = (bucket, key, upload, parts, etag, headers, precondition);
         todo!()
     }
     /// Drops an upload and its parts.

@@ -240,7 +240,7 @@ pub struct PartInfo {
     pub number: u32,
     /// Length in bytes.
     pub size: u64,
-    /// MD5 hex.
+    /// As the door gave it.
     pub etag: String,
     /// When.
     pub modified: Timestamp,
@@ -255,6 +255,8 @@ pub struct UploadInfo {
     pub key: Vec<u8>,
     /// When it began.
     pub created: Timestamp,
+    /// Metadata the object will have.
+    pub meta: ObjectMeta,
 }
 
 /// A file with a fixed size and a sector size, meant to be attached as a block device.
