@@ -1,0 +1,202 @@
+//! Binds the operations to s3s's trait: the table of what this door answers.
+//!
+//! What is not in the table keeps s3s's default: `NotImplemented` (501). The macros write each method
+//! as `async_trait` would: that attribute does not see into macro calls.
+use std::pin::Pin;
+
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result};
+use vfs::Vfs;
+
+use crate::error;
+use crate::metadata::check_expected_owner;
+use crate::ops::unset::{self, Absent};
+
+/// The S3 view of a namespace.
+pub(crate) struct Door {
+    pub(crate) vfs: Vfs,
+    pub(crate) region: String,
+}
+
+impl Door {
+    /// Over `vfs`, in `region`.
+    pub(crate) fn new(vfs: Vfs, region: String) -> Self {
+        Self { vfs, region }
+    }
+
+    async fn require_object(&self, bucket: &str, key: &str) -> S3Result<()> {
+        self.vfs
+            .head_object(bucket, key.as_bytes())
+            .await
+            .map_err(error::object)?;
+        Ok(())
+    }
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = S3Result<S3Response<T>>> + Send + 'a>>;
+
+/// Operations that a method of [`Door`] carries out.
+macro_rules! carried_out {
+    ($($name:ident($input:ident) -> $output:ident = $method:ident;)*) => {$(
+        fn $name<'life0, 'async_trait>(&'life0 self, req: S3Request<$input>) -> Answer<'async_trait, $output>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(async move {
+                self.$method(req).await
+            })
+        }
+    )*};
+}
+
+/// Operations on settings that a bucket never has.
+macro_rules! absent {
+    ($($name:ident($input:ident) -> $output:ident = $absent:ident;)*) => {$(
+        fn $name<'life0, 'async_trait>(&'life0 self, req: S3Request<$input>) -> Answer<'async_trait, $output>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(async move {
+                check_expected_owner(&req.headers)?;
+                self.require_bucket(&req.input.bucket).await?;
+                Err(Absent::$absent.error())
+            })
+        }
+    )*};
+}
+
+/// Operations on a bucket with one fixed answer.
+macro_rules! fixed {
+    ($($name:ident($input:ident) -> $output:ident = $answer:expr;)*) => {$(
+        fn $name<'life0, 'async_trait>(&'life0 self, req: S3Request<$input>) -> Answer<'async_trait, $output>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(async move {
+                check_expected_owner(&req.headers)?;
+                self.require_bucket(&req.input.bucket).await?;
+                Ok(S3Response::new($answer))
+            })
+        }
+    )*};
+}
+
+/// Operations on an object with one fixed outcome.
+macro_rules! fixed_for_object {
+    ($($name:ident($input:ident) -> $output:ident = $outcome:expr;)*) => {$(
+        fn $name<'life0, 'async_trait>(&'life0 self, req: S3Request<$input>) -> Answer<'async_trait, $output>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(async move {
+                check_expected_owner(&req.headers)?;
+                self.require_object(&req.input.bucket, &req.input.key).await?;
+                let outcome: S3Result<$output> = $outcome;
+                outcome.map(S3Response::new)
+            })
+        }
+    )*};
+}
+
+impl S3 for Door {
+    carried_out! {
+        create_bucket(CreateBucketInput) -> CreateBucketOutput = create;
+        delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = delete_bucket_op;
+        head_bucket(HeadBucketInput) -> HeadBucketOutput = head_bucket_op;
+        list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets;
+        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = bucket_location;
+        list_objects(ListObjectsInput) -> ListObjectsOutput = list_v1;
+        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list_v2;
+        list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions;
+        put_object(PutObjectInput) -> PutObjectOutput = put;
+        get_object(GetObjectInput) -> GetObjectOutput = get;
+        head_object(HeadObjectInput) -> HeadObjectOutput = head;
+        get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes;
+        copy_object(CopyObjectInput) -> CopyObjectOutput = copy;
+        delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete;
+        delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete_many;
+        create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = create_upload;
+        upload_part(UploadPartInput) -> UploadPartOutput = put_part;
+        upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = copy_part;
+        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = complete_upload;
+        abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = abort_upload;
+        list_parts(ListPartsInput) -> ListPartsOutput = parts;
+        list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads;
+    }
+
+    absent! {
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = Lifecycle;
+        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
+        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
+        get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
+        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = Tagging;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = ObjectLock;
+        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
+        get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
+        get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
+        get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = Configuration;
+        get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput) -> GetBucketMetricsConfigurationOutput = Configuration;
+    }
+
+    fixed! {
+        get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput
+            = GetBucketAccelerateConfigurationOutput::default();
+        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput
+            = GetBucketAclOutput { grants: Some(unset::private_grants()), owner: Some(crate::owner::owner()) };
+        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
+            = GetBucketEncryptionOutput { server_side_encryption_configuration: Some(unset::encryption()) };
+        get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
+            = GetBucketLoggingOutput::default();
+        get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput
+            = GetBucketNotificationConfigurationOutput::default();
+        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput
+            = GetBucketOwnershipControlsOutput { ownership_controls: Some(unset::ownership()) };
+        get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput
+            = GetBucketRequestPaymentOutput { payer: Some(Payer::from_static(Payer::BUCKET_OWNER)) };
+        get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput
+            = GetBucketVersioningOutput::default();
+        list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) -> ListBucketAnalyticsConfigurationsOutput
+            = ListBucketAnalyticsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
+        list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput) -> ListBucketIntelligentTieringConfigurationsOutput
+            = ListBucketIntelligentTieringConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
+        list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput) -> ListBucketInventoryConfigurationsOutput
+            = ListBucketInventoryConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
+        list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
+            = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
+        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
+            = DeleteBucketLifecycleOutput::default();
+        delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
+            = DeleteBucketPolicyOutput::default();
+        delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
+            = DeleteBucketReplicationOutput::default();
+        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput
+            = DeleteBucketTaggingOutput::default();
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
+            = DeleteBucketWebsiteOutput::default();
+        delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
+            = DeletePublicAccessBlockOutput::default();
+    }
+
+    fixed_for_object! {
+        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = Ok(GetObjectAclOutput {
+            grants: Some(unset::private_grants()),
+            owner: Some(crate::owner::owner()),
+            ..Default::default()
+        });
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput
+            = Ok(GetObjectTaggingOutput { tag_set: Vec::new(), version_id: None });
+        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput
+            = Ok(DeleteObjectTaggingOutput::default());
+        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput
+            = Err(Absent::ObjectLockOfObject.error());
+        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput
+            = Err(Absent::ObjectLockOfObject.error());
+    }
+}

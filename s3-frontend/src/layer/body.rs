@@ -1,0 +1,180 @@
+//! A request body that does not wait for ever and says why it broke off.
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+
+use super::chunked::{ChunkError, Chunks, Framing};
+
+/// Why a body broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyFault {
+    /// The connection ended or broke the HTTP framing.
+    #[error("the connection ended within the body")]
+    Connection,
+    /// The client paused too long.
+    #[error("the client sent nothing for too long")]
+    Idle,
+    /// A signed chunk is larger than allowed.
+    #[error("a signed chunk is too large")]
+    ChunkTooLarge,
+    /// The aws-chunked framing is broken.
+    #[error("the aws-chunked framing is malformed")]
+    BadFraming,
+}
+
+/// Carries the first fault of a body to the operation that reads it: s3s wraps errors in private
+/// types on the way.
+#[derive(Debug, Default)]
+pub(crate) struct BodyFaults(OnceLock<BodyFault>);
+
+impl BodyFaults {
+    /// The first fault, if any.
+    pub(crate) fn get(&self) -> Option<BodyFault> {
+        self.0.get().copied()
+    }
+}
+
+/// A body under guard.
+pub(crate) struct GuardedBody<B = Incoming> {
+    inner: B,
+    chunks: Option<Chunks>,
+    ready: VecDeque<Bytes>,
+    /// Armed only while the client is waited for: time that the gateway takes does not count.
+    idle: Option<Pin<Box<Sleep>>>,
+    patience: Duration,
+    faults: Arc<BodyFaults>,
+}
+
+impl<B> GuardedBody<B> {
+    /// Waits at most `patience` for each piece of `inner`.
+    pub(crate) fn new(inner: B, framing: Framing, patience: Duration, faults: Arc<BodyFaults>) -> Self {
+        Self {
+            inner,
+            chunks: Chunks::new(framing),
+            ready: VecDeque::new(),
+            idle: None,
+            patience,
+            faults,
+        }
+    }
+
+    fn fail(&self, fault: BodyFault) -> BodyFault {
+        *self.faults.0.get_or_init(|| fault)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(piece) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            let frame = match Pin::new(&mut this.inner).poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    this.idle = None;
+                    frame
+                }
+                Poll::Pending => {
+                    let patience = this.patience;
+                    let idle = this
+                        .idle
+                        .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                    return match idle.as_mut().poll(cx) {
+                        Poll::Ready(()) => Poll::Ready(Some(Err(this.fail(BodyFault::Idle)))),
+                        Poll::Pending => Poll::Pending,
+                    };
+                }
+            };
+            let frame = match frame {
+                None => return Poll::Ready(None),
+                Some(Err(_)) => return Poll::Ready(Some(Err(this.fail(BodyFault::Connection)))),
+                Some(Ok(frame)) => frame,
+            };
+            let Some(chunks) = &mut this.chunks else {
+                return Poll::Ready(Some(Ok(frame)));
+            };
+            if let Ok(data) = frame.into_data()
+                && let Err(error) = chunks.feed(data, &mut this.ready)
+            {
+                let fault = match error {
+                    ChunkError::TooLarge => BodyFault::ChunkTooLarge,
+                    ChunkError::Malformed => BodyFault::BadFraming,
+                };
+                return Poll::Ready(Some(Err(this.fail(fault))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.chunks.is_some() {
+            SizeHint::default()
+        } else {
+            self.inner.size_hint()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_client_that_stops_sending_is_dropped() {
+        let faults = Arc::new(BodyFaults::default());
+        let silent = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
+        let body = GuardedBody::new(
+            silent,
+            Framing::Plain,
+            Duration::from_millis(20),
+            Arc::clone(&faults),
+        );
+        assert_eq!(body.collect().await.unwrap_err(), BodyFault::Idle);
+        assert_eq!(faults.get(), Some(BodyFault::Idle));
+    }
+
+    #[tokio::test]
+    async fn faults_of_the_connection_are_recorded() {
+        let faults = Arc::new(BodyFaults::default());
+        let broken = StreamBody::new(futures::stream::iter([
+            Ok(Frame::data(Bytes::from_static(b"half"))),
+            Err(std::io::Error::other("reset")),
+        ]));
+        let body = GuardedBody::new(broken, Framing::Plain, PATIENCE, Arc::clone(&faults));
+        assert_eq!(body.collect().await.unwrap_err(), BodyFault::Connection);
+        assert_eq!(faults.get(), Some(BodyFault::Connection));
+    }
+
+    #[tokio::test]
+    async fn a_plain_body_keeps_its_length_and_bytes() {
+        let faults = Arc::new(BodyFaults::default());
+        let body = GuardedBody::new(
+            Full::new(Bytes::from_static(b"abc")),
+            Framing::Plain,
+            PATIENCE,
+            faults,
+        );
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "abc");
+    }
+}

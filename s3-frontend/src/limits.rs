@@ -1,0 +1,39 @@
+//! Every limit of this door, with its reason.
+use std::time::Duration;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Largest body of one PutObject, UploadPart or CopyObject (AWS limit).
+pub(crate) const MAX_SINGLE_PUT: u64 = 5 * GIB;
+/// Smallest part of a multipart upload, the last one excepted (AWS limit).
+pub(crate) const MIN_PART: u64 = 5 * MIB;
+/// Highest part number (AWS limit).
+pub(crate) const MAX_PARTS: i32 = 10_000;
+/// Most entries of a listing page (AWS limit).
+pub(crate) const MAX_PAGE: usize = 1_000;
+/// Most buckets of a ListBuckets page (AWS limit).
+pub(crate) const MAX_BUCKET_PAGE: usize = 10_000;
+/// Most keys of one DeleteObjects (AWS limit).
+pub(crate) const MAX_DELETE: usize = 1_000;
+/// Bytes of all user metadata names and values together (AWS limit).
+pub(crate) const MAX_USER_METADATA: usize = 2 * KIB as usize;
+/// Largest XML request body: 10,000 parts with checksums fit.
+pub(crate) const MAX_XML_BODY: usize = 8 * MIB as usize;
+/// Largest file of a browser form upload: such a body is held in memory.
+pub(crate) const MAX_FORM_FILE: u64 = 64 * MIB;
+/// Largest signed aws-chunked chunk: it is held in memory until its signature is checked.
+pub(crate) const MAX_SIGNED_CHUNK: u64 = 16 * MIB;
+/// Unsigned aws-chunked chunks are cut into pieces of this size, so that none is held whole.
+pub(crate) const UNSIGNED_CHUNK_PIECE: u64 = 256 * KIB;
+/// Longest validity of a presigned URL (AWS limit).
+pub(crate) const MAX_PRESIGN_SECONDS: u64 = 7 * 24 * 3600;
+/// Connections served at a time; more wait in the listen queue.
+pub(crate) const MAX_CONNECTIONS: usize = 4_096;
+/// Time a client has to send a request's headers.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest pause between two pieces of a request body.
+pub(crate) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// HTTP/2 streams of one connection.
+pub(crate) const MAX_H2_STREAMS: u32 = 256;

@@ -1,0 +1,99 @@
+//! Names and times as S3 writes them.
+use s3s::dto::{ETag, EncodingType, Timestamp};
+
+/// Longest key in bytes (AWS limit).
+pub(crate) const MAX_KEY: usize = 1_024;
+
+/// Whether S3 can show a bucket of this name. Buckets made with `mkdir` may have others.
+pub(crate) fn is_bucket_name(name: &str) -> bool {
+    s3s::path::check_bucket_name(name)
+}
+
+/// An ETag for an answer.
+pub(crate) fn etag(value: &str) -> ETag {
+    ETag::Strong(value.to_owned())
+}
+
+/// A moment for an answer. Out of range for a calendar: the epoch.
+pub(crate) fn timestamp(time: vfs::Timestamp) -> Timestamp {
+    time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0))
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+        .into()
+}
+
+/// Seconds since 1970 of a moment that a request names.
+pub(crate) fn seconds(time: &Timestamp) -> i64 {
+    time::OffsetDateTime::from(time.clone()).unix_timestamp()
+}
+
+/// How names are written into a listing: `encoding-type=url` percent-encodes them, so that names
+/// which XML or UTF-8 cannot carry come through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameEncoding {
+    url: bool,
+}
+
+impl NameEncoding {
+    /// From the request. Unknown types: `None`.
+    pub(crate) fn from_request(encoding: Option<&EncodingType>) -> Option<Self> {
+        match encoding.map(EncodingType::as_str) {
+            None => Some(Self { url: false }),
+            Some(EncodingType::URL) => Some(Self { url: true }),
+            Some(_) => None,
+        }
+    }
+
+    /// What the answer states.
+    pub(crate) fn stated(self) -> Option<EncodingType> {
+        self.url.then(|| EncodingType::from_static(EncodingType::URL))
+    }
+
+    /// A name in this encoding. Without `url`, bytes that are no UTF-8 are replaced by U+FFFD.
+    pub(crate) fn encode(self, name: &[u8]) -> String {
+        if !self.url {
+            return String::from_utf8_lossy(name).into_owned();
+        }
+        let mut out = String::with_capacity(name.len());
+        for &byte in name {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                    out.push(char::from(byte));
+                }
+                _ => {
+                    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                    out.push('%');
+                    out.push(char::from(HEX[usize::from(byte >> 4)]));
+                    out.push(char::from(HEX[usize::from(byte & 15)]));
+                }
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_encoding_keeps_slashes_and_escapes_the_rest() {
+        let url = NameEncoding { url: true };
+        assert_eq!(url.encode("a/b c+d%é".as_bytes()), "a/b%20c%2Bd%25%C3%A9");
+        assert_eq!(url.encode(b"\xff\x01"), "%FF%01");
+        assert_eq!(NameEncoding { url: false }.encode(b"a b"), "a b");
+    }
+
+    #[test]
+    fn only_url_is_known() {
+        assert!(NameEncoding::from_request(None).is_some());
+        assert!(NameEncoding::from_request(Some(&EncodingType::from_static("url"))).is_some());
+        assert!(NameEncoding::from_request(Some(&EncodingType::from_static("gzip"))).is_none());
+    }
+
+    #[test]
+    fn times_outside_the_calendar_do_not_panic() {
+        for nanos in [i64::MIN, -1, 0, i64::MAX] {
+            let _ = timestamp(vfs::Timestamp(nanos));
+        }
+    }
+}

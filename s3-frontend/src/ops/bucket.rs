@@ -1,0 +1,152 @@
+//! Buckets: create, delete, head, list, location.
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+
+use crate::door::Door;
+use crate::error::{self, fail, not_implemented};
+use crate::metadata::check_expected_owner;
+use crate::{limits, naming, owner};
+
+/// The region whose buckets S3 describes by an empty location.
+const NAMELESS_REGION: &str = "us-east-1";
+
+impl Door {
+    /// Fails with `NoSuchBucket` unless the bucket is there.
+    pub(crate) async fn require_bucket(&self, bucket: &str) -> S3Result<vfs::Bucket> {
+        self.vfs.bucket(bucket).await.map_err(error::bucket)
+    }
+
+    pub(crate) async fn create(
+        &self,
+        req: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        let input = req.input;
+        if input.object_lock_enabled_for_bucket == Some(true) {
+            return Err(not_implemented("Object Lock"));
+        }
+        let shared = input
+            .acl
+            .as_ref()
+            .is_some_and(|acl| acl.as_str() != BucketCannedACL::PRIVATE);
+        let granted = input.grant_full_control.is_some()
+            || input.grant_read.is_some()
+            || input.grant_read_acp.is_some()
+            || input.grant_write.is_some()
+            || input.grant_write_acp.is_some();
+        if shared || granted {
+            return Err(not_implemented("An ACL that shares the bucket"));
+        }
+        let constraint = input
+            .create_bucket_configuration
+            .and_then(|config| config.location_constraint);
+        if let Some(constraint) = constraint.filter(|constraint| !constraint.as_str().is_empty())
+            && constraint.as_str() != self.region
+        {
+            return Err(fail(
+                S3ErrorCode::IllegalLocationConstraintException,
+                format!(
+                    "The location constraint is wrong: this gateway is in region '{}'.",
+                    self.region
+                ),
+            ));
+        }
+        self.vfs
+            .create_bucket(&input.bucket)
+            .await
+            .map_err(error::bucket)?;
+        let location = Some(format!("/{}", input.bucket));
+        Ok(S3Response::new(CreateBucketOutput { location }))
+    }
+
+    pub(crate) async fn delete_bucket_op(
+        &self,
+        req: S3Request<DeleteBucketInput>,
+    ) -> S3Result<S3Response<DeleteBucketOutput>> {
+        check_expected_owner(&req.headers)?;
+        self.vfs
+            .delete_bucket(&req.input.bucket)
+            .await
+            .map_err(error::bucket)?;
+        Ok(S3Response::with_status(
+            DeleteBucketOutput::default(),
+            http::StatusCode::NO_CONTENT,
+        ))
+    }
+
+    pub(crate) async fn head_bucket_op(
+        &self,
+        req: S3Request<HeadBucketInput>,
+    ) -> S3Result<S3Response<HeadBucketOutput>> {
+        check_expected_owner(&req.headers)?;
+        self.require_bucket(&req.input.bucket).await?;
+        let output = HeadBucketOutput {
+            bucket_region: Some(self.region.clone()),
+            ..HeadBucketOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    pub(crate) async fn bucket_location(
+        &self,
+        req: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        check_expected_owner(&req.headers)?;
+        self.require_bucket(&req.input.bucket).await?;
+        let named = if self.region == NAMELESS_REGION {
+            ""
+        } else {
+            self.region.as_str()
+        };
+        let location_constraint = Some(BucketLocationConstraint::from(named.to_owned()));
+        Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+    }
+
+    pub(crate) async fn buckets(
+        &self,
+        req: S3Request<ListBucketsInput>,
+    ) -> S3Result<S3Response<ListBucketsOutput>> {
+        let input = req.input;
+        let max = match input.max_buckets {
+            None => usize::MAX,
+            Some(max) => usize::try_from(max)
+                .ok()
+                .filter(|max| (1..=limits::MAX_BUCKET_PAGE).contains(max))
+                .ok_or_else(|| fail(S3ErrorCode::InvalidArgument, "max-buckets must be 1 to 10000."))?,
+        };
+        let prefix = input.prefix.clone().unwrap_or_default();
+        // The token is the last name of the page before.
+        let after = input.continuation_token.unwrap_or_default();
+        let mut shown: Vec<vfs::Bucket> = self
+            .vfs
+            .buckets()
+            .await
+            .map_err(error::bucket)?
+            .into_iter()
+            .filter(|bucket| naming::is_bucket_name(&bucket.name))
+            .filter(|bucket| bucket.name.starts_with(&prefix) && bucket.name > after)
+            .filter(|_| {
+                input
+                    .bucket_region
+                    .as_ref()
+                    .is_none_or(|region| *region == self.region)
+            })
+            .collect();
+        let more = shown.len() > max;
+        shown.truncate(max);
+        let continuation_token = shown.last().filter(|_| more).map(|bucket| bucket.name.clone());
+        let buckets = shown
+            .into_iter()
+            .map(|bucket| Bucket {
+                bucket_region: Some(self.region.clone()),
+                creation_date: Some(naming::timestamp(bucket.created)),
+                name: Some(bucket.name),
+            })
+            .collect();
+        Ok(S3Response::new(ListBucketsOutput {
+            buckets: Some(buckets),
+            continuation_token,
+            owner: Some(owner::owner()),
+            prefix: input.prefix,
+        }))
+    }
+}

@@ -1,0 +1,116 @@
+//! CopyObject. Within a bucket no byte moves.
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use vfs::object::CopyMeta;
+
+use super::read::check_version;
+use crate::condition::{self, ReadConditions};
+use crate::door::Door;
+use crate::error::{self, fail, not_implemented};
+use crate::integrity::algorithm::set_checksum;
+use crate::integrity::record::{Checksum, carry_internal_headers};
+use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::{limits, naming};
+
+/// The bucket and key that a copy reads from.
+pub(crate) fn source(source: &CopySource) -> S3Result<(&str, &str)> {
+    match source {
+        CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        } => {
+            check_version(version_id.as_deref())?;
+            Ok((bucket, key))
+        }
+        CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
+            Err(not_implemented("Copying from an access point"))
+        }
+    }
+}
+
+impl Door {
+    pub(crate) async fn copy(
+        &self,
+        mut req: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        check_expected_owner(&req.headers)?;
+        refuse_unsupported!(req.input)?;
+        let input = &mut req.input;
+        if input.copy_source_sse_customer_key.is_some() {
+            return Err(not_implemented("Encryption with customer-provided keys"));
+        }
+        let replace = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
+            None | Some(MetadataDirective::COPY) => false,
+            Some(MetadataDirective::REPLACE) => true,
+            Some(_) => return Err(fail(S3ErrorCode::InvalidArgument, "Unknown metadata directive.")),
+        };
+        let replacement = object_meta(content_headers!(input), input.metadata.take())?;
+        let (from_bucket, from_key) = source(&input.copy_source)?;
+        if !replace && from_bucket == input.bucket && from_key == input.key {
+            return Err(fail(
+                S3ErrorCode::InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without \
+                 changing the object's metadata, storage class, website redirect location or encryption \
+                 attributes.",
+            ));
+        }
+        self.require_bucket(from_bucket).await?;
+        let from = self
+            .vfs
+            .head_object(from_bucket, from_key.as_bytes())
+            .await
+            .map_err(error::object)?;
+        ReadConditions::new(
+            condition::COPY_SOURCE,
+            &req.headers,
+            input.copy_source_if_unmodified_since.as_ref(),
+            input.copy_source_if_modified_since.as_ref(),
+        )
+        .check_copy_source(&from)?;
+        if from.size > limits::MAX_SINGLE_PUT {
+            return Err(fail(
+                S3ErrorCode::InvalidRequest,
+                "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+            ));
+        }
+        let meta = if replace {
+            let mut meta = replacement;
+            carry_internal_headers(&from.meta, &mut meta);
+            CopyMeta::Replace(meta)
+        } else {
+            CopyMeta::Keep
+        };
+        let precondition = condition::of_write(&req.headers);
+        let (bucket, key) = (input.bucket.as_str(), input.key.as_bytes());
+        let copied = self
+            .vfs
+            .copy_object(
+                from_bucket,
+                from_key.as_bytes(),
+                bucket,
+                key,
+                meta,
+                precondition.clone(),
+            )
+            .await;
+        let info = match copied {
+            Ok(info) => info,
+            Err(error) => return Err(self.write_error(error, &precondition, bucket, key).await),
+        };
+        let mut result = CopyObjectResult {
+            e_tag: Some(naming::etag(&info.etag)),
+            last_modified: Some(naming::timestamp(info.modified)),
+            ..CopyObjectResult::default()
+        };
+        if let Some(checksum) = Checksum::of(&info) {
+            result.checksum_type = Some(checksum.coverage.to_dto());
+            set_checksum!(result, checksum.algorithm, checksum.value);
+        }
+        Ok(S3Response::new(CopyObjectOutput {
+            copy_object_result: Some(result),
+            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+            ..CopyObjectOutput::default()
+        }))
+    }
+}

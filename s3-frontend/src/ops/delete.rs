@@ -1,0 +1,125 @@
+//! DeleteObject and DeleteObjects.
+use futures::StreamExt as _;
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use vfs::Precondition;
+
+use super::read::check_version;
+use crate::condition;
+use crate::door::Door;
+use crate::error::{self, fail, not_implemented};
+use crate::metadata::check_expected_owner;
+use crate::{limits, naming};
+
+/// Deletions of one DeleteObjects that run at a time: they share the syncs of the metadata engine.
+const PARALLEL: usize = 16;
+
+impl Door {
+    pub(crate) async fn delete(
+        &self,
+        req: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        check_expected_owner(&req.headers)?;
+        let input = req.input;
+        check_version(input.version_id.as_deref())?;
+        if input.if_match_size.is_some() || input.if_match_last_modified_time.is_some() {
+            return Err(not_implemented("Deleting by size or time"));
+        }
+        let precondition = condition::of_write(&req.headers);
+        let conditional = precondition.if_match.is_some();
+        let there = match self
+            .vfs
+            .delete_object(&input.bucket, input.key.as_bytes(), precondition.clone())
+            .await
+        {
+            Ok(there) => there,
+            Err(error) => {
+                let key = input.key.as_bytes();
+                return Err(self.write_error(error, &precondition, &input.bucket, key).await);
+            }
+        };
+        if conditional && !there {
+            return Err(error::no_such_key());
+        }
+        Ok(S3Response::with_status(
+            DeleteObjectOutput::default(),
+            http::StatusCode::NO_CONTENT,
+        ))
+    }
+
+    pub(crate) async fn delete_many(
+        &self,
+        req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        check_expected_owner(&req.headers)?;
+        let DeleteObjectsInput { bucket, delete, .. } = req.input;
+        if delete.objects.is_empty() || delete.objects.len() > limits::MAX_DELETE {
+            return Err(fail(
+                S3ErrorCode::MalformedXML,
+                "The XML must name between 1 and 1000 objects to delete.",
+            ));
+        }
+        self.require_bucket(&bucket).await?;
+        let quiet = delete.quiet.unwrap_or(false);
+        let results: Vec<(ObjectIdentifier, S3Result<()>)> = futures::stream::iter(delete.objects)
+            .map(|object| async {
+                let result = self.delete_one(&bucket, &object).await;
+                (object, result)
+            })
+            .buffered(PARALLEL)
+            .collect()
+            .await;
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        for (object, result) in results {
+            match result {
+                Ok(()) if quiet => {}
+                Ok(()) => deleted.push(DeletedObject {
+                    key: Some(object.key),
+                    version_id: object.version_id,
+                    ..DeletedObject::default()
+                }),
+                Err(error) => errors.push(described(&object, &error)),
+            }
+        }
+        let deleted = (!deleted.is_empty()).then_some(deleted);
+        let errors = (!errors.is_empty()).then_some(errors);
+        Ok(S3Response::new(DeleteObjectsOutput {
+            deleted,
+            errors,
+            ..DeleteObjectsOutput::default()
+        }))
+    }
+
+    async fn delete_one(&self, bucket: &str, object: &ObjectIdentifier) -> S3Result<()> {
+        check_version(object.version_id.as_deref())?;
+        if object.size.is_some() || object.last_modified_time.is_some() {
+            return Err(not_implemented("Deleting by size or time"));
+        }
+        if object.key.len() > naming::MAX_KEY {
+            return Err(fail(S3ErrorCode::KeyTooLongError, "Your key is too long."));
+        }
+        let precondition = Precondition {
+            if_match: object.e_tag.as_ref().map(|tag| vec![tag.value().to_owned()]),
+            if_none_match: None,
+        };
+        let conditional = precondition.if_match.is_some();
+        let there = self
+            .vfs
+            .delete_object(bucket, object.key.as_bytes(), precondition)
+            .await
+            .map_err(error::object)?;
+        if conditional && !there {
+            return Err(error::no_such_key());
+        }
+        Ok(())
+    }
+}
+
+fn described(object: &ObjectIdentifier, error: &S3Error) -> Error {
+    Error {
+        code: Some(error.code().as_str().to_owned()),
+        key: Some(object.key.clone()),
+        message: error.message().map(str::to_owned),
+        version_id: object.version_id.clone(),
+    }
+}

@@ -1,0 +1,295 @@
+//! ListObjects, ListObjectsV2 and ListObjectVersions: one page from the namespace, three forms.
+//!
+//! Continuation tokens are the last name of the page in base64: opaque to clients, and good for ever
+//! because the gateway keeps no state of a listing.
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use vfs::{ListPage, ListRequest, ObjectInfo};
+
+use crate::door::Door;
+use crate::error::{self, fail};
+use crate::integrity::record::Checksum;
+use crate::metadata::check_expected_owner;
+use crate::naming::NameEncoding;
+use crate::{limits, naming, owner};
+
+/// A page size that a request asks for: 0 to 1,000, larger ones are cut as AWS does.
+pub(crate) fn page_size(asked: Option<i32>, name: &'static str) -> S3Result<usize> {
+    match asked {
+        None => Ok(limits::MAX_PAGE),
+        Some(max) => usize::try_from(max)
+            .map(|max| max.min(limits::MAX_PAGE))
+            .map_err(|_| {
+                fail(
+                    S3ErrorCode::InvalidArgument,
+                    format!("Argument {name} must be an integer between 0 and 2147483647"),
+                )
+            }),
+    }
+}
+
+/// The encoding that a request asks for.
+pub(crate) fn name_encoding(asked: Option<&EncodingType>) -> S3Result<NameEncoding> {
+    NameEncoding::from_request(asked).ok_or_else(|| {
+        fail(
+            S3ErrorCode::InvalidArgument,
+            "Invalid Encoding Method specified in Request",
+        )
+    })
+}
+
+fn token(last: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(last)
+}
+
+fn from_token(token: &str) -> S3Result<Vec<u8>> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(token)
+        .ok()
+        .filter(|last| !last.is_empty())
+        .ok_or_else(|| {
+            fail(
+                S3ErrorCode::InvalidArgument,
+                "The continuation token provided is incorrect",
+            )
+        })
+}
+
+/// What the three operations ask for.
+struct Question {
+    bucket: String,
+    prefix: Option<String>,
+    delimiter: Option<String>,
+    start_after: Option<Vec<u8>>,
+    max: usize,
+}
+
+fn common_prefixes(page: &ListPage, names: NameEncoding) -> Option<Vec<CommonPrefix>> {
+    let prefixes: Vec<CommonPrefix> = page
+        .prefixes
+        .iter()
+        .map(|prefix| CommonPrefix {
+            prefix: Some(names.encode(prefix)),
+        })
+        .collect();
+    (!prefixes.is_empty()).then_some(prefixes)
+}
+
+fn object(info: &ObjectInfo, names: NameEncoding, with_owner: bool) -> Object {
+    let checksum = Checksum::of(info);
+    Object {
+        checksum_algorithm: checksum
+            .as_ref()
+            .map(|checksum| vec![checksum.algorithm.to_dto()]),
+        checksum_type: checksum.map(|checksum| checksum.coverage.to_dto()),
+        e_tag: Some(naming::etag(&info.etag)),
+        key: Some(names.encode(&info.key)),
+        last_modified: Some(naming::timestamp(info.modified)),
+        owner: with_owner.then(owner::owner),
+        restore_status: None,
+        size: Some(info.size as i64),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+    }
+}
+
+impl Door {
+    async fn page(&self, question: &Question) -> S3Result<ListPage> {
+        self.require_bucket(&question.bucket).await?;
+        if question.max == 0 {
+            return Ok(ListPage::default());
+        }
+        let request = ListRequest {
+            prefix: question.prefix.clone().unwrap_or_default().into_bytes(),
+            delimiter: question
+                .delimiter
+                .clone()
+                .filter(|d| !d.is_empty())
+                .map(String::into_bytes),
+            start_after: question.start_after.clone().filter(|after| !after.is_empty()),
+            max: question.max,
+        };
+        self.vfs
+            .list_objects(&question.bucket, request)
+            .await
+            .map_err(error::bucket)
+    }
+
+    pub(crate) async fn list_v1(
+        &self,
+        req: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
+        check_expected_owner(&req.headers)?;
+        let input = req.input;
+        let names = name_encoding(input.encoding_type.as_ref())?;
+        let question = Question {
+            bucket: input.bucket,
+            prefix: input.prefix,
+            delimiter: input.delimiter,
+            start_after: input.marker.clone().map(String::into_bytes),
+            max: page_size(input.max_keys, "max-keys")?,
+        };
+        let page = self.page(&question).await?;
+        let encode = |name: &String| names.encode(name.as_bytes());
+        let delimited = question.delimiter.as_ref().is_some_and(|d| !d.is_empty());
+        Ok(S3Response::new(ListObjectsOutput {
+            name: Some(question.bucket.clone()),
+            prefix: Some(encode(question.prefix.as_ref().unwrap_or(&String::new()))),
+            marker: Some(encode(input.marker.as_ref().unwrap_or(&String::new()))),
+            max_keys: Some(question.max as i32),
+            is_truncated: Some(page.next.is_some()),
+            contents: Some(
+                page.objects
+                    .iter()
+                    .map(|info| object(info, names, true))
+                    .collect(),
+            ),
+            common_prefixes: common_prefixes(&page, names),
+            delimiter: question.delimiter.as_ref().filter(|d| !d.is_empty()).map(encode),
+            // Without a delimiter the last key serves, and AWS sends no marker.
+            next_marker: page
+                .next
+                .as_ref()
+                .filter(|_| delimited)
+                .map(|next| names.encode(next)),
+            encoding_type: names.stated(),
+            ..ListObjectsOutput::default()
+        }))
+    }
+
+    pub(crate) async fn list_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        check_expected_owner(&req.headers)?;
+        let input = req.input;
+        let names = name_encoding(input.encoding_type.as_ref())?;
+        let start_after = match &input.continuation_token {
+            Some(token) => Some(from_token(token)?),
+            None => input.start_after.clone().map(String::into_bytes),
+        };
+        let question = Question {
+            bucket: input.bucket,
+            prefix: input.prefix,
+            delimiter: input.delimiter,
+            start_after,
+            max: page_size(input.max_keys, "max-keys")?,
+        };
+        let page = self.page(&question).await?;
+        let with_owner = input.fetch_owner.unwrap_or(false);
+        let encode = |name: &String| names.encode(name.as_bytes());
+        Ok(S3Response::new(ListObjectsV2Output {
+            name: Some(question.bucket.clone()),
+            prefix: Some(encode(question.prefix.as_ref().unwrap_or(&String::new()))),
+            max_keys: Some(question.max as i32),
+            key_count: Some((page.objects.len() + page.prefixes.len()) as i32),
+            continuation_token: input.continuation_token,
+            is_truncated: Some(page.next.is_some()),
+            next_continuation_token: page.next.as_deref().map(token),
+            contents: Some(
+                page.objects
+                    .iter()
+                    .map(|info| object(info, names, with_owner))
+                    .collect(),
+            ),
+            common_prefixes: common_prefixes(&page, names),
+            delimiter: question.delimiter.as_ref().filter(|d| !d.is_empty()).map(encode),
+            encoding_type: names.stated(),
+            start_after: input.start_after.as_ref().map(encode),
+            ..ListObjectsV2Output::default()
+        }))
+    }
+
+    pub(crate) async fn list_versions(
+        &self,
+        req: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        check_expected_owner(&req.headers)?;
+        let input = req.input;
+        let names = name_encoding(input.encoding_type.as_ref())?;
+        if input
+            .version_id_marker
+            .as_ref()
+            .is_some_and(|marker| !marker.is_empty())
+            && input.key_marker.as_ref().is_none_or(String::is_empty)
+        {
+            return Err(fail(
+                S3ErrorCode::InvalidArgument,
+                "A version-id marker cannot be specified without a key marker.",
+            ));
+        }
+        let question = Question {
+            bucket: input.bucket,
+            prefix: input.prefix,
+            delimiter: input.delimiter,
+            start_after: input.key_marker.clone().map(String::into_bytes),
+            max: page_size(input.max_keys, "max-keys")?,
+        };
+        let page = self.page(&question).await?;
+        let encode = |name: &String| names.encode(name.as_bytes());
+        let versions = page.objects.iter().map(|info| {
+            let object = object(info, names, true);
+            ObjectVersion {
+                checksum_algorithm: object.checksum_algorithm,
+                checksum_type: object.checksum_type,
+                e_tag: object.e_tag,
+                is_latest: Some(true),
+                key: object.key,
+                last_modified: object.last_modified,
+                owner: object.owner,
+                restore_status: None,
+                size: object.size,
+                storage_class: Some(ObjectVersionStorageClass::from_static(
+                    ObjectVersionStorageClass::STANDARD,
+                )),
+                version_id: Some("null".to_owned()),
+            }
+        });
+        Ok(S3Response::new(ListObjectVersionsOutput {
+            common_prefixes: common_prefixes(&page, names),
+            versions: Some(versions.collect()),
+            delimiter: question.delimiter.as_ref().filter(|d| !d.is_empty()).map(encode),
+            encoding_type: names.stated(),
+            is_truncated: Some(page.next.is_some()),
+            key_marker: Some(encode(input.key_marker.as_ref().unwrap_or(&String::new()))),
+            max_keys: Some(question.max as i32),
+            name: Some(question.bucket.clone()),
+            next_key_marker: page.next.as_ref().map(|next| names.encode(next)),
+            next_version_id_marker: page.next.as_ref().map(|_| "null".to_owned()),
+            prefix: Some(encode(question.prefix.as_ref().unwrap_or(&String::new()))),
+            version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
+            ..ListObjectVersionsOutput::default()
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_sizes() {
+        for (asked, expected) in [(None, 1000), (Some(0), 0), (Some(7), 7), (Some(5000), 1000)] {
+            assert_eq!(page_size(asked, "max-keys").unwrap(), expected);
+        }
+        assert_eq!(
+            page_size(Some(-1), "max-keys").unwrap_err().code(),
+            &S3ErrorCode::InvalidArgument
+        );
+    }
+
+    #[test]
+    fn tokens_round_trip_and_rubbish_is_refused() {
+        for last in [&b"a"[..], b"a/b//\xff", "é".as_bytes()] {
+            assert_eq!(from_token(&token(last)).unwrap(), last);
+        }
+        for rubbish in ["", "!", "a=b", "é"] {
+            assert_eq!(
+                from_token(rubbish).unwrap_err().code(),
+                &S3ErrorCode::InvalidArgument,
+                "{rubbish}"
+            );
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! UploadPart and UploadPartCopy.
+use std::ops::Range;
+
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::{part_number, upload_id};
+use crate::condition::{self, ReadConditions};
+use crate::door::Door;
+use crate::error::{self, fail, not_implemented};
+use crate::ingest::{self, Intake};
+use crate::integrity::Demand;
+use crate::integrity::algorithm::{checksum_fields, set_checksum};
+use crate::integrity::record::PartTag;
+use crate::metadata::check_expected_owner;
+use crate::ops::copy::source;
+use crate::{limits, naming};
+
+impl Door {
+    pub(crate) async fn put_part(
+        &self,
+        mut req: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        check_expected_owner(&req.headers)?;
+        if req.input.sse_customer_key.is_some() {
+            return Err(not_implemented("Encryption with customer-provided keys"));
+        }
+        let number = part_number(req.input.part_number)?;
+        let id = upload_id(&req.input.upload_id)?;
+        let given = checksum_fields!(req.input);
+        let demand = Demand::from_request(req.input.content_md5.as_deref(), &given, &req.headers)?;
+        let algorithm = demand.algorithm();
+        let intake = Intake {
+            body: req.input.body.take(),
+            content_length: req.input.content_length,
+            demand,
+            trailers: req.trailing_headers.take(),
+            faults: ingest::faults(&req.extensions),
+        };
+        intake.check_length()?;
+        let UploadPartInput { bucket, key, .. } = req.input;
+        let mut writer = self
+            .vfs
+            .part_writer(&bucket, key.as_bytes(), &id, number)
+            .await
+            .map_err(error::upload)?;
+        let digests = intake.run(&mut writer).await?;
+        let tag = PartTag {
+            md5: hex::encode(digests.md5),
+            checksum: Some((algorithm, digests.checksum.clone())),
+        };
+        writer.commit_part(tag.to_text()).await.map_err(error::upload)?;
+        let mut output = UploadPartOutput {
+            e_tag: Some(naming::etag(&tag.md5)),
+            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+            ..UploadPartOutput::default()
+        };
+        set_checksum!(output, algorithm, digests.checksum);
+        Ok(S3Response::new(output))
+    }
+
+    pub(crate) async fn copy_part(
+        &self,
+        req: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        check_expected_owner(&req.headers)?;
+        let input = req.input;
+        if input.copy_source_sse_customer_key.is_some() || input.sse_customer_key.is_some() {
+            return Err(not_implemented("Encryption with customer-provided keys"));
+        }
+        let number = part_number(input.part_number)?;
+        let id = upload_id(&input.upload_id)?;
+        let (from_bucket, from_key) = source(&input.copy_source)?;
+        self.require_bucket(from_bucket).await?;
+        let from = self
+            .vfs
+            .head_object(from_bucket, from_key.as_bytes())
+            .await
+            .map_err(error::object)?;
+        ReadConditions::new(
+            condition::COPY_SOURCE,
+            &req.headers,
+            input.copy_source_if_unmodified_since.as_ref(),
+            input.copy_source_if_modified_since.as_ref(),
+        )
+        .check_copy_source(&from)?;
+        let range = input
+            .copy_source_range
+            .as_deref()
+            .map(|text| copy_range(text, from.size))
+            .transpose()?;
+        let size = range.as_ref().map_or(from.size, |range| range.end - range.start);
+        if size > limits::MAX_SINGLE_PUT {
+            return Err(fail(
+                S3ErrorCode::InvalidRequest,
+                "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+            ));
+        }
+        let part = self
+            .vfs
+            .copy_part(
+                from_bucket,
+                from_key.as_bytes(),
+                range,
+                &input.bucket,
+                input.key.as_bytes(),
+                &id,
+                number,
+            )
+            .await
+            .map_err(error::upload)?;
+        Ok(S3Response::new(UploadPartCopyOutput {
+            copy_part_result: Some(CopyPartResult {
+                e_tag: Some(naming::etag(&PartTag::parse(&part.etag).md5)),
+                last_modified: Some(naming::timestamp(part.modified)),
+                ..CopyPartResult::default()
+            }),
+            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+            ..UploadPartCopyOutput::default()
+        }))
+    }
+}
+
+/// The range of UploadPartCopy: `bytes=FIRST-LAST`, both given and inside the source.
+fn copy_range(text: &str, size: u64) -> S3Result<Range<u64>> {
+    let parsed = text
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+        .and_then(|(first, last)| {
+            Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?))
+                .filter(|(first, last)| first <= last)
+        });
+    let Some((first, last)) = parsed else {
+        return Err(fail(
+            S3ErrorCode::InvalidArgument,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last \
+             are the zero-based offsets of the first and last bytes to copy",
+        ));
+    };
+    if last >= size {
+        return Err(fail(
+            S3ErrorCode::InvalidArgument,
+            format!("Range specified is not valid for source object of size: {size}"),
+        ));
+    }
+    Ok(first..last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copy_ranges() {
+        assert_eq!(copy_range("bytes=0-9", 10).unwrap(), 0..10);
+        assert_eq!(copy_range("bytes=3-3", 10).unwrap(), 3..4);
+        for bad in [
+            "",
+            "0-9",
+            "bytes=0-10",
+            "bytes=5-4",
+            "bytes=-5",
+            "bytes=5-",
+            "bytes=0-18446744073709551615",
+        ] {
+            assert_eq!(
+                copy_range(bad, 10).unwrap_err().code(),
+                &S3ErrorCode::InvalidArgument,
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Answers to questions about settings that this gateway does not have.
+//!
+//! Tools probe a bucket's settings before they work with it. Each probe is answered as AWS answers it
+//! for a bucket where the setting was never made: a bucket without a policy is a fact here too.
+//! *Making* such a setting is refused with `NotImplemented`; removing what is not there succeeds.
+use http::StatusCode;
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode};
+
+use crate::error::{fail, fail_custom};
+use crate::owner;
+
+/// The grants of everything: the owner may do all.
+pub(crate) fn private_grants() -> Vec<Grant> {
+    let owner = owner::owner();
+    let grantee = Grantee {
+        display_name: owner.display_name,
+        email_address: None,
+        id: owner.id,
+        type_: Type::from_static(Type::CANONICAL_USER),
+        uri: None,
+    };
+    vec![Grant {
+        grantee: Some(grantee),
+        permission: Some(Permission::from_static(Permission::FULL_CONTROL)),
+    }]
+}
+
+/// Everything is encrypted at rest: what AWS calls SSE-S3.
+pub(crate) fn encryption() -> ServerSideEncryptionConfiguration {
+    ServerSideEncryptionConfiguration {
+        rules: vec![ServerSideEncryptionRule {
+            apply_server_side_encryption_by_default: Some(ServerSideEncryptionByDefault {
+                kms_master_key_id: None,
+                sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
+            }),
+            bucket_key_enabled: Some(false),
+        }],
+    }
+}
+
+/// ACLs are off: the bucket's owner owns its objects.
+pub(crate) fn ownership() -> OwnershipControls {
+    OwnershipControls {
+        rules: vec![OwnershipControlsRule {
+            object_ownership: ObjectOwnership::from_static(ObjectOwnership::BUCKET_OWNER_ENFORCED),
+        }],
+    }
+}
+
+/// A setting that S3 reports as absent by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    Configuration,
+    Cors,
+    Lifecycle,
+    ObjectLock,
+    ObjectLockOfObject,
+    Policy,
+    PublicAccessBlock,
+    Replication,
+    Tagging,
+    Website,
+}
+
+impl Absent {
+    /// The error for it.
+    pub(crate) fn error(self) -> S3Error {
+        match self {
+            Self::Configuration => fail_custom(
+                "NoSuchConfiguration",
+                StatusCode::NOT_FOUND,
+                "The specified configuration does not exist.",
+            ),
+            Self::Cors => fail(
+                S3ErrorCode::NoSuchCORSConfiguration,
+                "The CORS configuration does not exist",
+            ),
+            Self::Lifecycle => fail(
+                S3ErrorCode::NoSuchLifecycleConfiguration,
+                "The lifecycle configuration does not exist",
+            ),
+            Self::ObjectLock => fail(
+                S3ErrorCode::ObjectLockConfigurationNotFoundError,
+                "Object Lock configuration does not exist for this bucket",
+            ),
+            Self::ObjectLockOfObject => fail(
+                S3ErrorCode::InvalidRequest,
+                "Bucket is missing Object Lock Configuration",
+            ),
+            Self::Policy => fail(
+                S3ErrorCode::NoSuchBucketPolicy,
+                "The bucket policy does not exist",
+            ),
+            Self::PublicAccessBlock => fail_custom(
+                "NoSuchPublicAccessBlockConfiguration",
+                StatusCode::NOT_FOUND,
+                "The public access block configuration was not found",
+            ),
+            Self::Replication => fail(
+                S3ErrorCode::ReplicationConfigurationNotFoundError,
+                "The replication configuration was not found",
+            ),
+            Self::Tagging => fail(S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"),
+            Self::Website => fail(
+                S3ErrorCode::NoSuchWebsiteConfiguration,
+                "The specified bucket does not have a website configuration",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_settings_have_aws_codes() {
+        for (absent, code, status) in [
+            (Absent::Configuration, "NoSuchConfiguration", 404),
+            (Absent::Cors, "NoSuchCORSConfiguration", 404),
+            (Absent::Lifecycle, "NoSuchLifecycleConfiguration", 404),
+            (Absent::ObjectLock, "ObjectLockConfigurationNotFoundError", 404),
+            (Absent::ObjectLockOfObject, "InvalidRequest", 400),
+            (Absent::Policy, "NoSuchBucketPolicy", 404),
+            (
+                Absent::PublicAccessBlock,
+                "NoSuchPublicAccessBlockConfiguration",
+                404,
+            ),
+            (Absent::Replication, "ReplicationConfigurationNotFoundError", 404),
+            (Absent::Tagging, "NoSuchTagSet", 404),
+            (Absent::Website, "NoSuchWebsiteConfiguration", 404),
+        ] {
+            let error = absent.error();
+            assert_eq!(error.code().as_str(), code);
+            assert_eq!(error.status_code().map(|s| s.as_u16()), Some(status), "{code}");
+        }
+    }
+}
