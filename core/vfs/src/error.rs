@@ -92,3 +92,55 @@ pub enum Error {
     #[error("conflict")]
     Conflict,
 }
+
+impl From<meta::Error> for Error {
+    fn from(error: meta::Error) -> Self {
+        match error {
+            meta::Error::Conflict => Self::Conflict,
+            meta::Error::Engine(text) => Self::Internal(format!("metadata engine: {text}")),
+            meta::Error::Damaged(text) => Self::Damaged(format!("metadata: {text}")),
+            meta::Error::InUse => Self::Busy("the metadata store is in use by another process"),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::StagingFull { retry_after } => Self::SlowDown { retry_after },
+            store::Error::Unavailable { reason, .. } => Self::Unavailable(reason),
+            store::Error::UnknownChunk(chunk) => Self::Damaged(format!("chunk {} is unknown", chunk.0)),
+            store::Error::Damaged(chunk) => Self::Damaged(format!("chunk {} fails everywhere", chunk.0)),
+            store::Error::Key(text) => Self::Damaged(format!("key: {text}")),
+            store::Error::Disk(text) => Self::Internal(format!("local disk: {text}")),
+            store::Error::NotYet(level) => Self::NotYet(level),
+            store::Error::ShuttingDown => Self::ShuttingDown,
+            store::Error::Meta(error) => match &*error {
+                meta::Error::Conflict => Self::Conflict,
+                meta::Error::Engine(text) => Self::Internal(format!("metadata engine: {text}")),
+                meta::Error::Damaged(text) => Self::Damaged(format!("metadata: {text}")),
+                meta::Error::InUse => Self::Busy("the metadata store is in use by another process"),
+            },
+            store::Error::Network(error) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn errors_below_say_what_the_caller_can_do() {
+        let full = store::Error::StagingFull { retry_after: Duration::from_secs(3) };
+        assert!(matches!(Error::from(full), Error::SlowDown { retry_after } if retry_after.as_secs() == 3));
+        let conflict = store::Error::Meta(Arc::new(meta::Error::Conflict));
+        assert!(matches!(Error::from(conflict), Error::Conflict));
+        let late = store::Error::NotYet(store::Level::Placed);
+        assert!(matches!(Error::from(late), Error::NotYet(store::Level::Placed)));
+        let unknown = store::Error::UnknownChunk(store::ChunkId(7));
+        assert!(matches!(Error::from(unknown), Error::Damaged(_)));
+    }
+}

@@ -1,14 +1,40 @@
 //! The namespace: buckets, inodes, extents, objects, volumes. The only API a door sees.
 //!
 //! One inode is an S3 object, a file in the mount and an NBD export. [`Vfs`] offers three sets of
-//! operations on it, one file each: POSIX ([`posix`]), objects ([`object`]), volumes ([`volume`]).
+//! operations on it, one folder each: POSIX ([`posix`]), objects ([`object`]), volumes ([`volume`]).
 //! Doors never see a chunk, a key or a miner.
+//!
+//! What is where:
+//! - names, inodes and extents are rows of the metadata engine (`schema`); every operation is one
+//!   transaction closure on them, and reads use snapshots directly;
+//! - bytes that POSIX and NBD write are first in the write buffer (`buffer`), from where a flush
+//!   (`flush`) stages them as chunks and commits their extents; bytes of objects are staged as they
+//!   come and committed with the object (`object::place`);
+//! - what loses its last name or its last extent is given back in the background (`purge`,
+//!   `release`), never under somebody who still reads it.
+//!
+//! What an acknowledgement means: changes of the namespace by S3 and of volumes are durable when
+//! they are answered; those by POSIX are ordered, and durable after an fsync, as are written bytes.
+mod bucket;
+mod buffer;
+mod clock;
+mod dentry;
 mod error;
+mod extent;
+mod flush;
+mod inode;
+mod inode_numbers;
+mod names;
 pub mod object;
 pub mod posix;
+mod purge;
+mod random;
+mod release;
+mod schema;
 mod types;
 mod vfs;
 pub mod volume;
+mod xattrs;
 
 pub use error::{Error, Result};
 pub use store::Level;

@@ -1,10 +1,19 @@
-//! The handle every door holds.
+//! The handle every door holds, and what is behind it.
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use meta::Meta;
+use meta::{Durability, Meta, Read, Transaction};
+use parking_lot::Mutex;
 use store::{Level, Store};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
-use crate::{InodeNo, Result};
+use crate::buffer::{Budget, Guard, Nodes};
+use crate::inode_numbers::InodeNumbers;
+use crate::schema::{self, INODE, InodeRecord};
+use crate::{Error, InodeNo, Kind, Result, clock, extent, flush, inode, purge, release};
 
 /// Settings of the namespace.
 #[derive(Clone, Debug)]
@@ -20,31 +29,257 @@ pub struct VfsConfig {
 }
 
 /// Handle to the namespace. Cheap to clone.
+///
+/// The workers behind it stop when the last handle is gone; what is only buffered then is lost, as
+/// in a crash. [`Vfs::shutdown`] stages it first.
 #[derive(Clone)]
-pub struct Vfs {}
+pub struct Vfs {
+    pub(crate) core: Arc<Core>,
+    /// Dropped with the last handle, which tells the workers to stop.
+    workers: Arc<Workers>,
+}
+
+/// What all handles and workers share.
+pub(crate) struct Core {
+    pub config: VfsConfig,
+    pub meta: Meta,
+    pub store: Store,
+    pub numbers: InodeNumbers,
+    pub nodes: Arc<Nodes>,
+    pub budget: Budget,
+    /// Told when dirty bytes should be flushed before their time.
+    pub flush_wanted: Notify,
+    /// Told when an inode lost its last name.
+    pub purge_wanted: Notify,
+    /// Told when references were dropped.
+    pub release_wanted: Notify,
+    inodes: AtomicI64,
+    stopping: watch::Receiver<bool>,
+}
+
+/// A snapshot, and which inodes had changes beyond it.
+pub(crate) struct View<'a> {
+    core: &'a Core,
+    dirty: HashSet<InodeNo>,
+    snapshot: Box<dyn Read + Send>,
+}
+
+impl View<'_> {
+    /// The snapshot.
+    pub(crate) fn snapshot(&self) -> &(dyn Read + Send) {
+        &*self.snapshot
+    }
+
+    /// The record of an inode that has a name in the snapshot, with what is buffered.
+    pub(crate) fn record(&self, ino: InodeNo) -> Result<InodeRecord> {
+        if self.dirty.contains(&ino)
+            && let Ok(record) = self.core.current_record(ino)
+        {
+            return Ok(record);
+        }
+        inode::load(&*self.snapshot, ino)?.ok_or_else(|| schema::damaged("a name without an inode"))
+    }
+}
+
+struct Workers {
+    stop: watch::Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
 
 impl Vfs {
     /// Opens or creates the namespace.
     pub async fn open(config: VfsConfig, meta: Meta, store: Store) -> Result<Self> {
-        let _ = (config, meta, store);
-        todo!()
+        let (stop, stopping) = watch::channel(false);
+        make_root(&meta).await?;
+        let inodes = {
+            let snapshot = meta.snapshot()?;
+            let count = move || -> Result<i64> {
+                let mut count = 0;
+                for row in schema::scan(&*snapshot, &[INODE])? {
+                    row?;
+                    count += 1;
+                }
+                Ok(count)
+            };
+            tokio::task::spawn_blocking(count).await.map_err(|error| Error::Internal(error.to_string()))??
+        };
+        let core = Arc::new(Core {
+            budget: Budget::new(config.write_buffer),
+            config,
+            meta,
+            store,
+            numbers: InodeNumbers::default(),
+            nodes: Arc::new(Nodes::default()),
+            flush_wanted: Notify::new(),
+            purge_wanted: Notify::new(),
+            release_wanted: Notify::new(),
+            inodes: AtomicI64::new(inodes),
+            stopping,
+        });
+        let tasks = vec![
+            tokio::spawn(flush::run(core.clone())),
+            tokio::spawn(purge::run(core.clone())),
+            tokio::spawn(release::run(core.clone())),
+        ];
+        Ok(Self { core, workers: Arc::new(Workers { stop, tasks: Mutex::new(tasks) }) })
     }
+
     /// The level that `ino`'s bytes have reached: the lowest of its chunks; buffered bytes have none.
     pub async fn level(&self, ino: InodeNo) -> Result<Option<Level>> {
-        let _ = ino;
-        todo!()
+        let guard = self.core.nodes.enter(ino)?;
+        let chunks = {
+            let state = guard.node.state.lock();
+            if state.is_dirty() {
+                return Ok(None);
+            }
+            let snapshot = self.core.meta.snapshot()?;
+            inode::get(&*snapshot, ino)?;
+            extent::chunks(&*snapshot, ino)?
+        };
+        self.core.level_of(&chunks).map(Some)
     }
+
     /// Stages everything buffered and waits until all of it is at `level`.
     pub async fn flush_all(&self, level: Level, timeout: Duration) -> Result<()> {
-        let _ = (level, timeout);
-        todo!()
+        self.core.flush_dirty().await?;
+        self.core.meta.sync().await?;
+        Ok(self.core.store.flush(level, timeout).await?)
     }
+
     /// Forgets what only speeds things up.
     pub async fn drop_caches(&self) -> Result<()> {
-        todo!()
+        Ok(self.core.store.drop_caches().await?)
     }
-    /// Stages everything buffered and stops.
+
+    /// Stages everything buffered and stops. Bytes that cannot be staged are reported as the error.
     pub async fn shutdown(&self) -> Result<()> {
-        todo!()
+        self.workers.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *self.workers.tasks.lock());
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a namespace worker ended badly");
+            }
+        }
+        self.core.flush_dirty().await?;
+        Ok(self.core.meta.sync().await?)
+    }
+}
+
+/// Makes the root directory of a new namespace. It belongs to whoever runs the gateway.
+async fn make_root(meta: &Meta) -> Result<()> {
+    if inode::load(&*meta.snapshot()?, InodeNo::ROOT)?.is_some() {
+        return Ok(());
+    }
+    let now = clock::now();
+    let (uid, gid) = process_owner();
+    meta.write(Durability::Synced, move |tx| {
+        if inode::load(&*tx, InodeNo::ROOT)?.is_none() {
+            let mut root = inode::new(Kind::Directory, 0o755, uid, gid, 0, now);
+            root.parent = InodeNo::ROOT;
+            root.explicit = true;
+            inode::put(tx, InodeNo::ROOT, &root)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// User and group of this process; the kernel shows them as the owner of its directory in /proc.
+fn process_owner() -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").map_or((0, 0), |found| (found.uid(), found.gid()))
+}
+
+impl Core {
+    /// Runs `f` in a transaction; see [`Meta::write`].
+    pub(crate) async fn write<T, F>(&self, durability: Durability, f: F) -> Result<T>
+    where
+        F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.meta.write(durability, f).await
+    }
+
+    /// A consistent view of everything committed.
+    pub(crate) fn snapshot(&self) -> Result<Box<dyn Read + Send>> {
+        Ok(self.meta.snapshot()?)
+    }
+
+    /// Lays what is buffered over a stored record. The record must have been read after the node was
+    /// looked up; the two steps are one here.
+    pub(crate) fn current_record(&self, ino: InodeNo) -> Result<InodeRecord> {
+        match self.nodes.peek(ino) {
+            None => inode::get(&*self.snapshot()?, ino),
+            Some(node) => {
+                let state = node.state.lock();
+                let mut record = inode::get(&*self.snapshot()?, ino)?;
+                state.overlay(&mut record);
+                Ok(record)
+            }
+        }
+    }
+
+    /// A view of everything acknowledged so far, for looking at many inodes.
+    pub(crate) fn view(&self) -> Result<View<'_>> {
+        // What is dirty first: what is flushed in between is looked up anew, what becomes dirty later
+        // need not show.
+        let dirty = self.nodes.dirty().into_iter().collect();
+        Ok(View { core: self, dirty, snapshot: self.snapshot()? })
+    }
+
+    /// Lays what is buffered now over a record that the running transaction read. When a flush takes
+    /// it away in between, the transaction conflicts with that flush and runs again.
+    pub(crate) fn overlay(&self, ino: InodeNo, record: &mut InodeRecord) {
+        if record.kind == Kind::File
+            && let Some(node) = self.nodes.peek(ino)
+        {
+            node.state.lock().overlay(record);
+        }
+    }
+
+    /// Level of chunks; no chunks at all need nobody and count as verified.
+    pub(crate) fn level_of(&self, chunks: &[store::ChunkId]) -> Result<Level> {
+        if chunks.is_empty() { Ok(Level::Verified) } else { Ok(self.store.level(chunks)?) }
+    }
+
+    /// Waits until the inode's chunks reached the level that was asked for, or the configured one.
+    pub(crate) async fn wait_level(&self, guard: &Guard, level: Option<Level>) -> Result<()> {
+        let level = level.unwrap_or(self.config.ack);
+        if level == Level::Staged {
+            return Ok(());
+        }
+        let chunks = extent::chunks(&*self.snapshot()?, guard.ino)?;
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.wait_level(&chunks, level, self.config.ack_timeout).await?)
+    }
+
+    /// Inodes came or went.
+    pub(crate) fn count_inodes(&self, change: i64) {
+        self.inodes.fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// Inodes there are.
+    pub(crate) fn inodes(&self) -> u64 {
+        self.inodes.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Resolves when workers should stop.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that every handle is gone, which is a reason to stop too.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    }
+
+    /// Whether workers should stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 }

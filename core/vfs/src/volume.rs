@@ -1,8 +1,15 @@
 //! Volumes and exports: the block view of a regular file.
-use crate::{Export, InodeNo, Result, Vfs, VolumeInfo};
+use meta::{Durability, Read};
+
+use crate::object::{Content, NewObject, find, place, split_path};
+use crate::schema::{self, VOLUME, VolumeRecord};
+use crate::{
+    Error, Export, InodeNo, Kind, ObjectMeta, Precondition, Result, Vfs, VolumeInfo, bucket, clock, inode, posix,
+};
 
 impl Vfs {
-    /// Makes a volume `bucket/key` of `size` bytes, all hole. `sector` is 512 or 4096.
+    /// Makes a volume `bucket/key` of `size` bytes, all hole. `sector` is 512 or 4096, and `size` a
+    /// multiple of it. `Exists` when the key is taken.
     pub async fn create_volume(
         &self,
         path: &str,
@@ -10,36 +17,184 @@ impl Vfs {
         sector: u32,
         description: &str,
     ) -> Result<VolumeInfo> {
-        let _ = (path, size, sector, description);
-        todo!()
+        if !matches!(sector, 512 | 4096) {
+            return Err(Error::Invalid("the sector size is 512 or 4096"));
+        }
+        check_size(size, sector)?;
+        let (bucket, key) = split_path(path.as_bytes())?;
+        if key.is_directory() {
+            return Err(Error::InvalidName("a volume's key does not end in a slash"));
+        }
+        let bucket_ino = bucket::find(&*self.core.snapshot()?, bucket)?;
+        let new = NewObject {
+            bucket: bucket.to_owned(),
+            bucket_ino,
+            ino: self.core.numbers.take(&self.core.meta, 1 + key.depth()).await?,
+            key,
+            size,
+            etag: None,
+            meta: ObjectMeta::default(),
+            parts: None,
+            upload: None,
+            precondition: Precondition::default(),
+            now: clock::now(),
+            fixed_size: true,
+        };
+        let volume = VolumeRecord { sector, description: description.to_owned() };
+        let core = self.core.clone();
+        let placed = self
+            .core
+            .write(Durability::Synced, move |tx| {
+                if find(&*tx, bucket_ino, &new.key)?.is_some() {
+                    return Err(Error::Exists);
+                }
+                let placed = place(tx, &core, &new, &Content::Staged(&[]))?;
+                let ino = placed.info.ino;
+                let mut record = inode::get(&*tx, ino)?;
+                record.allocated = 0;
+                inode::put(tx, ino, &record)?;
+                tx.put(&schema::inode_key(VOLUME, ino), &schema::encode(&volume)?)?;
+                Ok(placed)
+            })
+            .await?;
+        self.core.placed(&placed, 0);
+        self.volume_info(placed.info.ino)?.ok_or(Error::NotFound)
     }
-    /// All volumes.
+
+    /// All volumes, by path.
     pub async fn volumes(&self) -> Result<Vec<VolumeInfo>> {
-        todo!()
+        let inodes = {
+            let snapshot = self.core.snapshot()?;
+            let mut inodes = Vec::new();
+            for row in schema::scan(&*snapshot, &[VOLUME])? {
+                inodes.push(InodeNo(schema::number_at(&row?.0, 1)?));
+            }
+            inodes
+        };
+        let mut volumes = Vec::new();
+        for ino in inodes {
+            volumes.extend(self.volume_info(ino)?);
+        }
+        volumes.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(volumes)
     }
-    /// Changes the size; shrinking needs `shrink`.
+
+    /// Changes the size; shrinking needs `shrink`, and that nobody has it attached. Who has it
+    /// attached sees a larger size at the next attach.
     pub async fn resize_volume(&self, path: &str, size: u64, shrink: bool) -> Result<VolumeInfo> {
-        let _ = (path, size, shrink);
-        todo!()
+        let (ino, volume) = self.find_volume(path)?;
+        check_size(size, volume.sector)?;
+        let guard = self.core.nodes.enter(ino)?;
+        let attached = self.core.nodes.is_attached(ino);
+        self.core
+            .change(ino, 0, move |layer, _| {
+                if size < layer.size && !shrink {
+                    return Err(Error::Invalid("the new size is smaller; shrinking has to be asked for"));
+                }
+                if size < layer.size && attached {
+                    return Err(Error::Busy("attached as a block device"));
+                }
+                layer.truncate(size);
+                Ok(())
+            })
+            .await?;
+        self.core.flush(guard).await?;
+        self.core.meta.sync().await?;
+        self.volume_info(ino)?.ok_or(Error::NotFound)
     }
+
     /// Removes a volume. `Busy` while attached.
     pub async fn delete_volume(&self, path: &str) -> Result<()> {
-        let _ = path;
-        todo!()
+        self.find_volume(path)?;
+        let (bucket, key) = split_path(path.as_bytes())?;
+        // Deleting refuses attached volumes itself, in its transaction.
+        match self.delete_object(bucket, key.bytes(), Precondition::default()).await? {
+            true => Ok(()),
+            false => Err(Error::NotFound),
+        }
     }
-    /// Finds what an export name (`bucket/key`, already percent-decoded) serves. Any regular file can be exported.
+
+    /// Finds what an export name (`bucket/key`, already percent-decoded) serves. Any regular file can
+    /// be exported.
     pub async fn export(&self, name: &[u8]) -> Result<Export> {
-        let _ = name;
-        todo!()
+        let (bucket, key) = split_path(name).map_err(|_| Error::NotFound)?;
+        let ino = {
+            let snapshot = self.core.snapshot()?;
+            let bucket = bucket::find(&*snapshot, bucket)?;
+            let found = find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?;
+            match found.kind {
+                Kind::File => found.ino,
+                Kind::Directory => return Err(Error::IsDirectory),
+                _ => return Err(Error::Invalid("not a regular file")),
+            }
+        };
+        let volume = volume_record(&*self.core.snapshot()?, ino)?;
+        let size = self.core.current_record(ino)?.size;
+        let (sector, description) = volume.map_or((1, String::new()), |volume| (volume.sector, volume.description));
+        Ok(Export { ino, size, sector, description })
     }
+
     /// Marks the inode attached (keeps it alive, makes `delete_volume` refuse) until [`Self::detach`].
     pub async fn attach(&self, ino: InodeNo) -> Result<()> {
-        let _ = ino;
-        todo!()
+        let guard = self.core.nodes.enter(ino)?;
+        self.core.nodes.attach(&guard);
+        match inode::get(&*self.core.snapshot()?, ino) {
+            Ok(record) if record.kind == Kind::File => Ok(()),
+            Ok(_) => {
+                self.core.nodes.detach(ino)?;
+                Err(Error::Invalid("not a regular file"))
+            }
+            Err(error) => {
+                self.core.nodes.detach(ino)?;
+                Err(error)
+            }
+        }
     }
+
     /// Undoes one [`Self::attach`].
     pub async fn detach(&self, ino: InodeNo) -> Result<()> {
-        let _ = ino;
-        todo!()
+        self.core.nodes.detach(ino)
     }
+
+    fn find_volume(&self, path: &str) -> Result<(InodeNo, VolumeRecord)> {
+        let (bucket, key) = split_path(path.as_bytes())?;
+        let snapshot = self.core.snapshot()?;
+        let bucket = bucket::find(&*snapshot, bucket)?;
+        let found = find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?;
+        let volume = volume_record(&*snapshot, found.ino)?;
+        Ok((found.ino, volume.ok_or(Error::Invalid("a file, not a volume"))?))
+    }
+
+    /// `None` when the inode is no volume (any more) or has no name.
+    fn volume_info(&self, ino: InodeNo) -> Result<Option<VolumeInfo>> {
+        let snapshot = self.core.snapshot()?;
+        let (Some(volume), Some(path)) = (volume_record(&*snapshot, ino)?, posix::lookup::path(&*snapshot, ino)?)
+        else {
+            return Ok(None);
+        };
+        let record = match self.core.current_record(ino) {
+            Ok(record) => record,
+            Err(Error::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(VolumeInfo {
+            path: String::from_utf8_lossy(&path).into_owned(),
+            ino: ino.0,
+            size: record.size,
+            allocated: record.allocated,
+            sector: volume.sector,
+            description: volume.description,
+        }))
+    }
+}
+
+fn check_size(size: u64, sector: u32) -> Result<()> {
+    if size == 0 || size > inode::SIZE_MAX || !size.is_multiple_of(u64::from(sector)) {
+        return Err(Error::Invalid("the size is a multiple of the sector size, and not zero"));
+    }
+    Ok(())
+}
+
+fn volume_record(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Option<VolumeRecord>> {
+    read.get(&schema::inode_key(VOLUME, ino))?.map(|row| schema::decode(&row)).transpose()
 }

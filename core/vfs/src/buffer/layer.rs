@@ -1,0 +1,317 @@
+//! Changes of a file's content that are in memory only.
+//!
+//! A layer is a set of ranges over the stored content: data, or zeroes (a hole to be). It also
+//! carries the size after the changes. Truncation is a change like any other: zeroes from the new
+//! end to infinity, and the size.
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use store::CHUNK_MAX;
+
+use crate::Timestamp;
+
+const BLOCK: u64 = CHUNK_MAX as u64;
+
+/// A changed range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// These bytes. Never crosses a multiple of [`CHUNK_MAX`].
+    Data(Vec<u8>),
+    /// That many zeroes.
+    Zero(u64),
+}
+
+impl Piece {
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Data(data) => data.len() as u64,
+            Self::Zero(len) => *len,
+        }
+    }
+
+    /// Shortens to `len` and answers the rest.
+    fn split_off(&mut self, len: u64) -> Self {
+        match self {
+            Self::Data(data) => Self::Data(data.split_off(len as usize)),
+            Self::Zero(whole) => {
+                let rest = *whole - len;
+                *whole = len;
+                Self::Zero(rest)
+            }
+        }
+    }
+}
+
+/// What the changes of a flush do to the file, in order: each range once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// New bytes, to become one chunk.
+    Data {
+        /// Where in the file.
+        offset: u64,
+        /// At most [`CHUNK_MAX`] bytes.
+        data: Vec<u8>,
+    },
+    /// A hole.
+    Zero(Range<u64>),
+}
+
+/// Changes over the stored content.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layer {
+    pieces: BTreeMap<u64, Piece>,
+    /// Bytes of data held.
+    bytes: u64,
+    /// Size of the file after the changes.
+    pub size: u64,
+    /// When the last of them came, unless set to something else since.
+    pub mtime: Timestamp,
+    /// When the last of them came.
+    pub ctime: Timestamp,
+}
+
+impl Layer {
+    /// Bytes of data held.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes `data` at `offset`; the size grows as needed.
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        let end = offset + data.len() as u64;
+        self.size = self.size.max(end);
+        if self.overwrite(offset, data) || self.extend(offset, data) {
+            return;
+        }
+        self.clear(offset..end);
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let room = (BLOCK - at % BLOCK) as usize;
+            let (piece, later) = rest.split_at(room.min(rest.len()));
+            self.bytes += piece.len() as u64;
+            self.pieces.insert(at, Piece::Data(piece.to_vec()));
+            at += piece.len() as u64;
+            rest = later;
+        }
+    }
+
+    /// Makes the range zero. The size stays.
+    pub(crate) fn zero(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        self.clear(range.clone());
+        self.pieces.insert(range.start, Piece::Zero(range.end - range.start));
+    }
+
+    /// Sets the size. What lay beyond a smaller one is gone for good.
+    pub(crate) fn truncate(&mut self, size: u64) {
+        if size < self.size {
+            self.zero(size..u64::MAX);
+        }
+        self.size = size;
+    }
+
+    /// Within one piece: the common case of rewriting a block.
+    fn overwrite(&mut self, offset: u64, data: &[u8]) -> bool {
+        if let Some((&start, Piece::Data(piece))) = self.pieces.range_mut(..=offset).next_back() {
+            let at = (offset - start) as usize;
+            if at < piece.len() && data.len() <= piece.len() - at {
+                piece[at..at + data.len()].copy_from_slice(data);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Right behind a piece, in the same block, over nothing: the common case of small appends.
+    fn extend(&mut self, offset: u64, data: &[u8]) -> bool {
+        let end = offset + data.len() as u64;
+        if offset.is_multiple_of(BLOCK) || offset / BLOCK != (end - 1) / BLOCK {
+            return false;
+        }
+        if self.pieces.range(offset..end).next().is_some() {
+            return false;
+        }
+        if let Some((&start, Piece::Data(piece))) = self.pieces.range_mut(..offset).next_back()
+            && start + piece.len() as u64 == offset
+        {
+            piece.extend_from_slice(data);
+            self.bytes += data.len() as u64;
+            return true;
+        }
+        false
+    }
+
+    /// Forgets what is known about the range.
+    fn clear(&mut self, range: Range<u64>) {
+        if let Some((&start, piece)) = self.pieces.range_mut(..range.start).next_back() {
+            let end = start + piece.len();
+            if end > range.start {
+                let mut rest = piece.split_off(range.start - start);
+                let rest_bytes = |piece: &Piece| if let Piece::Data(data) = piece { data.len() as u64 } else { 0 };
+                self.bytes -= rest_bytes(&rest);
+                if end > range.end {
+                    let tail = rest.split_off(range.end - range.start);
+                    self.bytes += rest_bytes(&tail);
+                    self.pieces.insert(range.end, tail);
+                }
+            }
+        }
+        let inside: Vec<u64> = self.pieces.range(range.clone()).map(|(&start, _)| start).collect();
+        for start in inside {
+            let Some(mut piece) = self.pieces.remove(&start) else { continue };
+            if let Piece::Data(data) = &piece {
+                self.bytes -= data.len() as u64;
+            }
+            if start + piece.len() > range.end {
+                let tail = piece.split_off(range.end - start);
+                if let Piece::Data(data) = &tail {
+                    self.bytes += data.len() as u64;
+                }
+                self.pieces.insert(range.end, tail);
+            }
+        }
+    }
+
+    /// Copies of the pieces that touch `range`, cut to it, in order.
+    pub(crate) fn pieces_in(&self, range: &Range<u64>) -> Vec<(u64, Piece)> {
+        let mut found = Vec::new();
+        if range.is_empty() {
+            return found;
+        }
+        let first = self
+            .pieces
+            .range(..=range.start)
+            .next_back()
+            .filter(|(start, piece)| *start + piece.len() > range.start)
+            .map_or(range.start, |(&start, _)| start);
+        for (&start, piece) in self.pieces.range(first..range.end) {
+            let from = start.max(range.start);
+            let to = (start + piece.len()).min(range.end);
+            let cut = match piece {
+                Piece::Data(data) => Piece::Data(data[(from - start) as usize..(to - start) as usize].to_vec()),
+                Piece::Zero(_) => Piece::Zero(to - from),
+            };
+            found.push((from, cut));
+        }
+        found
+    }
+
+    /// The changes, with data gathered into chunks: neighbours within one aligned block are one
+    /// chunk, and nothing is read to fill gaps.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Change> + '_ {
+        let mut pieces = self.pieces.iter().peekable();
+        std::iter::from_fn(move || {
+            let (&offset, piece) = pieces.next()?;
+            let Piece::Data(first) = piece else {
+                return Some(Change::Zero(offset..offset + piece.len()));
+            };
+            let mut data = first.clone();
+            while let Some((&next, Piece::Data(more))) = pieces.peek()
+                && next == offset + data.len() as u64
+                && next / BLOCK == offset / BLOCK
+            {
+                data.extend_from_slice(more);
+                pieces.next();
+            }
+            Some(Change::Data { offset, data })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// Applies random changes to a layer and to plain bytes; both must agree in every view.
+    #[test]
+    fn a_layer_is_what_plain_bytes_would_be() {
+        for seed in 0..60 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let span = if seed % 2 == 0 { 4_000 } else { 3 * BLOCK };
+            let mut layer = Layer::default();
+            // `None`: the layer says nothing about the byte.
+            let mut model: Vec<Option<u8>> = Vec::new();
+            model.resize(span as usize * 2, None);
+            for _ in 0..120 {
+                let offset = random.random_range(0..span);
+                let len = random.random_range(1..span / 8);
+                let (from, to) = (offset as usize, (offset + len) as usize);
+                match random.random_range(0..10) {
+                    0 => {
+                        layer.zero(offset..offset + len);
+                        model[from..to].fill(Some(0));
+                    }
+                    1 => {
+                        if offset < layer.size {
+                            model[from..].fill(Some(0));
+                        }
+                        layer.truncate(offset);
+                        assert_eq!(layer.size, offset);
+                    }
+                    _ => {
+                        let data: Vec<u8> = (0..len).map(|_| random.random()).collect();
+                        layer.write(offset, &data);
+                        for (byte, slot) in data.iter().zip(&mut model[from..to]) {
+                            *slot = Some(*byte);
+                        }
+                    }
+                }
+                let held: u64 =
+                    layer.pieces.values().map(|piece| if let Piece::Data(data) = piece { data.len() as u64 } else { 0 }).sum();
+                assert_eq!(layer.bytes(), held);
+            }
+            let mut seen = vec![None; model.len()];
+            for (start, piece) in layer.pieces_in(&(0..model.len() as u64)) {
+                let start = start as usize;
+                match piece {
+                    Piece::Data(data) => {
+                        assert!(start as u64 / BLOCK == (start as u64 + data.len() as u64 - 1) / BLOCK);
+                        for (at, byte) in data.into_iter().enumerate() {
+                            seen[start + at] = Some(byte);
+                        }
+                    }
+                    Piece::Zero(len) => seen[start..start + len as usize].fill(Some(0)),
+                }
+            }
+            assert!(seen == model, "seed {seed}");
+            let mut flushed = vec![None; model.len()];
+            let mut last = 0;
+            for change in layer.changes() {
+                match change {
+                    Change::Data { offset, data } => {
+                        assert!(offset >= last && data.len() <= CHUNK_MAX && !data.is_empty());
+                        last = offset + data.len() as u64;
+                        for (at, byte) in data.into_iter().enumerate() {
+                            flushed[offset as usize + at] = Some(byte);
+                        }
+                    }
+                    Change::Zero(range) => {
+                        assert!(range.start >= last);
+                        last = range.end;
+                        let end = range.end.min(model.len() as u64) as usize;
+                        flushed[range.start as usize..end].fill(Some(0));
+                    }
+                }
+            }
+            assert!(flushed == model, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn small_appends_share_one_piece() {
+        let mut layer = Layer::default();
+        for at in 0..10_000 {
+            layer.write(at * 10, b"0123456789");
+        }
+        assert_eq!(layer.pieces.len(), 1);
+        assert_eq!(layer.size, 100_000);
+    }
+}

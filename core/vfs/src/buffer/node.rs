@@ -1,0 +1,85 @@
+//! What is in memory of one inode.
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::Layer;
+use crate::schema::InodeRecord;
+
+/// One inode that is open, in use or dirty.
+#[derive(Default)]
+pub(crate) struct Node {
+    /// Changes and what a flush needs. Held for moments, never across an await.
+    pub state: Mutex<State>,
+    /// One flush, or one change that flushes must not pass, at a time.
+    pub gate: tokio::sync::Mutex<()>,
+    /// Held shared by writers, exclusively by changes that bypass the buffer.
+    pub content: tokio::sync::RwLock<()>,
+}
+
+/// What the stored inode said when its first change came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base {
+    /// Stored size, or the size after the changes being flushed.
+    pub size: u64,
+    /// The size is not the writer's to change.
+    pub fixed_size: bool,
+    /// Key domain for its chunks.
+    pub domain: u64,
+}
+
+/// Changes of one inode.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Takes changes.
+    pub active: Option<Layer>,
+    /// Being stored. Stays when a flush fails, and goes first in the next one.
+    pub flushing: Option<Arc<Layer>>,
+    /// Set while there are changes.
+    pub base: Option<Base>,
+    /// Number of the last change.
+    pub written: u64,
+    /// Number of the last change in `flushing`.
+    pub flushing_to: u64,
+    /// Number of the last change that is committed.
+    pub flushed: u64,
+    /// Since when the active layer has changes.
+    pub dirty_since: Option<Instant>,
+    /// How many openers have still to be told that a change was lost.
+    pub lost: u32,
+    /// Where the last read ended: the next one there is sequential.
+    pub read_end: u64,
+}
+
+impl State {
+    /// Whether there are changes that are not stored.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.active.is_some() || self.flushing.is_some()
+    }
+
+    /// The layer with the newest size and times.
+    pub(crate) fn newest(&self) -> Option<&Layer> {
+        self.active.as_ref().or(self.flushing.as_deref())
+    }
+
+    /// Bytes of data in both layers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.active.as_ref().map_or(0, Layer::bytes) + self.flushing.as_ref().map_or(0, |layer| layer.bytes())
+    }
+
+    /// Lays size, times and the coming generation over the stored record.
+    pub(crate) fn overlay(&self, record: &mut InodeRecord) {
+        let Some(newest) = self.newest() else { return };
+        record.size = newest.size;
+        record.mtime = newest.mtime;
+        record.ctime = record.ctime.max(newest.ctime);
+        record.modified = newest.ctime;
+        record.mtime_is_posix = true;
+        // Counts overwritten bytes twice until the flush; a file never has more than its size.
+        record.allocated = (record.allocated + self.bytes()).min(newest.size);
+        record.generation += u64::from(self.active.is_some()) + u64::from(self.flushing.is_some());
+        record.etag = None;
+        record.parts = None;
+    }
+}

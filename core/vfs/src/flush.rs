@@ -1,0 +1,295 @@
+//! Storing what is buffered.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use meta::{Durability, Transaction};
+use store::{DomainId, Owner, StagedChunk};
+
+use crate::buffer::{Base, Change, Guard, Layer};
+use crate::extent::{self, Extent};
+use crate::schema::ExtentRecord;
+use crate::vfs::Core;
+use crate::{Error, InodeNo, Kind, Result, clock, inode};
+
+/// Chunks of one flush that are sealed at a time.
+const PARALLEL_CHUNKS: usize = 4;
+/// Inodes flushed in the background at a time.
+const PARALLEL_INODES: usize = 4;
+/// An inode with this much to store is flushed without waiting for its age, so that an fsync at the
+/// end of a long sequential write finds little left to do.
+const EAGER_BYTES: u64 = 16 << 20;
+/// How long a writer waits for room before it is told to slow down.
+const ROOM_WAIT: Duration = Duration::from_secs(60);
+/// Pause after a background flush that failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A change as a transaction writes it.
+enum Stored {
+    Data(u64, StagedChunk),
+    Zero(std::ops::Range<u64>),
+}
+
+impl Core {
+    /// Applies a change of content to the buffer. `bytes` is what it will hold at most; `f` gets the
+    /// layer, and an error from it must leave the layer as it was.
+    pub(crate) async fn change<T: Send>(
+        self: &Arc<Self>,
+        ino: InodeNo,
+        bytes: u64,
+        f: impl FnOnce(&mut Layer, &Base) -> Result<T> + Send,
+    ) -> Result<T> {
+        if self.is_stopping() {
+            return Err(Error::ShuttingDown);
+        }
+        let guard = self.nodes.enter(ino)?;
+        let reservation = self.reserve(bytes).await?;
+        let _content = guard.node.content.read().await;
+        let mut state = guard.node.state.lock();
+        let base = match (state.base, state.newest()) {
+            (Some(base), Some(newest)) => Base { size: newest.size, ..base },
+            _ => {
+                let record = inode::get(&*self.snapshot()?, ino)?;
+                match record.kind {
+                    Kind::File => {}
+                    Kind::Directory => return Err(Error::IsDirectory),
+                    _ => return Err(Error::Invalid("not a regular file")),
+                }
+                Base { size: record.size, fixed_size: record.fixed_size, domain: record.domain }
+            }
+        };
+        let was_clean = state.active.is_none();
+        let mut layer =
+            state.active.take().unwrap_or_else(|| Layer { size: base.size, ..Layer::default() });
+        let before = layer.bytes();
+        let result = f(&mut layer, &base);
+        if result.is_ok() {
+            layer.ctime = clock::now();
+            layer.mtime = layer.ctime;
+            state.base = Some(base);
+            state.written += 1;
+            if was_clean {
+                state.dirty_since = Some(clock::monotonic());
+            }
+        }
+        let eager = before < EAGER_BYTES && layer.bytes() >= EAGER_BYTES;
+        reservation.settle(layer.bytes() as i64 - before as i64);
+        if result.is_ok() || !was_clean {
+            state.active = Some(layer);
+        }
+        drop(state);
+        if eager || self.budget.is_pressed() {
+            self.flush_wanted.notify_one();
+        }
+        result
+    }
+
+    async fn reserve(&self, bytes: u64) -> Result<crate::buffer::Reservation<'_>> {
+        let deadline = tokio::time::Instant::now() + ROOM_WAIT;
+        loop {
+            let freed = self.budget.freed();
+            if let Some(reservation) = self.budget.try_reserve(bytes) {
+                return Ok(reservation);
+            }
+            self.flush_wanted.notify_one();
+            if tokio::time::timeout_at(deadline, freed).await.is_err() {
+                return Err(Error::SlowDown { retry_after: RETRY_PAUSE });
+            }
+        }
+    }
+
+    /// Stores every change made before the call and commits it; not yet durable.
+    pub(crate) async fn flush_inode(self: &Arc<Self>, ino: InodeNo) -> Result<()> {
+        // Nothing in memory: nothing to store.
+        let Some(node) = self.nodes.peek(ino) else { return Ok(()) };
+        if !node.state.lock().is_dirty() {
+            return Ok(());
+        }
+        let guard = match self.nodes.enter(ino) {
+            Ok(guard) => guard,
+            Err(_) => return Ok(()),
+        };
+        self.flush(guard).await
+    }
+
+    /// As [`Self::flush_inode`]. Runs on although the caller goes away: a flush cut off in the middle
+    /// could commit after a later one.
+    pub(crate) async fn flush(self: &Arc<Self>, guard: Guard) -> Result<()> {
+        let core = self.clone();
+        let task = tokio::spawn(async move {
+            let _gate = guard.node.gate.lock().await;
+            core.flush_gated(&guard).await
+        });
+        task.await.map_err(|error| Error::Internal(format!("flush: {error}")))?
+    }
+
+    /// As [`Self::flush`], for a caller that holds the node's gate and is not cut off.
+    pub(crate) async fn flush_gated(&self, guard: &Guard) -> Result<()> {
+        let target = guard.node.state.lock().written;
+        loop {
+            let (layer, base) = {
+                let mut state = guard.node.state.lock();
+                if state.flushed >= target {
+                    return Ok(());
+                }
+                if state.flushing.is_none() {
+                    state.flushing = state.active.take().map(Arc::new);
+                    state.flushing_to = state.written;
+                    state.dirty_since = None;
+                }
+                match (&state.flushing, state.base) {
+                    (Some(layer), Some(base)) => (layer.clone(), base),
+                    _ => return Ok(()),
+                }
+            };
+            let result = self.store_layer(guard.ino, &layer, base).await;
+            let lost = match &result {
+                Ok(()) => false,
+                Err(Error::NotFound) => {
+                    tracing::debug!(ino = guard.ino.0, "dropped changes of an inode that is gone");
+                    false
+                }
+                Err(Error::Damaged(reason)) => {
+                    tracing::error!(ino = guard.ino.0, reason, bytes = layer.bytes(), "changes can never be stored: lost");
+                    true
+                }
+                Err(error) => return Err(error.clone()),
+            };
+            let mut state = guard.node.state.lock();
+            state.flushing = None;
+            state.flushed = state.flushing_to;
+            if state.active.is_none() {
+                state.base = None;
+            }
+            if lost {
+                state.lost = self.nodes.opens(guard.ino).max(1);
+            }
+            drop(state);
+            self.budget.release(layer.bytes());
+        }
+    }
+
+    async fn store_layer(&self, ino: InodeNo, layer: &Arc<Layer>, base: Base) -> Result<()> {
+        let changes = futures::stream::iter(layer.changes().collect::<Vec<_>>());
+        let stored: Vec<Stored> = changes
+            .map(|change| async move {
+                match change {
+                    Change::Zero(range) => Ok::<_, Error>(Stored::Zero(range)),
+                    Change::Data { offset, data } => {
+                        let owner = Owner { inode: ino.0, offset };
+                        let chunk = self.store.stage(DomainId(base.domain), owner, Bytes::from(data)).await?;
+                        Ok(Stored::Data(offset, chunk))
+                    }
+                }
+            })
+            .buffered(PARALLEL_CHUNKS)
+            .try_collect()
+            .await?;
+        self.store.sync_staged().await?;
+        let (store, layer) = (self.store.clone(), layer.clone());
+        self.write(Durability::Buffered, move |tx| commit(tx, &store, ino, &layer, &stored)).await?;
+        self.release_wanted.notify_one();
+        Ok(())
+    }
+
+    /// Flushes every dirty inode; answers the first failure after trying all.
+    pub(crate) async fn flush_dirty(self: &Arc<Self>) -> Result<()> {
+        let results = futures::stream::iter(self.nodes.dirty())
+            .map(|ino| self.flush_inode(ino))
+            .buffer_unordered(PARALLEL_INODES)
+            .collect::<Vec<_>>()
+            .await;
+        results.into_iter().collect()
+    }
+}
+
+fn commit(
+    tx: &mut dyn Transaction,
+    store: &store::Store,
+    ino: InodeNo,
+    layer: &Layer,
+    stored: &[Stored],
+) -> Result<()> {
+    let mut record = inode::get(&*tx, ino)?;
+    for change in stored {
+        match change {
+            Stored::Zero(range) => record.allocated -= extent::remove(tx, store, ino, range)?,
+            Stored::Data(offset, chunk) => {
+                let range = *offset..*offset + u64::from(chunk.len);
+                record.allocated -= extent::remove(tx, store, ino, &range)?;
+                store.record(tx, chunk)?;
+                let record_of_chunk = ExtentRecord { chunk: chunk.id, start: 0, len: chunk.len };
+                extent::insert(tx, ino, &Extent { offset: *offset, record: record_of_chunk })?;
+                record.allocated += u64::from(chunk.len);
+            }
+        }
+    }
+    record.size = layer.size;
+    record.mtime = layer.mtime;
+    record.ctime = record.ctime.max(layer.ctime);
+    record.modified = layer.ctime;
+    record.mtime_is_posix = true;
+    record.generation += 1;
+    record.etag = None;
+    record.parts = None;
+    record.upload = None;
+    inode::put(tx, ino, &record)
+}
+
+/// The background worker: flushes what is old, large, or in the way of writers, oldest first.
+pub(crate) async fn run(core: Arc<Core>) {
+    let tick = (core.config.write_back_age / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
+    let mut failed: HashMap<InodeNo, Instant> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = core.stopped() => return,
+            () = core.flush_wanted.notified() => {}
+            () = tokio::time::sleep(tick) => {}
+        }
+        let now = clock::monotonic();
+        failed.retain(|_, until| *until > now);
+        let mut due = due(&core, now);
+        due.retain(|ino| !failed.contains_key(ino));
+        let results = futures::stream::iter(due)
+            .map(|ino| {
+                let core = &core;
+                async move { (ino, core.flush_inode(ino).await) }
+            })
+            .buffer_unordered(PARALLEL_INODES)
+            .collect::<Vec<_>>()
+            .await;
+        for (ino, result) in results {
+            if let Err(error) = result {
+                tracing::warn!(ino = ino.0, %error, "background flush failed; it will be tried again");
+                failed.insert(ino, clock::monotonic() + RETRY_PAUSE);
+            }
+        }
+    }
+}
+
+/// Inodes to flush now, oldest changes first.
+fn due(core: &Core, now: Instant) -> Vec<InodeNo> {
+    let mut dirty: Vec<(Option<Instant>, u64, InodeNo)> = Vec::new();
+    for ino in core.nodes.dirty() {
+        if let Some(node) = core.nodes.peek(ino) {
+            let state = node.state.lock();
+            // A layer left over from a failed flush is the oldest there is.
+            let since = if state.flushing.is_some() { None } else { state.dirty_since };
+            dirty.push((since, state.bytes(), ino));
+        }
+    }
+    dirty.sort_unstable();
+    let mut excess = if core.budget.is_pressed() { core.budget.used() / 2 } else { 0 };
+    let age = core.config.write_back_age;
+    let mut due = Vec::new();
+    for (since, bytes, ino) in dirty {
+        let old = since.is_none_or(|since| now.saturating_duration_since(since) >= age);
+        if old || excess > 0 || bytes >= EAGER_BYTES {
+            excess = excess.saturating_sub(bytes.max(1));
+            due.push(ino);
+        }
+    }
+    due
+}

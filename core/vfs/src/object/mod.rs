@@ -1,0 +1,25 @@
+//! Object operations: keys are opaque bytes, and no key is refused but the empty one and those
+//! over 1,024 bytes.
+//!
+//! A key is a path: `a/b` is the file `b` in the directory `a`, made when it is missing and then
+//! *implicit*: listings do not show it, and it goes when the last object in it is deleted here. A
+//! key that ends in `/` is an *explicit* directory, which listings show; it may carry bytes.
+//!
+//! A PUT makes a new inode and puts it in the place of the old one, as a rename does: readers,
+//! mounts and exports that have the old inode open keep it; owner and permission bits carry over.
+//! Only an attached volume is not replaced or deleted (`Busy`). Symlinks and device nodes are no
+//! objects: they are not listed or followed, and a PUT replaces them.
+mod copy;
+mod delete;
+mod key;
+mod list;
+mod multipart;
+pub(crate) mod place;
+mod reader;
+mod writer;
+
+pub use copy::CopyMeta;
+pub(crate) use key::{Key, find, split_path};
+pub(crate) use place::{Content, NewObject, Placed, place};
+pub use reader::ObjectReader;
+pub use writer::{Commit, ObjectWriter};

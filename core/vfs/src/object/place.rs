@@ -1,0 +1,251 @@
+//! Putting an object in its place: the one transaction in which a PUT, a copy and a completed
+//! upload become visible.
+use meta::Transaction;
+use store::{StagedChunk, Store};
+
+use super::key::{Key, leaf};
+use crate::extent::{self, Extent};
+use crate::schema::{self, ExtentRecord, INODE, InodeRecord, ORPHAN};
+use crate::vfs::Core;
+use crate::{
+    Error, InodeNo, Kind, ObjectInfo, ObjectMeta, Precondition, Result, Timestamp, bucket, dentry, inode, posix, xattrs,
+};
+
+/// Permission bits of what S3 makes.
+const FILE_MODE: u32 = 0o644;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// Where the bytes of a new object come from.
+pub(crate) enum Content<'a> {
+    /// Chunks staged by a writer, and whether earlier ones are on the inode already.
+    Staged(&'a [(u64, StagedChunk)]),
+    /// A range of another inode of the same bucket.
+    Shared { from: InodeNo, range: std::ops::Range<u64> },
+    /// Nameless inodes, one after the other, with their sizes.
+    Parts(&'a [(InodeNo, u64)]),
+}
+
+/// An object to be.
+#[derive(Clone)]
+pub(crate) struct NewObject {
+    pub bucket: String,
+    /// The directory that the bucket had when the bytes were staged.
+    pub bucket_ino: InodeNo,
+    pub key: Key,
+    /// The inode, followed by spare numbers for directories, as many as the key is deep.
+    pub ino: InodeNo,
+    pub size: u64,
+    /// `None`: opaque.
+    pub etag: Option<String>,
+    pub meta: ObjectMeta,
+    pub parts: Option<u32>,
+    pub upload: Option<u64>,
+    pub precondition: Precondition,
+    pub now: Timestamp,
+    /// Set for a volume.
+    pub fixed_size: bool,
+}
+
+/// What [`place`] did.
+pub(crate) struct Placed {
+    pub info: ObjectInfo,
+    /// Inodes more (or fewer) than before, orphans not counted.
+    pub inodes: i64,
+}
+
+/// Fills the inode and gives it the key.
+pub(crate) fn place(
+    tx: &mut dyn Transaction,
+    core: &Core,
+    new: &NewObject,
+    content: &Content<'_>,
+) -> Result<Placed> {
+    let bucket = bucket::find(&*tx, &new.bucket)?;
+    if bucket != new.bucket_ino {
+        return Err(Error::NoSuchBucket);
+    }
+    let mut inodes = 1;
+    let (parent, existing) = walk(tx, new, bucket, &mut inodes)?;
+    check(tx, core, existing, &new.precondition)?;
+    let old = match existing {
+        Some(ino) => {
+            let record = inode::get(&*tx, ino)?;
+            if record.fixed_size && core.nodes.is_attached(ino) {
+                return Err(Error::Busy("attached as a block device"));
+            }
+            Some((ino, record))
+        }
+        None => None,
+    };
+    let allocated = fill(tx, &core.store, new, content)?;
+    let parent_record = inode::live_directory(&*tx, parent)?;
+    let (ino, mut record) = if new.key.is_directory() {
+        // The directory stays; only its content changes.
+        let (ino, record) = old.ok_or_else(|| schema::damaged("a directory vanished in its transaction"))?;
+        extent::remove(tx, &core.store, ino, &(0..u64::MAX))?;
+        extent::take_over(tx, new.ino, ino, 0)?;
+        tx.delete(&schema::inode_key(INODE, new.ino))?;
+        inodes -= 1;
+        (ino, record)
+    } else {
+        let like = old.as_ref().filter(|(_, old)| old.kind == Kind::File);
+        let (mode, uid, gid) = like.map_or((FILE_MODE, parent_record.uid, parent_record.gid), |(_, old)| {
+            (old.mode, old.uid, old.gid)
+        });
+        let mut record = inode::new(Kind::File, mode, uid, gid, bucket.0, new.now);
+        record.nlink = 1;
+        if let Some((old, _)) = old {
+            posix::remove::remove_file(tx, parent, leaf(&new.key), old, new.now)?;
+        }
+        dentry::attach(tx, parent, leaf(&new.key), new.ino, &mut record)?;
+        inode::touch_directory(tx, parent, new.now)?;
+        (new.ino, record)
+    };
+    // A writer that had much to store made the inode early, as an orphan.
+    tx.delete(&schema::inode_key(ORPHAN, new.ino))?;
+    record.explicit = true;
+    record.size = new.size;
+    record.allocated = allocated;
+    record.etag.clone_from(&new.etag);
+    record.parts = new.parts;
+    record.upload = new.upload;
+    record.fixed_size = new.fixed_size;
+    record.generation += 1;
+    record.modified = new.now;
+    record.ctime = new.now;
+    record.mtime = xattrs::mtime_of(&new.meta).unwrap_or(new.now);
+    record.mtime_is_posix = false;
+    inode::put(tx, ino, &record)?;
+    if record.kind == Kind::Directory {
+        inode::put_directory_times(tx, ino, record.mtime, record.ctime)?;
+    }
+    xattrs::put_object_meta(tx, ino, &new.meta)?;
+    Ok(Placed { info: info(&*tx, ino, new.key.bytes(), &record)?, inodes })
+}
+
+/// Walks to the directory of the key, making what is missing. Answers it, and the entry that the key
+/// has already. A key that is a directory is made too, but is no existing object if it was not
+/// explicit.
+fn walk(
+    tx: &mut dyn Transaction,
+    new: &NewObject,
+    bucket: InodeNo,
+    inodes: &mut i64,
+) -> Result<(InodeNo, Option<InodeNo>)> {
+    let mut at = (InodeNo(0), bucket);
+    let mut spare = new.ino.0;
+    for suffix in new.key.suffixes() {
+        spare += 1;
+        let parent = at.1;
+        match dentry::get(&*tx, parent, suffix)? {
+            Some(entry) => at = (parent, entry.ino),
+            None if !suffix.ends_with(b"/") => return Ok((parent, None)),
+            None => {
+                let ino = InodeNo(spare);
+                let mut record = inode::live_directory(&*tx, parent)?;
+                let mut made =
+                    inode::new(Kind::Directory, DIRECTORY_MODE, record.uid, record.gid, bucket.0, new.now);
+                dentry::attach(tx, parent, suffix, ino, &mut made)?;
+                inode::put(tx, ino, &made)?;
+                record.nlink += 1;
+                inode::put(tx, parent, &record)?;
+                inode::touch_directory(tx, parent, new.now)?;
+                *inodes += 1;
+                at = (parent, ino);
+            }
+        }
+    }
+    Ok((at.0, Some(at.1)))
+}
+
+/// Decides a precondition against what the key leads to now.
+pub(crate) fn check(
+    tx: &mut dyn Transaction,
+    core: &Core,
+    existing: Option<InodeNo>,
+    precondition: &Precondition,
+) -> Result<()> {
+    let etag = match existing {
+        None => None,
+        Some(ino) => {
+            let mut record = inode::get(&*tx, ino)?;
+            core.overlay(ino, &mut record);
+            is_object(&record).then(|| inode::etag(ino, &record))
+        }
+    };
+    let names = |tags: &[String], etag: &str| tags.iter().any(|tag| tag == "*" || tag == etag);
+    if let Some(tags) = &precondition.if_match {
+        match &etag {
+            None => return Err(Error::NotFound),
+            Some(etag) if !names(tags, etag) => return Err(Error::PreconditionFailed),
+            Some(_) => {}
+        }
+    }
+    match (&precondition.if_none_match, &etag) {
+        (Some(tags), Some(etag)) if names(tags, etag) => Err(Error::PreconditionFailed),
+        _ => Ok(()),
+    }
+}
+
+/// Whether S3 shows the inode.
+pub(crate) fn is_object(record: &InodeRecord) -> bool {
+    match record.kind {
+        Kind::File => true,
+        Kind::Directory => record.explicit,
+        _ => false,
+    }
+}
+
+/// Writes the extents of the new inode. Answers how many bytes they hold.
+fn fill(tx: &mut dyn Transaction, store: &Store, new: &NewObject, content: &Content<'_>) -> Result<u64> {
+    match content {
+        Content::Staged(chunks) => {
+            put_staged(tx, store, new.ino, chunks)?;
+            Ok(new.size)
+        }
+        Content::Shared { from, range } => extent::share(tx, store, *from, range, new.ino, 0),
+        Content::Parts(parts) => {
+            let (mut at, mut allocated) = (0, 0);
+            for &(part, size) in *parts {
+                allocated += inode::get(&*tx, part)?.allocated;
+                extent::take_over(tx, part, new.ino, at)?;
+                tx.delete(&schema::inode_key(INODE, part))?;
+                at += size;
+            }
+            Ok(allocated)
+        }
+    }
+}
+
+/// Names staged chunks as extents of the inode.
+pub(super) fn put_staged(
+    tx: &mut dyn Transaction,
+    store: &Store,
+    ino: InodeNo,
+    chunks: &[(u64, StagedChunk)],
+) -> Result<()> {
+    for (offset, chunk) in chunks {
+        store.record(tx, chunk)?;
+        let record = ExtentRecord { chunk: chunk.id, start: 0, len: chunk.len };
+        extent::insert(tx, ino, &Extent { offset: *offset, record })?;
+    }
+    Ok(())
+}
+
+/// An object as HEAD shows it.
+pub(crate) fn info(
+    read: &(impl meta::Read + ?Sized),
+    ino: InodeNo,
+    key: &[u8],
+    record: &InodeRecord,
+) -> Result<ObjectInfo> {
+    Ok(ObjectInfo {
+        ino,
+        key: key.to_vec(),
+        size: record.size,
+        etag: inode::etag(ino, record),
+        modified: record.modified,
+        meta: xattrs::object_meta(read, ino, record)?,
+        parts: record.parts,
+    })
+}

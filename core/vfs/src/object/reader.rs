@@ -1,0 +1,183 @@
+//! Giving an object's bytes out.
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use meta::Read;
+use parking_lot::Mutex;
+use store::CHUNK_MAX;
+
+use super::key::{Key, find};
+use super::place;
+use crate::buffer::Guard;
+use crate::extent::{self, Extent};
+use crate::vfs::Core;
+use crate::{Error, InodeNo, Level, ObjectInfo, Result, Vfs, bucket, inode};
+
+/// Chunks fetched ahead of a reader: 2 MiB.
+const PARALLEL_CHUNKS: usize = 8;
+/// Extents looked up at a time: 8 GiB of an object in whole chunks, under 1 MiB of memory. A snapshot
+/// slows commits down while it is held, so only an object with more extents than this keeps one
+/// while its bytes flow.
+const BATCH: usize = 32 << 10;
+
+/// What a hole reads as.
+static ZEROES: [u8; CHUNK_MAX] = [0; CHUNK_MAX];
+
+/// A point-in-time view of an object: later writes do not show in it.
+pub struct ObjectReader {
+    core: Arc<Core>,
+    guard: Guard,
+    info: ObjectInfo,
+    snapshot: Mutex<Box<dyn Read + Send>>,
+}
+
+impl Vfs {
+    /// HEAD.
+    pub async fn head_object(&self, bucket: &str, key: &[u8]) -> Result<ObjectInfo> {
+        Ok(self.get_object(bucket, key).await?.info)
+    }
+
+    /// Opens an object to read.
+    pub async fn get_object(&self, bucket: &str, key: &[u8]) -> Result<ObjectReader> {
+        let key = Key::new(key)?;
+        loop {
+            let found = {
+                let snapshot = self.core.snapshot()?;
+                let bucket = bucket::find(&*snapshot, bucket)?;
+                find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?
+            };
+            // When it is purged in between, the key may have a new inode: look again.
+            let Ok(guard) = self.core.nodes.enter(found.ino) else { continue };
+            if let Some(reader) = self.core.read_inode(guard, key.bytes()).await? {
+                return Ok(reader);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// A reader of everything acknowledged so far; `None` when the inode is gone.
+    pub(super) async fn read_inode(self: &Arc<Self>, guard: Guard, key: &[u8]) -> Result<Option<ObjectReader>> {
+        self.flush_inode(guard.ino).await?;
+        let snapshot = self.snapshot()?;
+        let Some(record) = inode::load(&*snapshot, guard.ino)? else { return Ok(None) };
+        if !place::is_object(&record) {
+            return Err(Error::NotFound);
+        }
+        let info = place::info(&*snapshot, guard.ino, key, &record)?;
+        Ok(Some(ObjectReader { core: self.clone(), guard, info, snapshot: Mutex::new(snapshot) }))
+    }
+}
+
+impl ObjectReader {
+    /// What HEAD shows.
+    pub fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    /// Bytes of a range, prefetched ahead within a budget. What lies beyond the end is left out.
+    pub fn stream(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        let core = self.core.clone();
+        let end = range.end.min(self.info.size);
+        let segments = Segments {
+            core: self.core,
+            guard: self.guard,
+            snapshot: Some(self.snapshot),
+            at: range.start,
+            end,
+            batch: VecDeque::new(),
+            failed: false,
+        };
+        futures::stream::iter(segments)
+            .map(move |segment| {
+                let core = core.clone();
+                async move {
+                    match segment? {
+                        Segment::Hole(len) => Ok(Bytes::from_static(&ZEROES[..len])),
+                        Segment::Data(extent) => {
+                            let data = core.store.read(extent.record.chunk, extent.in_chunk()).await?;
+                            if data.len() == extent.record.len as usize {
+                                Ok(data)
+                            } else {
+                                Err(Error::Damaged(format!("chunk {} is too short", extent.record.chunk.0)))
+                            }
+                        }
+                    }
+                }
+            })
+            .buffered(PARALLEL_CHUNKS)
+            .boxed()
+    }
+
+    /// Level its bytes have reached.
+    pub async fn level(&self) -> Result<Level> {
+        let chunks = extent::chunks(&**self.snapshot.lock(), self.guard.ino)?;
+        self.core.level_of(&chunks)
+    }
+
+    /// Its inode.
+    pub(super) fn ino(&self) -> InodeNo {
+        self.guard.ino
+    }
+}
+
+enum Segment {
+    Hole(usize),
+    Data(Extent),
+}
+
+/// The range, piece by piece. Keeps the guard for as long as bytes are read.
+struct Segments {
+    core: Arc<Core>,
+    guard: Guard,
+    /// Gone when all extents of the range are in `batch`.
+    snapshot: Option<Mutex<Box<dyn Read + Send>>>,
+    at: u64,
+    end: u64,
+    batch: VecDeque<Extent>,
+    failed: bool,
+}
+
+impl Segments {
+    fn refill(&mut self) -> Result<()> {
+        let Some(snapshot) = &self.snapshot else { return Ok(()) };
+        let found =
+            extent::overlapping(&**snapshot.lock(), self.guard.ino, &(self.at..self.end), BATCH)?;
+        if found.len() < BATCH {
+            self.snapshot = None;
+        }
+        let first: Vec<_> = found.iter().take(PARALLEL_CHUNKS).map(|extent| extent.record.chunk).collect();
+        self.core.store.prefetch(&first);
+        self.batch = found.into();
+        Ok(())
+    }
+}
+
+impl Iterator for Segments {
+    type Item = Result<Segment>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end || self.failed {
+            return None;
+        }
+        if self.batch.is_empty()
+            && let Err(error) = self.refill()
+        {
+            self.failed = true;
+            return Some(Err(error));
+        }
+        let next = self.batch.front().map_or(self.end, |extent| extent.offset.max(self.at));
+        if next > self.at {
+            let len = (next - self.at).min(CHUNK_MAX as u64);
+            self.at += len;
+            return Some(Ok(Segment::Hole(len as usize)));
+        }
+        let extent = self.batch.pop_front()?.cut(&(self.at..self.end));
+        self.at = extent.end();
+        Some(Ok(Segment::Data(extent)))
+    }
+}

@@ -1,0 +1,94 @@
+//! Finding inodes, and keeping them alive.
+use crate::{Attr, Error, InodeNo, Kind, Result, StatFs, Vfs, dentry, inode};
+
+/// Capacity that [`Vfs::statfs`] reports: space on the network is bought as it is needed, so the
+/// figure only has to be larger than what anybody copies.
+const CAPACITY: u64 = 1 << 50;
+
+impl Vfs {
+    /// Attributes of the entry `name` in `parent`.
+    pub async fn lookup(&self, parent: InodeNo, name: &[u8]) -> Result<Attr> {
+        loop {
+            let entry = {
+                let snapshot = self.core.snapshot()?;
+                let directory = inode::load_timeless(&*snapshot, parent)?.ok_or(Error::NotFound)?;
+                if directory.kind != Kind::Directory {
+                    return Err(Error::NotDirectory);
+                }
+                dentry::resolve(&*snapshot, parent, name)?.ok_or(Error::NotFound)?
+            };
+            match self.getattr(entry.ino).await {
+                // It was removed in between; what the name means now is another look.
+                Err(Error::NotFound) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The directory that holds the directory `ino` (root: itself).
+    pub async fn parent(&self, ino: InodeNo) -> Result<InodeNo> {
+        let record = inode::load_timeless(&*self.core.snapshot()?, ino)?.ok_or(Error::NotFound)?;
+        match record.kind {
+            Kind::Directory if record.parent.0 != 0 => Ok(record.parent),
+            Kind::Directory => Err(Error::NotFound),
+            _ => Err(Error::NotDirectory),
+        }
+    }
+
+    /// Attributes.
+    pub async fn getattr(&self, ino: InodeNo) -> Result<Attr> {
+        Ok(inode::attr(ino, &self.core.current_record(ino)?))
+    }
+
+    /// Keeps the inode alive while it is open.
+    pub async fn open_inode(&self, ino: InodeNo) -> Result<Attr> {
+        let guard = self.core.nodes.enter(ino)?;
+        let record = self.core.current_record(ino)?;
+        self.core.nodes.open(&guard);
+        Ok(inode::attr(ino, &record))
+    }
+
+    /// Undoes one [`Self::open_inode`].
+    pub async fn close(&self, ino: InodeNo) -> Result<()> {
+        self.core.nodes.close(ino)
+    }
+
+    /// Makes every namespace change before the call durable.
+    pub async fn sync_namespace(&self) -> Result<()> {
+        Ok(self.core.meta.sync().await?)
+    }
+
+    /// Space and inodes. The space is what can be bought, not what was: `total_bytes` is fixed.
+    pub async fn statfs(&self) -> Result<StatFs> {
+        let status = self.core.store.status()?;
+        let used = status.staging_bytes + status.packs.iter().map(|pack| pack.bytes).sum::<u64>();
+        Ok(StatFs {
+            total_bytes: CAPACITY,
+            free_bytes: CAPACITY.saturating_sub(used),
+            inodes: self.core.inodes(),
+        })
+    }
+
+    /// `bucket/key` of an inode, for messages. `None` when it has no name.
+    pub async fn path_of(&self, ino: InodeNo) -> Result<Option<String>> {
+        let snapshot = self.core.snapshot()?;
+        Ok(path(&*snapshot, ino)?.map(|path| String::from_utf8_lossy(&path).into_owned()))
+    }
+}
+
+/// `bucket/key` of an inode; directories end in `/`.
+pub(crate) fn path(read: &(impl meta::Read + ?Sized), ino: InodeNo) -> Result<Option<Vec<u8>>> {
+    let mut names = Vec::new();
+    let mut at = ino;
+    while at != InodeNo::ROOT {
+        match inode::load_timeless(read, at)? {
+            Some(record) if record.parent.0 != 0 => {
+                names.push(record.name);
+                at = record.parent;
+            }
+            _ => return Ok(None),
+        }
+    }
+    names.reverse();
+    Ok(Some(names.concat()))
+}

@@ -1,0 +1,40 @@
+//! Listing directories.
+use std::ops::Bound;
+
+use crate::{DirEntry, DirPosition, Error, InodeNo, Kind, Result, Vfs, dentry, inode};
+
+impl Vfs {
+    /// Up to `max` entries after `after`, without `.` and `..`, in a stable order.
+    pub async fn readdir(
+        &self,
+        dir: InodeNo,
+        after: Option<DirPosition>,
+        max: usize,
+    ) -> Result<Vec<DirEntry>> {
+        let core = self.core.clone();
+        let list = move || -> Result<Vec<DirEntry>> {
+            let view = core.view()?;
+            let snapshot = view.snapshot();
+            let directory = inode::load_timeless(snapshot, dir)?.ok_or(Error::NotFound)?;
+            if directory.kind != Kind::Directory {
+                return Err(Error::NotDirectory);
+            }
+            let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.as_slice()));
+            let mut entries = Vec::new();
+            for entry in dentry::scan(snapshot, dir, from)? {
+                if entries.len() == max {
+                    break;
+                }
+                let entry = entry?;
+                let record = view.record(entry.ino)?;
+                entries.push(DirEntry {
+                    name: dentry::display(snapshot, dir, &entry.suffix)?,
+                    attr: inode::attr(entry.ino, &record),
+                    position: DirPosition(entry.suffix),
+                });
+            }
+            Ok(entries)
+        };
+        tokio::task::spawn_blocking(list).await.map_err(|error| Error::Internal(error.to_string()))?
+    }
+}

@@ -1,0 +1,103 @@
+//! Taking names away.
+use meta::{Durability, Transaction};
+
+use crate::schema::InodeRecord;
+use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge};
+
+impl Vfs {
+    /// Removes a non-directory's name; the inode lives until the last [`Self::close`].
+    pub async fn unlink(&self, parent: InodeNo, name: &[u8]) -> Result<()> {
+        let name = name.to_vec();
+        let now = clock::now();
+        self.core
+            .write(Durability::Buffered, move |tx| {
+                let directory = inode::live_directory(&*tx, parent)?;
+                let entry = dentry::resolve(&*tx, parent, &name)?.ok_or(Error::NotFound)?;
+                if entry.kind == Kind::Directory {
+                    return Err(Error::IsDirectory);
+                }
+                remove_file(tx, parent, &entry.suffix, entry.ino, now)?;
+                emptied_by_mount(tx, parent, directory)?;
+                inode::touch_directory(tx, parent, now)
+            })
+            .await?;
+        self.core.purge_wanted.notify_one();
+        Ok(())
+    }
+
+    /// Removes an empty directory.
+    pub async fn rmdir(&self, parent: InodeNo, name: &[u8]) -> Result<()> {
+        let name = name.to_vec();
+        let now = clock::now();
+        self.core
+            .write(Durability::Buffered, move |tx| {
+                let mut directory = inode::live_directory(&*tx, parent)?;
+                let entry = dentry::resolve(&*tx, parent, &name)?.ok_or(Error::NotFound)?;
+                if entry.kind != Kind::Directory {
+                    return Err(Error::NotDirectory);
+                }
+                if parent == InodeNo::ROOT {
+                    bucket::drop_uploads(tx, entry.ino)?;
+                }
+                remove_directory(tx, parent, &entry.suffix, entry.ino, now)?;
+                directory.nlink -= 1;
+                inode::put(tx, parent, &directory)?;
+                emptied_by_mount(tx, parent, directory)?;
+                inode::touch_directory(tx, parent, now)
+            })
+            .await?;
+        self.core.purge_wanted.notify_one();
+        Ok(())
+    }
+}
+
+/// Takes a name from a non-directory; the inode is orphaned when it was the last.
+pub(crate) fn remove_file(
+    tx: &mut dyn Transaction,
+    parent: InodeNo,
+    suffix: &[u8],
+    ino: InodeNo,
+    now: Timestamp,
+) -> Result<()> {
+    let mut record = inode::get(&*tx, ino)?;
+    dentry::detach(tx, parent, suffix, ino, &mut record)?;
+    record.nlink = record.nlink.saturating_sub(1);
+    record.ctime = now;
+    if record.nlink == 0 {
+        purge::orphan(tx, ino)?;
+    }
+    inode::put(tx, ino, &record)
+}
+
+/// Takes its name from an empty directory. The caller counts the links of `parent`.
+pub(crate) fn remove_directory(
+    tx: &mut dyn Transaction,
+    parent: InodeNo,
+    suffix: &[u8],
+    ino: InodeNo,
+    now: Timestamp,
+) -> Result<()> {
+    if !dentry::is_empty(&*tx, ino)? {
+        return Err(Error::NotEmpty);
+    }
+    let mut record = inode::get(&*tx, ino)?;
+    dentry::detach(tx, parent, suffix, ino, &mut record)?;
+    record.nlink = 0;
+    inode::put(tx, ino, &record)?;
+    inode::put_directory_times(tx, ino, record.mtime, now)?;
+    purge::orphan(tx, ino)
+}
+
+/// A mount took a name from `parent`: if nothing is left and only S3 implied the directory, it
+/// becomes explicit. `record` is the parent's, as far as this transaction changed it.
+pub(crate) fn emptied_by_mount(
+    tx: &mut dyn Transaction,
+    parent: InodeNo,
+    mut record: InodeRecord,
+) -> Result<()> {
+    if !record.explicit && dentry::is_empty(&*tx, parent)? {
+        record.explicit = true;
+        inode::put(tx, parent, &record)?;
+    }
+    Ok(())
+}

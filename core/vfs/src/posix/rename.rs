@@ -1,0 +1,199 @@
+//! Renaming.
+use meta::{Durability, Transaction};
+
+use super::remove;
+use crate::dentry::Entry;
+use crate::vfs::Core;
+use crate::{Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names};
+
+/// One rename.
+#[derive(Clone)]
+struct Rename {
+    from: InodeNo,
+    from_name: Vec<u8>,
+    to: InodeNo,
+    to_name: Vec<u8>,
+    flags: RenameFlags,
+}
+
+impl Vfs {
+    /// Renames. Across buckets: [`crate::Error::CrossBucket`]. When it replaces a file, what was
+    /// written to the new one is stored first, so that a crash never leaves an empty file where there
+    /// was a full one.
+    pub async fn rename(
+        &self,
+        from: InodeNo,
+        from_name: &[u8],
+        to: InodeNo,
+        to_name: &[u8],
+        flags: RenameFlags,
+    ) -> Result<()> {
+        let rename = Rename { from, from_name: from_name.to_vec(), to, to_name: to_name.to_vec(), flags };
+        if let Some(source) = replaces(&self.core, &rename)? {
+            self.core.flush_inode(source).await?;
+        }
+        let now = clock::now();
+        self.core.write(Durability::Buffered, move |tx| apply(tx, &rename, now)).await?;
+        self.core.purge_wanted.notify_one();
+        Ok(())
+    }
+}
+
+/// The source, if the target exists.
+fn replaces(core: &Core, rename: &Rename) -> Result<Option<InodeNo>> {
+    let snapshot = core.snapshot()?;
+    let source = dentry::resolve(&*snapshot, rename.from, &rename.from_name)?;
+    let target = dentry::resolve(&*snapshot, rename.to, &rename.to_name)?;
+    Ok(source.filter(|_| target.is_some()).map(|entry| entry.ino))
+}
+
+fn apply(tx: &mut dyn Transaction, rename: &Rename, now: Timestamp) -> Result<()> {
+    let &Rename { from, to, flags, .. } = rename;
+    if flags.exchange && flags.no_replace {
+        return Err(Error::Invalid("exchange and no_replace exclude each other"));
+    }
+    let from_directory = inode::live_directory(&*tx, from)?;
+    let to_directory = inode::live_directory(&*tx, to)?;
+    let source = dentry::resolve(&*tx, from, &rename.from_name)?.ok_or(Error::NotFound)?;
+    let target = dentry::resolve(&*tx, to, &rename.to_name)?;
+    if flags.no_replace && target.is_some() {
+        return Err(Error::Exists);
+    }
+    let in_root = [from, to].contains(&InodeNo::ROOT);
+    if in_root && from != to {
+        // A bucket is not a directory of another, and nothing else lives in the root.
+        return Err(Error::CrossBucket);
+    }
+    if from_directory.domain != to_directory.domain {
+        return Err(Error::CrossBucket);
+    }
+    if source.kind == Kind::Directory {
+        not_below(tx, to, source.ino)?;
+    }
+    if flags.exchange {
+        let target = target.ok_or(Error::NotFound)?;
+        return exchange(tx, rename, &source, &target, now);
+    }
+    let is_dir = source.kind == Kind::Directory;
+    let new_suffix = match &target {
+        None => free_suffix(tx, rename, &source)?,
+        Some(target) => {
+            if target.ino == source.ino {
+                // Two names of one inode, or one name: nothing happens.
+                return Ok(());
+            }
+            match (is_dir, target.kind == Kind::Directory) {
+                (true, false) => return Err(Error::NotDirectory),
+                (false, true) => return Err(Error::IsDirectory),
+                (true, true) if to == InodeNo::ROOT => return Err(Error::Exists),
+                (true, true) => remove::remove_directory(tx, to, &target.suffix, target.ino, now)?,
+                (false, false) => remove::remove_file(tx, to, &target.suffix, target.ino, now)?,
+            }
+            target.suffix.clone()
+        }
+    };
+    let mut record = inode::get(&*tx, source.ino)?;
+    dentry::detach(tx, from, &source.suffix, source.ino, &mut record)?;
+    dentry::attach(tx, to, &new_suffix, source.ino, &mut record)?;
+    save(tx, source.ino, record, now)?;
+    if is_dir {
+        let replaced = target.is_some();
+        change_links(tx, from, -1)?;
+        change_links(tx, to, if replaced { 0 } else { 1 })?;
+    }
+    after(tx, from, to, now)
+}
+
+/// The name in DENTRY for the source at a place where nothing is.
+fn free_suffix(tx: &mut dyn Transaction, rename: &Rename, source: &Entry) -> Result<Vec<u8>> {
+    dentry::free_name(&*tx, rename.to, &rename.to_name, source.kind)
+}
+
+/// `directory` is neither `ancestor` nor anywhere below it.
+fn not_below(tx: &mut dyn Transaction, directory: InodeNo, ancestor: InodeNo) -> Result<()> {
+    let mut at = directory;
+    while at != InodeNo::ROOT {
+        if at == ancestor {
+            return Err(Error::Invalid("a directory cannot move into itself"));
+        }
+        at = inode::load_timeless(&*tx, at)?.ok_or(Error::NotFound)?.parent;
+        if at.0 == 0 {
+            return Err(Error::NotFound);
+        }
+    }
+    Ok(())
+}
+
+fn exchange(
+    tx: &mut dyn Transaction,
+    rename: &Rename,
+    source: &Entry,
+    target: &Entry,
+    now: Timestamp,
+) -> Result<()> {
+    let &Rename { from, to, .. } = rename;
+    if source.ino == target.ino {
+        return Ok(());
+    }
+    let (source_dir, target_dir) = (source.kind == Kind::Directory, target.kind == Kind::Directory);
+    if target_dir {
+        not_below(tx, from, target.ino)?;
+    }
+    let name = |entry: &Entry, is_dir| names::suffix(names::without_slash(&entry.suffix), is_dir);
+    let source_suffix = name(target, source_dir);
+    let target_suffix = name(source, target_dir);
+    // A file and a directory trade names: what the escaped form stood for may be taken.
+    let taken = |suffix: &[u8], parent, own: &[&Entry]| -> Result<bool> {
+        let found = dentry::get(&*tx, parent, suffix)?;
+        Ok(found.is_some_and(|found| own.iter().all(|entry| entry.ino != found.ino)))
+    };
+    let both = [source, target];
+    if taken(&source_suffix, to, &both)? || taken(&target_suffix, from, &both)? {
+        return Err(Error::Exists);
+    }
+    let mut source_record = inode::get(&*tx, source.ino)?;
+    let mut target_record = inode::get(&*tx, target.ino)?;
+    dentry::detach(tx, from, &source.suffix, source.ino, &mut source_record)?;
+    dentry::detach(tx, to, &target.suffix, target.ino, &mut target_record)?;
+    dentry::attach(tx, to, &source_suffix, source.ino, &mut source_record)?;
+    dentry::attach(tx, from, &target_suffix, target.ino, &mut target_record)?;
+    save(tx, source.ino, source_record, now)?;
+    save(tx, target.ino, target_record, now)?;
+    if source_dir != target_dir {
+        let moved = if source_dir { 1 } else { -1 };
+        change_links(tx, to, moved)?;
+        change_links(tx, from, -moved)?;
+    }
+    after(tx, from, to, now)
+}
+
+/// Saves a record whose name changed.
+fn save(
+    tx: &mut dyn Transaction,
+    ino: InodeNo,
+    mut record: crate::schema::InodeRecord,
+    now: Timestamp,
+) -> Result<()> {
+    record.ctime = now;
+    inode::put(tx, ino, &record)?;
+    if record.kind == Kind::Directory {
+        inode::put_directory_times(tx, ino, record.mtime, now)?;
+    }
+    Ok(())
+}
+
+fn change_links(tx: &mut dyn Transaction, ino: InodeNo, change: i32) -> Result<()> {
+    if change == 0 {
+        return Ok(());
+    }
+    let mut record = inode::live_directory(&*tx, ino)?;
+    record.nlink = record.nlink.saturating_add_signed(change);
+    inode::put(tx, ino, &record)
+}
+
+fn after(tx: &mut dyn Transaction, from: InodeNo, to: InodeNo, now: Timestamp) -> Result<()> {
+    let record = inode::live_directory(&*tx, from)?;
+    remove::emptied_by_mount(tx, from, record)?;
+    inode::touch_directory(tx, from, now)?;
+    inode::touch_directory(tx, to, now)
+}

@@ -1,0 +1,177 @@
+//! Removing what no name leads to any more.
+//!
+//! The transaction that takes an inode's last name only leaves an ORPHAN row; its extents may be
+//! millions. This worker removes them in transactions of bounded size once nobody has the inode
+//! open, and goes on where it was after a restart. An orphan that was open when the gateway stopped
+//! is purged at the next start.
+use std::sync::Arc;
+use std::time::Duration;
+
+use meta::{Durability, Transaction};
+use store::DomainId;
+
+use crate::schema::{self, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, ORPHAN, VOLUME, XATTR};
+use crate::vfs::Core;
+use crate::{InodeNo, Result, extent, inode};
+
+/// Rows removed in one transaction.
+const ROWS: usize = 1000;
+/// Pause after a failure.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The inode lost its last name.
+pub(crate) fn orphan(tx: &mut dyn Transaction, ino: InodeNo) -> Result<()> {
+    Ok(tx.put(&schema::inode_key(ORPHAN, ino), &schema::encode_raw(&[]))?)
+}
+
+/// The background worker.
+pub(crate) async fn run(core: Arc<Core>) {
+    loop {
+        if let Err(error) = pass(&core).await {
+            tracing::warn!(%error, "purging nameless inodes failed; it will be tried again");
+            tokio::select! {
+                () = core.stopped() => return,
+                () = tokio::time::sleep(RETRY_PAUSE) => continue,
+            }
+        }
+        tokio::select! {
+            () = core.stopped() => return,
+            () = core.purge_wanted.notified() => {}
+            () = core.nodes.freed.notified() => {}
+        }
+    }
+}
+
+/// What became of a claimed inode in one transaction.
+enum Purged {
+    /// All rows are gone.
+    Gone,
+    /// Rows are left for the next transaction.
+    Partly,
+    /// A bucket whose key is still needed.
+    Kept,
+}
+
+/// Purges every orphan there is now, except those in use.
+async fn pass(core: &Arc<Core>) -> Result<()> {
+    let (mut gone, mut kept) = (0, 0);
+    let mut from = schema::inode_key(ORPHAN, InodeNo(0));
+    while !core.is_stopping() {
+        let mut claimed = Vec::new();
+        let mut more = false;
+        {
+            let snapshot = core.snapshot()?;
+            for row in schema::scan_from(&*snapshot, &[ORPHAN], std::ops::Bound::Included(&from))? {
+                let ino = InodeNo(schema::number_at(&row?.0, 1)?);
+                if claimed.len() == ROWS / 4 {
+                    more = true;
+                    break;
+                }
+                from = schema::inode_key(ORPHAN, InodeNo(ino.0 + 1));
+                if let Some(node) = core.nodes.claim_for_purge(ino) {
+                    if let Some(node) = node {
+                        let mut state = node.state.lock();
+                        core.budget.release(state.bytes());
+                        *state = Default::default();
+                    }
+                    claimed.push(ino);
+                }
+            }
+        }
+        let result = purge(core, &claimed).await;
+        for ino in claimed {
+            core.nodes.purge_ended(ino);
+        }
+        let (now_gone, now_kept) = result?;
+        gone += now_gone;
+        kept += now_kept;
+        if !more {
+            break;
+        }
+    }
+    if kept > 0 && gone > 0 {
+        // The last inode that needed a kept bucket's key may have been among them.
+        core.purge_wanted.notify_one();
+    }
+    Ok(())
+}
+
+/// Answers how many inodes are gone and how many buckets were kept.
+async fn purge(core: &Arc<Core>, claimed: &[InodeNo]) -> Result<(usize, usize)> {
+    let mut rest = claimed.to_vec();
+    let (mut gone, mut kept) = (0, 0);
+    while !rest.is_empty() && !core.is_stopping() {
+        let (store, inodes) = (core.store.clone(), rest.clone());
+        let done = core
+            .write(Durability::Buffered, move |tx| {
+                let mut budget = ROWS;
+                let (mut gone, mut kept) = (0, 0);
+                for &ino in &inodes {
+                    match purge_some(tx, &store, ino, &mut budget)? {
+                        Purged::Gone => gone += 1,
+                        Purged::Kept => kept += 1,
+                        Purged::Partly => break,
+                    }
+                }
+                Ok((gone, kept))
+            })
+            .await?;
+        core.count_inodes(-(done.0 as i64));
+        rest.drain(..done.0 + done.1);
+        gone += done.0;
+        kept += done.1;
+    }
+    Ok((gone, kept))
+}
+
+/// Removes up to `budget` rows of the inode.
+fn purge_some(
+    tx: &mut dyn Transaction,
+    store: &store::Store,
+    ino: InodeNo,
+    budget: &mut usize,
+) -> Result<Purged> {
+    for table in [EXTENT, XATTR, LINK] {
+        let rows: Vec<_> =
+            schema::scan(&*tx, &schema::inode_key(table, ino))?.take(*budget).collect::<Result<_, _>>()?;
+        *budget -= rows.len();
+        for (key, value) in rows {
+            if table == EXTENT {
+                let extent: ExtentRecord = schema::decode(&value)?;
+                store.release(tx, extent.chunk)?;
+            }
+            tx.delete(&key)?;
+        }
+        if *budget == 0 {
+            return Ok(Purged::Partly);
+        }
+    }
+    *budget -= 1;
+    if tx.get(&schema::inode_key(BUCKET, ino))?.is_some() {
+        if open_orphans_of(tx, ino)? {
+            return Ok(Purged::Kept);
+        }
+        store.destroy_domain(tx, DomainId(ino.0))?;
+        tx.delete(&schema::inode_key(BUCKET, ino))?;
+    }
+    for table in [INODE, DIR_TIME, VOLUME, ORPHAN] {
+        tx.delete(&schema::inode_key(table, ino))?;
+    }
+    Ok(Purged::Gone)
+}
+
+/// Whether a nameless inode other than the bucket's own still needs the bucket's key.
+fn open_orphans_of(tx: &mut dyn Transaction, bucket: InodeNo) -> Result<bool> {
+    for row in schema::scan(&*tx, &[ORPHAN])? {
+        let ino = InodeNo(schema::number_at(&row?.0, 1)?);
+        if ino != bucket && inode::load_timeless(&*tx, ino)?.is_some_and(|record| record.domain == bucket.0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes all extents of a directory that stops being an object; it has few, as a rule none.
+pub(crate) fn drop_content(tx: &mut dyn Transaction, store: &store::Store, ino: InodeNo) -> Result<()> {
+    extent::remove(tx, store, ino, &(0..u64::MAX)).map(|_| ())
+}

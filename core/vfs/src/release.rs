@@ -1,0 +1,121 @@
+//! Giving chunks back that were overwritten or cut away.
+//!
+//! A reader looks at the extents of an inode once and reads their chunks afterwards, for as long as
+//! a slow client takes. So a transaction that drops a reference only notes it in the DROPPED table,
+//! and this worker releases it when nobody can still hold the older view: it looks at the noted
+//! rows, remembers which guards exist at that moment ([`crate::buffer::Nodes`]), and waits until the
+//! guards of that inode among them are gone. Guards made later see the newer extents. References
+//! are counted per inode, so a slow reader of one file holds back nothing of another.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meta::{Durability, Transaction};
+use store::{ChunkId, Store};
+
+use crate::schema::{self, DROPPED};
+use crate::vfs::Core;
+use crate::{InodeNo, Result};
+
+/// Rows of one inode in one transaction.
+const ROWS: usize = 1000;
+/// Inodes whose readers are waited for at a time.
+const INODES: usize = 256;
+/// How often readers are looked at while one is waited for.
+const TICK: Duration = Duration::from_millis(100);
+/// Commits that drop references come in bursts; one pass serves a burst.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Rows of an inode that wait for readers older than `boundary`.
+struct Waiting {
+    boundary: u64,
+    rows: Vec<(ChunkId, u32)>,
+}
+
+/// The background worker.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut waiting = HashMap::new();
+    loop {
+        let more = match pass(&core, &mut waiting).await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::warn!(%error, "releasing chunks failed; it will be tried again");
+                true
+            }
+        };
+        let pause = if more || !waiting.is_empty() { TICK } else { Duration::MAX };
+        tokio::select! {
+            () = core.stopped() => return,
+            () = core.release_wanted.notified() => tokio::time::sleep(GATHER).await,
+            () = sleep_unless_endless(pause) => {}
+        }
+    }
+}
+
+async fn sleep_unless_endless(pause: Duration) {
+    if pause == Duration::MAX { std::future::pending().await } else { tokio::time::sleep(pause).await }
+}
+
+/// Releases what can be released; answers whether rows were left aside.
+async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> {
+    let more = gather(core, waiting)?;
+    let ready: Vec<InodeNo> =
+        waiting.iter().filter(|(ino, wait)| core.nodes.is_past(**ino, wait.boundary)).map(|(ino, _)| *ino).collect();
+    for ino in ready {
+        let Some(Waiting { rows, .. }) = waiting.remove(&ino) else { continue };
+        let store = core.store.clone();
+        core.write(Durability::Buffered, move |tx| {
+            for &(chunk, count) in &rows {
+                release(tx, &store, ino, chunk, count)?;
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(more)
+}
+
+/// Looks at the noted rows of inodes that are not waited for yet.
+fn gather(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> {
+    let snapshot = core.snapshot()?;
+    // After the snapshot: a guard made from here on sees what the snapshot sees, or newer.
+    let boundary = core.nodes.boundary();
+    let mut from = vec![DROPPED];
+    loop {
+        let Some(row) = schema::scan_from(&*snapshot, &[DROPPED], std::ops::Bound::Included(&from))?.next() else {
+            return Ok(false);
+        };
+        let ino = InodeNo(schema::number_at(&row?.0, 1)?);
+        if waiting.len() >= INODES {
+            return Ok(true);
+        }
+        if !waiting.contains_key(&ino) {
+            let mut rows = Vec::new();
+            for row in schema::scan(&*snapshot, &schema::inode_key(DROPPED, ino))?.take(ROWS) {
+                let (key, value) = row?;
+                rows.push((ChunkId(schema::number_at(&key, 9)?), schema::decode(&value)?));
+            }
+            waiting.insert(ino, Waiting { boundary, rows });
+        }
+        match schema::after_prefix(&schema::inode_key(DROPPED, ino)) {
+            Some(next) => from = next,
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Releases `count` of the noted references; more may have been noted since.
+fn release(tx: &mut dyn Transaction, store: &Store, ino: InodeNo, chunk: ChunkId, count: u32) -> Result<()> {
+    let key = schema::dropped_key(ino, chunk);
+    let noted: u32 = tx.get(&key)?.map(|value| schema::decode(&value)).transpose()?.unwrap_or(0);
+    let now = noted.min(count);
+    for _ in 0..now {
+        store.release(tx, chunk)?;
+    }
+    if noted > now {
+        tx.put(&key, &schema::encode(&(noted - now))?)?;
+    } else {
+        tx.delete(&key)?;
+    }
+    Ok(())
+}

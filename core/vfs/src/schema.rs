@@ -1,0 +1,297 @@
+//! The rows of the namespace, byte for byte.
+//!
+//! The first byte of a key is its table. Numbers in keys are big-endian, so that key order is number
+//! order. A value is one version byte followed by a postcard record, except that an extended
+//! attribute's value is the version byte followed by the raw bytes.
+//!
+//! | table | key after the table byte | value |
+//! |---|---|---|
+//! | [`NEXT_INODE`] | – | first inode number that no block was reserved up to |
+//! | [`INODE`] | inode | [`InodeRecord`] |
+//! | [`DENTRY`] | parent inode, name (`name/` for a directory) | [`DentryRecord`] |
+//! | [`EXTENT`] | inode, offset in the file | [`ExtentRecord`] |
+//! | [`XATTR`] | inode, attribute name | raw value |
+//! | [`BUCKET`] | inode of the bucket's directory | [`BucketRecord`] |
+//! | [`LINK`] | inode, parent inode, name | nothing: a name beyond the one in the inode record |
+//! | [`UPLOAD`] | bucket inode, key (escaped, ends in 00 00), upload number | [`UploadRecord`] |
+//! | [`PART`] | upload number, part number (4 bytes) | [`PartRecord`] |
+//! | [`VOLUME`] | inode | [`VolumeRecord`] |
+//! | [`ORPHAN`] | inode | nothing: no name leads to the inode, its rows wait to be purged |
+//! | [`LONG_NAME`] | parent inode, SHA-256 of the name as in DENTRY | the name as in DENTRY |
+//! | [`DROPPED`] | inode, chunk | references the inode gave up and the store still counts |
+//! | [`DIR_TIME`] | directory inode | [`DirTimeRecord`] |
+//!
+//! Times of a directory live in a row of their own, which is written without being read: creating
+//! names in one directory from many requests at once therefore never conflicts on that directory.
+use std::ops::Bound;
+
+use meta::{KeyValue, Read};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use store::ChunkId;
+
+use crate::{Error, InodeNo, Kind, ObjectMeta, Result, Timestamp};
+
+pub(crate) const NEXT_INODE: u8 = 0x01;
+pub(crate) const INODE: u8 = 0x02;
+pub(crate) const DENTRY: u8 = 0x03;
+pub(crate) const EXTENT: u8 = 0x04;
+pub(crate) const XATTR: u8 = 0x05;
+pub(crate) const BUCKET: u8 = 0x06;
+pub(crate) const LINK: u8 = 0x07;
+pub(crate) const UPLOAD: u8 = 0x08;
+pub(crate) const PART: u8 = 0x09;
+pub(crate) const VOLUME: u8 = 0x0a;
+pub(crate) const ORPHAN: u8 = 0x0b;
+pub(crate) const LONG_NAME: u8 = 0x0c;
+pub(crate) const DROPPED: u8 = 0x0d;
+pub(crate) const DIR_TIME: u8 = 0x0e;
+
+/// First byte of every value this build writes.
+const VERSION: u8 = 1;
+
+/// A key: the table, then the parts one after the other.
+pub(crate) fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Key of a table that is keyed by one inode.
+pub(crate) fn inode_key(table: u8, ino: InodeNo) -> [u8; 9] {
+    let mut key = [table; 9];
+    key[1..].copy_from_slice(&ino.0.to_be_bytes());
+    key
+}
+
+/// Key of a table keyed by an inode and a suffix.
+pub(crate) fn child_key(table: u8, ino: InodeNo, suffix: &[u8]) -> Vec<u8> {
+    key(table, &[&ino.0.to_be_bytes(), suffix])
+}
+
+/// Key of an extent.
+pub(crate) fn extent_key(ino: InodeNo, offset: u64) -> [u8; 17] {
+    let mut key = [EXTENT; 17];
+    key[1..9].copy_from_slice(&ino.0.to_be_bytes());
+    key[9..].copy_from_slice(&offset.to_be_bytes());
+    key
+}
+
+/// Key of a dropped reference.
+pub(crate) fn dropped_key(ino: InodeNo, chunk: ChunkId) -> [u8; 17] {
+    let mut key = [DROPPED; 17];
+    key[1..9].copy_from_slice(&ino.0.to_be_bytes());
+    key[9..].copy_from_slice(&chunk.0.to_be_bytes());
+    key
+}
+
+/// Key of a part.
+pub(crate) fn part_key(upload: u64, number: u32) -> [u8; 13] {
+    let mut key = [PART; 13];
+    key[1..9].copy_from_slice(&upload.to_be_bytes());
+    key[9..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number in `key` at byte `at`.
+pub(crate) fn number_at(key: &[u8], at: usize) -> Result<u64> {
+    key.get(at..at + 8)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u64::from_be_bytes)
+        .ok_or_else(|| damaged("short key"))
+}
+
+/// The smallest key after all keys that begin with `prefix`; `None` if there is none.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// Rows whose key begins with `prefix`, from the bound (a whole key) on.
+pub(crate) fn scan_from<'a, R: Read + ?Sized>(
+    read: &'a R,
+    prefix: &[u8],
+    from: Bound<&[u8]>,
+) -> Result<Box<dyn Iterator<Item = meta::Result<KeyValue>> + 'a>> {
+    let end = after_prefix(prefix);
+    let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    Ok(read.range(from, to, false)?)
+}
+
+/// Rows whose key begins with `prefix`.
+pub(crate) fn scan<'a, R: Read + ?Sized>(
+    read: &'a R,
+    prefix: &[u8],
+) -> Result<Box<dyn Iterator<Item = meta::Result<KeyValue>> + 'a>> {
+    scan_from(read, prefix, Bound::Included(prefix))
+}
+
+/// A record as a value.
+pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+    postcard::to_extend(record, vec![VERSION])
+        .map_err(|error| Error::Internal(format!("cannot encode a row: {error}")))
+}
+
+/// A value as a record.
+pub(crate) fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
+    postcard::from_bytes(decode_raw(value)?).map_err(|_| damaged("unreadable row"))
+}
+
+/// A raw value with its version byte.
+pub(crate) fn encode_raw(value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(value.len() + 1);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+/// A raw value without its version byte.
+pub(crate) fn decode_raw(value: &[u8]) -> Result<&[u8]> {
+    match value.split_first() {
+        Some((&VERSION, rest)) => Ok(rest),
+        _ => Err(damaged("row of an unknown version")),
+    }
+}
+
+/// The metadata holds something this program never wrote.
+pub(crate) fn damaged(what: &str) -> Error {
+    Error::Damaged(format!("namespace metadata: {what}"))
+}
+
+/// What is known of an inode besides its bytes, names and attributes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InodeRecord {
+    pub kind: Kind,
+    /// Permission bits (07777).
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Names of a non-directory; 2 + subdirectories of a directory; 0 of an orphan.
+    pub nlink: u32,
+    /// Device number of a device node.
+    pub rdev: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Sum of the lengths of its extents.
+    pub allocated: u64,
+    pub atime: Timestamp,
+    pub mtime: Timestamp,
+    pub ctime: Timestamp,
+    pub birth: Timestamp,
+    /// Last change of content through any door.
+    pub modified: Timestamp,
+    /// Inode of its bucket, which is its key domain; 0 for the root.
+    pub domain: u64,
+    /// Where one of its names is: the directory; 0 when it has none.
+    pub parent: InodeNo,
+    /// That name, as in DENTRY.
+    #[serde(with = "serde_bytes")]
+    pub name: Vec<u8>,
+    /// Rises with every committed change of content.
+    pub generation: u64,
+    /// ETag that a client knows; `None` when POSIX or NBD wrote last.
+    pub etag: Option<String>,
+    /// Parts of a multipart object.
+    pub parts: Option<u32>,
+    /// Upload that made it.
+    pub upload: Option<u64>,
+    /// A directory that S3 lists.
+    pub explicit: bool,
+    /// The mtime was not set by the last PUT.
+    pub mtime_is_posix: bool,
+    /// Only [`crate::Vfs::resize_volume`] changes the size.
+    pub fixed_size: bool,
+    /// Target of a symlink.
+    #[serde(with = "serde_bytes")]
+    pub target: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DentryRecord {
+    pub ino: InodeNo,
+    pub kind: Kind,
+}
+
+/// `len` bytes of a chunk from byte `start` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExtentRecord {
+    pub chunk: ChunkId,
+    pub start: u32,
+    pub len: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BucketRecord {
+    pub created: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UploadRecord {
+    pub created: Timestamp,
+    /// Makes the upload's id hard to guess.
+    pub nonce: u64,
+    pub meta: ObjectMeta,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartRecord {
+    /// Nameless inode that holds the bytes.
+    pub ino: InodeNo,
+    pub size: u64,
+    pub etag: String,
+    pub modified: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VolumeRecord {
+    pub sector: u32,
+    pub description: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DirTimeRecord {
+    pub mtime: Timestamp,
+    pub ctime: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_like_numbers() {
+        assert!(extent_key(InodeNo(1), 0xff) < extent_key(InodeNo(1), 0x100));
+        assert!(extent_key(InodeNo(1), u64::MAX) < extent_key(InodeNo(2), 0));
+        assert_eq!(number_at(&extent_key(InodeNo(7), 9), 1).unwrap(), 7);
+        assert_eq!(number_at(&extent_key(InodeNo(7), 9), 9).unwrap(), 9);
+        assert!(number_at(&[1, 2], 1).is_err());
+    }
+
+    #[test]
+    fn after_prefix_is_the_next_key() {
+        assert_eq!(after_prefix(b"a/"), Some(b"a0".to_vec()));
+        assert_eq!(after_prefix(&[1, 0xff, 0xff]), Some(vec![2]));
+        assert_eq!(after_prefix(&[0xff]), None);
+        assert_eq!(after_prefix(&[]), None);
+    }
+
+    #[test]
+    fn unknown_versions_and_torn_rows_are_damage() {
+        let row = encode(&DentryRecord { ino: InodeNo(300), kind: Kind::File }).unwrap();
+        assert_eq!(decode::<DentryRecord>(&row).unwrap().ino, InodeNo(300));
+        let mut other = row.clone();
+        other[0] = 9;
+        assert!(matches!(decode::<DentryRecord>(&other), Err(Error::Damaged(_))));
+        assert!(matches!(decode::<DentryRecord>(&row[..2]), Err(Error::Damaged(_))));
+        assert!(matches!(decode::<DentryRecord>(&[]), Err(Error::Damaged(_))));
+    }
+}
