@@ -4,7 +4,9 @@ use store::DomainId;
 
 use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
 use crate::vfs::Core;
-use crate::{Attr, Bucket, Creator, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode, names, posix, purge};
+use crate::{
+    Attr, Bucket, Creator, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode, names, posix, purge,
+};
 
 /// Permission bits of a bucket that S3 makes.
 const MODE: u32 = 0o755;
@@ -13,7 +15,11 @@ impl Vfs {
     /// Makes a bucket. `Exists` if there.
     pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
         let attr = make(&self.core, name.as_bytes(), None, Durability::Synced).await?;
-        Ok(Bucket { name: name.to_owned(), ino: attr.ino, created: attr.birth })
+        Ok(Bucket {
+            name: name.to_owned(),
+            ino: attr.ino,
+            created: attr.birth,
+        })
     }
 
     /// Removes an empty bucket. Uploads in flight go with it; its key is destroyed as soon as nobody
@@ -41,7 +47,11 @@ impl Vfs {
     pub async fn bucket(&self, name: &str) -> Result<Bucket> {
         let snapshot = self.core.snapshot()?;
         let ino = find(&*snapshot, name)?;
-        Ok(Bucket { name: name.to_owned(), ino, created: created(&*snapshot, ino)? })
+        Ok(Bucket {
+            name: name.to_owned(),
+            ino,
+            created: created(&*snapshot, ino)?,
+        })
     }
 
     /// All buckets by name, as a mount shows them. Names that are not UTF-8 are left out.
@@ -52,7 +62,11 @@ impl Vfs {
             let entry = entry?;
             let shown = dentry::display(&*snapshot, InodeNo::ROOT, &entry.suffix)?;
             if let Ok(name) = String::from_utf8(shown) {
-                buckets.push(Bucket { name, ino: entry.ino, created: created(&*snapshot, entry.ino)? });
+                buckets.push(Bucket {
+                    name,
+                    ino: entry.ino,
+                    created: created(&*snapshot, entry.ino)?,
+                });
             }
         }
         // In DENTRY, `a-b/` comes before `a/`.
@@ -73,7 +87,9 @@ pub(crate) fn find(read: &(impl Read + ?Sized), name: &str) -> Result<InodeNo> {
         return Err(Error::NoSuchBucket);
     }
     let suffix = names::suffix(name.as_bytes(), true);
-    Ok(dentry::get(read, InodeNo::ROOT, &suffix)?.ok_or(Error::NoSuchBucket)?.ino)
+    Ok(dentry::get(read, InodeNo::ROOT, &suffix)?
+        .ok_or(Error::NoSuchBucket)?
+        .ino)
 }
 
 /// Makes the bucket that a mount shows as `name`.
@@ -89,8 +105,11 @@ pub(crate) async fn make(
         .write(durability, move |tx| {
             let mut root = inode::live_directory(&*tx, InodeNo::ROOT)?;
             let suffix = dentry::free_name(&*tx, InodeNo::ROOT, &name, Kind::Directory)?;
-            let Creator { uid, gid, mode } =
-                creator.unwrap_or(Creator { uid: root.uid, gid: root.gid, mode: MODE });
+            let Creator { uid, gid, mode } = creator.unwrap_or(Creator {
+                uid: root.uid,
+                gid: root.gid,
+                mode: MODE,
+            });
             let mut record = inode::new(Kind::Directory, mode, uid, gid, ino.0, now);
             record.explicit = true;
             dentry::attach(tx, InodeNo::ROOT, &suffix, ino, &mut record)?;

@@ -25,12 +25,17 @@ pub(crate) fn get(
     parent: InodeNo,
     suffix: &[u8],
 ) -> Result<Option<DentryRecord>> {
-    read.get(&schema::child_key(DENTRY, parent, suffix))?.map(|value| schema::decode(&value)).transpose()
+    read.get(&schema::child_key(DENTRY, parent, suffix))?
+        .map(|value| schema::decode(&value))
+        .transpose()
 }
 
 /// Whether the directory has no entries.
 pub(crate) fn is_empty(read: &(impl Read + ?Sized), dir: InodeNo) -> Result<bool> {
-    Ok(schema::scan(read, &schema::inode_key(DENTRY, dir))?.next().transpose()?.is_none())
+    Ok(schema::scan(read, &schema::inode_key(DENTRY, dir))?
+        .next()
+        .transpose()?
+        .is_none())
 }
 
 /// Entries of `dir` from the bound on, in order.
@@ -48,18 +53,21 @@ pub(crate) fn scan<'a, R: Read + ?Sized>(
     let rows = schema::scan_from(read, &prefix, from.as_ref().map(Vec::as_slice))?;
     Ok(rows.map(|row| {
         let (key, value) = row?;
-        let suffix = key.get(9..).ok_or_else(|| schema::damaged("short dentry key"))?.to_vec();
+        let suffix = key
+            .get(9..)
+            .ok_or_else(|| schema::damaged("short dentry key"))?
+            .to_vec();
         let record: DentryRecord = schema::decode(&value)?;
-        Ok(Entry { suffix, ino: record.ino, kind: record.kind })
+        Ok(Entry {
+            suffix,
+            ino: record.ino,
+            kind: record.kind,
+        })
     }))
 }
 
 /// The entry that a mount shows as `shown`. Names that can be nobody's are not found.
-pub(crate) fn resolve(
-    read: &(impl Read + ?Sized),
-    parent: InodeNo,
-    shown: &[u8],
-) -> Result<Option<Entry>> {
+pub(crate) fn resolve(read: &(impl Read + ?Sized), parent: InodeNo, shown: &[u8]) -> Result<Option<Entry>> {
     match names::parse(shown) {
         Ok(shown) => resolve_parsed(read, parent, &shown),
         Err(Error::InvalidName(_)) => Ok(None),
@@ -67,13 +75,13 @@ pub(crate) fn resolve(
     }
 }
 
-fn resolve_parsed(
-    read: &(impl Read + ?Sized),
-    parent: InodeNo,
-    shown: &Shown,
-) -> Result<Option<Entry>> {
+fn resolve_parsed(read: &(impl Read + ?Sized), parent: InodeNo, shown: &Shown) -> Result<Option<Entry>> {
     let exact = |suffix: Vec<u8>| -> Result<Option<Entry>> {
-        Ok(get(read, parent, &suffix)?.map(|record| Entry { suffix, ino: record.ino, kind: record.kind }))
+        Ok(get(read, parent, &suffix)?.map(|record| Entry {
+            suffix,
+            ino: record.ino,
+            kind: record.kind,
+        }))
     };
     match shown {
         Shown::Plain(name) => match exact(names::suffix(name, true))? {
@@ -86,7 +94,9 @@ fn resolve_parsed(
         },
         Shown::Long(hash) => {
             let row = read.get(&schema::child_key(LONG_NAME, parent, hash))?;
-            let Some(suffix) = row.map(|row| schema::decode_raw(&row).map(<[u8]>::to_vec)).transpose()?
+            let Some(suffix) = row
+                .map(|row| schema::decode_raw(&row).map(<[u8]>::to_vec))
+                .transpose()?
             else {
                 return Ok(None);
             };
@@ -120,7 +130,9 @@ pub(crate) fn free_name(
     match parsed {
         Shown::Plain(name) if is_dir || !name.is_empty() => Ok(names::suffix(&name, is_dir)),
         Shown::File(name) if !is_dir && get(read, parent, &names::suffix(&name, true))?.is_some() => Ok(name),
-        _ => Err(Error::InvalidName("an escaped name that nothing of this kind can have")),
+        _ => Err(Error::InvalidName(
+            "an escaped name that nothing of this kind can have",
+        )),
     }
 }
 
@@ -132,11 +144,17 @@ pub(crate) fn attach(
     ino: InodeNo,
     record: &mut InodeRecord,
 ) -> Result<()> {
-    let row = DentryRecord { ino, kind: record.kind };
+    let row = DentryRecord {
+        ino,
+        kind: record.kind,
+    };
     tx.put(&schema::child_key(DENTRY, parent, suffix), &schema::encode(&row)?)?;
     if names::may_be_long(names::without_slash(suffix), suffix.ends_with(b"/")) {
         let hash = names::long_hash(suffix);
-        tx.put(&schema::child_key(LONG_NAME, parent, &hash), &schema::encode_raw(suffix))?;
+        tx.put(
+            &schema::child_key(LONG_NAME, parent, &hash),
+            &schema::encode_raw(suffix),
+        )?;
     }
     if record.parent.0 == 0 {
         record.parent = parent;
@@ -167,10 +185,15 @@ pub(crate) fn detach(
     record.name.clear();
     // Only hard links have further names, and a directory has none.
     if record.kind != Kind::Directory && record.nlink > 1 {
-        let other = schema::scan(&*tx, &schema::inode_key(LINK, ino))?.next().transpose()?;
+        let other = schema::scan(&*tx, &schema::inode_key(LINK, ino))?
+            .next()
+            .transpose()?;
         if let Some((key, _)) = other {
             record.parent = InodeNo(schema::number_at(&key, 9)?);
-            record.name = key.get(17..).ok_or_else(|| schema::damaged("short link key"))?.to_vec();
+            record.name = key
+                .get(17..)
+                .ok_or_else(|| schema::damaged("short link key"))?
+                .to_vec();
             tx.delete(&key)?;
         }
     }

@@ -134,7 +134,9 @@ mod tests {
 
     #[test]
     fn errors_below_say_what_the_caller_can_do() {
-        let full = store::Error::StagingFull { retry_after: Duration::from_secs(3) };
+        let full = store::Error::StagingFull {
+            retry_after: Duration::from_secs(3),
+        };
         assert!(matches!(Error::from(full), Error::SlowDown { retry_after } if retry_after.as_secs() == 3));
         let conflict = store::Error::Meta(Arc::new(meta::Error::Conflict));
         assert!(matches!(Error::from(conflict), Error::Conflict));

@@ -64,7 +64,10 @@ pub(crate) fn overlapping(
     let to = schema::extent_key(ino, range.end);
     for row in read.range(Bound::Included(&from), Bound::Excluded(&to), false)? {
         let (key, value) = row?;
-        let extent = Extent { offset: schema::number_at(&key, 9)?, record: schema::decode(&value)? };
+        let extent = Extent {
+            offset: schema::number_at(&key, 9)?,
+            record: schema::decode(&value)?,
+        };
         if extent.end() > range.start {
             found.push(extent);
             if found.len() == max {
@@ -89,7 +92,10 @@ pub(crate) fn chunks(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Vec<Ch
 
 /// Writes an extent where none is. The reference on the chunk is the caller's.
 pub(crate) fn insert(tx: &mut dyn Transaction, ino: InodeNo, extent: &Extent) -> Result<()> {
-    Ok(tx.put(&schema::extent_key(ino, extent.offset), &schema::encode(&extent.record)?)?)
+    Ok(tx.put(
+        &schema::extent_key(ino, extent.offset),
+        &schema::encode(&extent.record)?,
+    )?)
 }
 
 /// Makes `range` a hole. Answers how many bytes it took from extents.
@@ -144,7 +150,14 @@ pub(crate) fn share(
 pub(crate) fn take_over(tx: &mut dyn Transaction, from: InodeNo, to: InodeNo, shift: u64) -> Result<()> {
     for extent in overlapping(&*tx, from, &(0..u64::MAX), usize::MAX)? {
         tx.delete(&schema::extent_key(from, extent.offset))?;
-        insert(tx, to, &Extent { offset: extent.offset + shift, record: extent.record })?;
+        insert(
+            tx,
+            to,
+            &Extent {
+                offset: extent.offset + shift,
+                record: extent.record,
+            },
+        )?;
     }
     Ok(())
 }
@@ -152,6 +165,10 @@ pub(crate) fn take_over(tx: &mut dyn Transaction, from: InodeNo, to: InodeNo, sh
 /// Notes that `ino` gave up references on `chunk`.
 fn drop_reference(tx: &mut dyn Transaction, ino: InodeNo, chunk: ChunkId, count: u32) -> Result<()> {
     let key = schema::dropped_key(ino, chunk);
-    let before: u32 = tx.get(&key)?.map(|value| schema::decode(&value)).transpose()?.unwrap_or(0);
+    let before: u32 = tx
+        .get(&key)?
+        .map(|value| schema::decode(&value))
+        .transpose()?
+        .unwrap_or(0);
     Ok(tx.put(&key, &schema::encode(&(before + count))?)?)
 }

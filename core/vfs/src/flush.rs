@@ -49,7 +49,10 @@ impl Core {
         let _content = guard.node.content.read().await;
         let mut state = guard.node.state.lock();
         let base = match (state.base, state.newest()) {
-            (Some(base), Some(newest)) => Base { size: newest.size, ..base },
+            (Some(base), Some(newest)) => Base {
+                size: newest.size,
+                ..base
+            },
             _ => {
                 let record = inode::get(&*self.snapshot()?, ino)?;
                 match record.kind {
@@ -57,12 +60,15 @@ impl Core {
                     Kind::Directory => return Err(Error::IsDirectory),
                     _ => return Err(Error::Invalid("not a regular file")),
                 }
-                Base { size: record.size, fixed_size: record.fixed_size, domain: record.domain }
+                Base {
+                    size: record.size,
+                    fixed_size: record.fixed_size,
+                    domain: record.domain,
+                }
             }
         };
         let was_clean = state.active.is_none();
-        let mut layer =
-            state.active.take().unwrap_or_else(|| Layer { size: base.size, ..Layer::default() });
+        let mut layer = state.active.take().unwrap_or_else(|| Layer::over(base.size));
         let before = layer.bytes();
         let result = f(&mut layer, &base);
         if result.is_ok() {
@@ -95,7 +101,9 @@ impl Core {
             }
             self.flush_wanted.notify_one();
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
-                return Err(Error::SlowDown { retry_after: RETRY_PAUSE });
+                return Err(Error::SlowDown {
+                    retry_after: RETRY_PAUSE,
+                });
             }
         }
     }
@@ -103,13 +111,14 @@ impl Core {
     /// Stores every change made before the call and commits it; not yet durable.
     pub(crate) async fn flush_inode(self: &Arc<Self>, ino: InodeNo) -> Result<()> {
         // Nothing in memory: nothing to store.
-        let Some(node) = self.nodes.peek(ino) else { return Ok(()) };
+        let Some(node) = self.nodes.peek(ino) else {
+            return Ok(());
+        };
         if !node.state.lock().is_dirty() {
             return Ok(());
         }
-        let guard = match self.nodes.enter(ino) {
-            Ok(guard) => guard,
-            Err(_) => return Ok(()),
+        let Ok(guard) = self.nodes.enter(ino) else {
+            return Ok(());
         };
         self.flush(guard).await
     }
@@ -122,7 +131,8 @@ impl Core {
             let _gate = guard.node.gate.lock().await;
             core.flush_gated(&guard).await
         });
-        task.await.map_err(|error| Error::Internal(format!("flush: {error}")))?
+        task.await
+            .map_err(|error| Error::Internal(format!("flush: {error}")))?
     }
 
     /// As [`Self::flush`], for a caller that holds the node's gate and is not cut off.
@@ -152,7 +162,12 @@ impl Core {
                     false
                 }
                 Err(Error::Damaged(reason)) => {
-                    tracing::error!(ino = guard.ino.0, reason, bytes = layer.bytes(), "changes can never be stored: lost");
+                    tracing::error!(
+                        ino = guard.ino.0,
+                        reason,
+                        bytes = layer.bytes(),
+                        "changes can never be stored: lost"
+                    );
                     true
                 }
                 Err(error) => return Err(error.clone()),
@@ -179,7 +194,10 @@ impl Core {
                     Change::Zero(range) => Ok::<_, Error>(Stored::Zero(range)),
                     Change::Data { offset, data } => {
                         let owner = Owner { inode: ino.0, offset };
-                        let chunk = self.store.stage(DomainId(base.domain), owner, Bytes::from(data)).await?;
+                        let chunk = self
+                            .store
+                            .stage(DomainId(base.domain), owner, Bytes::from(data))
+                            .await?;
                         Ok(Stored::Data(offset, chunk))
                     }
                 }
@@ -189,7 +207,10 @@ impl Core {
             .await?;
         self.store.sync_staged().await?;
         let (store, layer) = (self.store.clone(), layer.clone());
-        self.write(Durability::Buffered, move |tx| commit(tx, &store, ino, &layer, &stored)).await?;
+        self.write(Durability::Buffered, move |tx| {
+            commit(tx, &store, ino, &layer, &stored)
+        })
+        .await?;
         self.release_wanted.notify_one();
         Ok(())
     }
@@ -220,8 +241,19 @@ fn commit(
                 let range = *offset..*offset + u64::from(chunk.len);
                 record.allocated -= extent::remove(tx, store, ino, &range)?;
                 store.record(tx, chunk)?;
-                let record_of_chunk = ExtentRecord { chunk: chunk.id, start: 0, len: chunk.len };
-                extent::insert(tx, ino, &Extent { offset: *offset, record: record_of_chunk })?;
+                let record_of_chunk = ExtentRecord {
+                    chunk: chunk.id,
+                    start: 0,
+                    len: chunk.len,
+                };
+                extent::insert(
+                    tx,
+                    ino,
+                    &Extent {
+                        offset: *offset,
+                        record: record_of_chunk,
+                    },
+                )?;
                 record.allocated += u64::from(chunk.len);
             }
         }
@@ -276,12 +308,20 @@ fn due(core: &Core, now: Instant) -> Vec<InodeNo> {
         if let Some(node) = core.nodes.peek(ino) {
             let state = node.state.lock();
             // A layer left over from a failed flush is the oldest there is.
-            let since = if state.flushing.is_some() { None } else { state.dirty_since };
+            let since = if state.flushing.is_some() {
+                None
+            } else {
+                state.dirty_since
+            };
             dirty.push((since, state.bytes(), ino));
         }
     }
     dirty.sort_unstable();
-    let mut excess = if core.budget.is_pressed() { core.budget.used() / 2 } else { 0 };
+    let mut excess = if core.budget.is_pressed() {
+        core.budget.used() / 2
+    } else {
+        0
+    };
     let age = core.config.write_back_age;
     let mut due = Vec::new();
     for (since, bytes, ino) in dirty {

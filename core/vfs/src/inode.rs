@@ -41,7 +41,9 @@ pub(crate) fn new(kind: Kind, mode: u32, uid: u32, gid: u32, domain: u64, now: T
 
 /// The record without the times of a directory, which other transactions write at any moment.
 pub(crate) fn load_timeless(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Option<InodeRecord>> {
-    read.get(&schema::inode_key(INODE, ino))?.map(|value| schema::decode(&value)).transpose()
+    read.get(&schema::inode_key(INODE, ino))?
+        .map(|value| schema::decode(&value))
+        .transpose()
 }
 
 /// The record.
@@ -71,7 +73,11 @@ pub(crate) fn live_directory(read: &(impl Read + ?Sized), ino: InodeNo) -> Resul
         return Err(Error::NotDirectory);
     }
     // A removed directory that is still open takes no names.
-    if record.nlink == 0 { Err(Error::NotFound) } else { Ok(record) }
+    if record.nlink == 0 {
+        Err(Error::NotFound)
+    } else {
+        Ok(record)
+    }
 }
 
 /// Saves a record; times of a directory go with [`put_directory_times`].
@@ -86,7 +92,10 @@ pub(crate) fn put_directory_times(
     mtime: Timestamp,
     ctime: Timestamp,
 ) -> Result<()> {
-    Ok(tx.put(&schema::inode_key(DIR_TIME, ino), &schema::encode(&DirTimeRecord { mtime, ctime })?)?)
+    Ok(tx.put(
+        &schema::inode_key(DIR_TIME, ino),
+        &schema::encode(&DirTimeRecord { mtime, ctime })?,
+    )?)
 }
 
 /// A name in the directory came or went.
@@ -112,7 +121,11 @@ pub(crate) fn attr(ino: InodeNo, record: &InodeRecord) -> Attr {
         gid: record.gid,
         nlink: record.nlink,
         rdev: record.rdev,
-        size: if record.kind == Kind::Symlink { record.target.len() as u64 } else { record.size },
+        size: if record.kind == Kind::Symlink {
+            record.target.len() as u64
+        } else {
+            record.size
+        },
         allocated: record.allocated,
         atime: record.atime,
         mtime: record.mtime,

@@ -128,8 +128,15 @@ pub(crate) fn parse(shown: &[u8]) -> Result<Shown> {
         return Ok(Shown::Plain(shown.to_vec()));
     };
     if let Some(digits) = rest.strip_prefix(LONG) {
-        let hash: [u8; 32] = hex::decode(digits).ok().and_then(|hash| hash.try_into().ok()).ok_or(BAD)?;
-        return if hex::encode(hash).as_bytes() == digits { Ok(Shown::Long(hash)) } else { Err(BAD) };
+        let hash: [u8; 32] = hex::decode(digits)
+            .ok()
+            .and_then(|hash| hash.try_into().ok())
+            .ok_or(BAD)?;
+        return if hex::encode(hash).as_bytes() == digits {
+            Ok(Shown::Long(hash))
+        } else {
+            Err(BAD)
+        };
     }
     if let Some(inner) = rest.strip_prefix(FILE) {
         return match unescape(inner) {
@@ -209,8 +216,20 @@ mod tests {
     #[test]
     fn escapes_that_mean_nothing_are_refused() {
         for bad in [
-            &b".cess~"[..], b".cess~what", b".cess~lit~plain", b".cess~hex~6100FF", b".cess~hex~61", b".cess~hex~002f",
-            b".cess~file~", b".cess~file~.cess~empty", b".cess~long~12", b"a/b", b"", b".", b"..", b"a\0",
+            &b".cess~"[..],
+            b".cess~what",
+            b".cess~lit~plain",
+            b".cess~hex~6100FF",
+            b".cess~hex~61",
+            b".cess~hex~002f",
+            b".cess~file~",
+            b".cess~file~.cess~empty",
+            b".cess~long~12",
+            b"a/b",
+            b"",
+            b".",
+            b"..",
+            b"a\0",
         ] {
             assert!(matches!(parse(bad), Err(Error::InvalidName(_))), "{bad:?}");
         }

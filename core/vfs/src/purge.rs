@@ -12,7 +12,7 @@ use store::DomainId;
 
 use crate::schema::{self, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, ORPHAN, VOLUME, XATTR};
 use crate::vfs::Core;
-use crate::{InodeNo, Result, extent, inode};
+use crate::{InodeNo, Result, inode};
 
 /// Rows removed in one transaction.
 const ROWS: usize = 1000;
@@ -68,7 +68,7 @@ async fn pass(core: &Arc<Core>) -> Result<()> {
                     break;
                 }
                 from = schema::inode_key(ORPHAN, InodeNo(ino.0 + 1));
-                if let Some(node) = core.nodes.claim_for_purge(ino) {
+                if let Ok(node) = core.nodes.claim_for_purge(ino) {
                     if let Some(node) = node {
                         let mut state = node.state.lock();
                         core.budget.release(state.bytes());
@@ -132,8 +132,9 @@ fn purge_some(
     budget: &mut usize,
 ) -> Result<Purged> {
     for table in [EXTENT, XATTR, LINK] {
-        let rows: Vec<_> =
-            schema::scan(&*tx, &schema::inode_key(table, ino))?.take(*budget).collect::<Result<_, _>>()?;
+        let rows: Vec<_> = schema::scan(&*tx, &schema::inode_key(table, ino))?
+            .take(*budget)
+            .collect::<Result<_, _>>()?;
         *budget -= rows.len();
         for (key, value) in rows {
             if table == EXTENT {
@@ -169,9 +170,4 @@ fn open_orphans_of(tx: &mut dyn Transaction, bucket: InodeNo) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Removes all extents of a directory that stops being an object; it has few, as a rule none.
-pub(crate) fn drop_content(tx: &mut dyn Transaction, store: &store::Store, ino: InodeNo) -> Result<()> {
-    extent::remove(tx, store, ino, &(0..u64::MAX)).map(|_| ())
 }

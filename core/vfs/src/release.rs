@@ -7,6 +7,7 @@
 //! guards of that inode among them are gone. Guards made later see the newer extents. References
 //! are counted per inode, so a slow reader of one file holds back nothing of another.
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,26 +44,27 @@ pub(crate) async fn run(core: Arc<Core>) {
                 true
             }
         };
-        let pause = if more || !waiting.is_empty() { TICK } else { Duration::MAX };
+        let waits = more || !waiting.is_empty();
         tokio::select! {
             () = core.stopped() => return,
             () = core.release_wanted.notified() => tokio::time::sleep(GATHER).await,
-            () = sleep_unless_endless(pause) => {}
+            () = tokio::time::sleep(TICK), if waits => {}
         }
     }
-}
-
-async fn sleep_unless_endless(pause: Duration) {
-    if pause == Duration::MAX { std::future::pending().await } else { tokio::time::sleep(pause).await }
 }
 
 /// Releases what can be released; answers whether rows were left aside.
 async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> {
     let more = gather(core, waiting)?;
-    let ready: Vec<InodeNo> =
-        waiting.iter().filter(|(ino, wait)| core.nodes.is_past(**ino, wait.boundary)).map(|(ino, _)| *ino).collect();
+    let ready: Vec<InodeNo> = waiting
+        .iter()
+        .filter(|(ino, wait)| core.nodes.is_past(**ino, wait.boundary))
+        .map(|(ino, _)| *ino)
+        .collect();
     for ino in ready {
-        let Some(Waiting { rows, .. }) = waiting.remove(&ino) else { continue };
+        let Some(Waiting { rows, .. }) = waiting.remove(&ino) else {
+            continue;
+        };
         let store = core.store.clone();
         core.write(Durability::Buffered, move |tx| {
             for &(chunk, count) in &rows {
@@ -81,25 +83,28 @@ fn gather(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> 
     // After the snapshot: a guard made from here on sees what the snapshot sees, or newer.
     let boundary = core.nodes.boundary();
     let mut from = vec![DROPPED];
+    let mut more = false;
     loop {
-        let Some(row) = schema::scan_from(&*snapshot, &[DROPPED], std::ops::Bound::Included(&from))?.next() else {
-            return Ok(false);
+        let Some(row) = schema::scan_from(&*snapshot, &[DROPPED], std::ops::Bound::Included(&from))?.next()
+        else {
+            return Ok(more);
         };
         let ino = InodeNo(schema::number_at(&row?.0, 1)?);
         if waiting.len() >= INODES {
             return Ok(true);
         }
-        if !waiting.contains_key(&ino) {
+        if let Entry::Vacant(slot) = waiting.entry(ino) {
             let mut rows = Vec::new();
             for row in schema::scan(&*snapshot, &schema::inode_key(DROPPED, ino))?.take(ROWS) {
                 let (key, value) = row?;
                 rows.push((ChunkId(schema::number_at(&key, 9)?), schema::decode(&value)?));
             }
-            waiting.insert(ino, Waiting { boundary, rows });
+            more |= rows.len() == ROWS;
+            slot.insert(Waiting { boundary, rows });
         }
         match schema::after_prefix(&schema::inode_key(DROPPED, ino)) {
             Some(next) => from = next,
-            None => return Ok(false),
+            None => return Ok(more),
         }
     }
 }
@@ -107,7 +112,11 @@ fn gather(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> 
 /// Releases `count` of the noted references; more may have been noted since.
 fn release(tx: &mut dyn Transaction, store: &Store, ino: InodeNo, chunk: ChunkId, count: u32) -> Result<()> {
     let key = schema::dropped_key(ino, chunk);
-    let noted: u32 = tx.get(&key)?.map(|value| schema::decode(&value)).transpose()?.unwrap_or(0);
+    let noted: u32 = tx
+        .get(&key)?
+        .map(|value| schema::decode(&value))
+        .transpose()?
+        .unwrap_or(0);
     let now = noted.min(count);
     for _ in 0..now {
         store.release(tx, chunk)?;

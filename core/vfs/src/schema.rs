@@ -286,12 +286,19 @@ mod tests {
 
     #[test]
     fn unknown_versions_and_torn_rows_are_damage() {
-        let row = encode(&DentryRecord { ino: InodeNo(300), kind: Kind::File }).unwrap();
+        let row = encode(&DentryRecord {
+            ino: InodeNo(300),
+            kind: Kind::File,
+        })
+        .unwrap();
         assert_eq!(decode::<DentryRecord>(&row).unwrap().ino, InodeNo(300));
         let mut other = row.clone();
         other[0] = 9;
         assert!(matches!(decode::<DentryRecord>(&other), Err(Error::Damaged(_))));
-        assert!(matches!(decode::<DentryRecord>(&row[..2]), Err(Error::Damaged(_))));
+        assert!(matches!(
+            decode::<DentryRecord>(&row[..2]),
+            Err(Error::Damaged(_))
+        ));
         assert!(matches!(decode::<DentryRecord>(&[]), Err(Error::Damaged(_))));
     }
 }

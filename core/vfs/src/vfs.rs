@@ -107,7 +107,9 @@ impl Vfs {
                 }
                 Ok(count)
             };
-            tokio::task::spawn_blocking(count).await.map_err(|error| Error::Internal(error.to_string()))??
+            tokio::task::spawn_blocking(count)
+                .await
+                .map_err(|error| Error::Internal(error.to_string()))??
         };
         let core = Arc::new(Core {
             budget: Budget::new(config.write_buffer),
@@ -127,7 +129,13 @@ impl Vfs {
             tokio::spawn(purge::run(core.clone())),
             tokio::spawn(release::run(core.clone())),
         ];
-        Ok(Self { core, workers: Arc::new(Workers { stop, tasks: Mutex::new(tasks) }) })
+        Ok(Self {
+            core,
+            workers: Arc::new(Workers {
+                stop,
+                tasks: Mutex::new(tasks),
+            }),
+        })
     }
 
     /// The level that `ino`'s bytes have reached: the lowest of its chunks; buffered bytes have none.
@@ -230,7 +238,11 @@ impl Core {
         // What is dirty first: what is flushed in between is looked up anew, what becomes dirty later
         // need not show.
         let dirty = self.nodes.dirty().into_iter().collect();
-        Ok(View { core: self, dirty, snapshot: self.snapshot()? })
+        Ok(View {
+            core: self,
+            dirty,
+            snapshot: self.snapshot()?,
+        })
     }
 
     /// Lays what is buffered now over a record that the running transaction read. When a flush takes
@@ -245,7 +257,11 @@ impl Core {
 
     /// Level of chunks; no chunks at all need nobody and count as verified.
     pub(crate) fn level_of(&self, chunks: &[store::ChunkId]) -> Result<Level> {
-        if chunks.is_empty() { Ok(Level::Verified) } else { Ok(self.store.level(chunks)?) }
+        if chunks.is_empty() {
+            Ok(Level::Verified)
+        } else {
+            Ok(self.store.level(chunks)?)
+        }
     }
 
     /// Waits until the inode's chunks reached the level that was asked for, or the configured one.
@@ -258,7 +274,10 @@ impl Core {
         if chunks.is_empty() {
             return Ok(());
         }
-        Ok(self.store.wait_level(&chunks, level, self.config.ack_timeout).await?)
+        Ok(self
+            .store
+            .wait_level(&chunks, level, self.config.ack_timeout)
+            .await?)
     }
 
     /// Inodes came or went.

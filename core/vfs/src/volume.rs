@@ -4,7 +4,8 @@ use meta::{Durability, Read};
 use crate::object::{Content, NewObject, find, place, split_path};
 use crate::schema::{self, VOLUME, VolumeRecord};
 use crate::{
-    Error, Export, InodeNo, Kind, ObjectMeta, Precondition, Result, Vfs, VolumeInfo, bucket, clock, inode, posix,
+    Error, Export, InodeNo, Kind, ObjectMeta, Precondition, Result, Vfs, VolumeInfo, bucket, clock, inode,
+    posix,
 };
 
 impl Vfs {
@@ -40,7 +41,10 @@ impl Vfs {
             now: clock::now(),
             fixed_size: true,
         };
-        let volume = VolumeRecord { sector, description: description.to_owned() };
+        let volume = VolumeRecord {
+            sector,
+            description: description.to_owned(),
+        };
         let core = self.core.clone();
         let placed = self
             .core
@@ -89,7 +93,9 @@ impl Vfs {
         self.core
             .change(ino, 0, move |layer, _| {
                 if size < layer.size && !shrink {
-                    return Err(Error::Invalid("the new size is smaller; shrinking has to be asked for"));
+                    return Err(Error::Invalid(
+                        "the new size is smaller; shrinking has to be asked for",
+                    ));
                 }
                 if size < layer.size && attached {
                     return Err(Error::Busy("attached as a block device"));
@@ -108,10 +114,10 @@ impl Vfs {
         self.find_volume(path)?;
         let (bucket, key) = split_path(path.as_bytes())?;
         // Deleting refuses attached volumes itself, in its transaction.
-        match self.delete_object(bucket, key.bytes(), Precondition::default()).await? {
-            true => Ok(()),
-            false => Err(Error::NotFound),
-        }
+        let found = self
+            .delete_object(bucket, key.bytes(), Precondition::default())
+            .await?;
+        if found { Ok(()) } else { Err(Error::NotFound) }
     }
 
     /// Finds what an export name (`bucket/key`, already percent-decoded) serves. Any regular file can
@@ -130,8 +136,14 @@ impl Vfs {
         };
         let volume = volume_record(&*self.core.snapshot()?, ino)?;
         let size = self.core.current_record(ino)?.size;
-        let (sector, description) = volume.map_or((1, String::new()), |volume| (volume.sector, volume.description));
-        Ok(Export { ino, size, sector, description })
+        let (sector, description) =
+            volume.map_or((1, String::new()), |volume| (volume.sector, volume.description));
+        Ok(Export {
+            ino,
+            size,
+            sector,
+            description,
+        })
     }
 
     /// Marks the inode attached (keeps it alive, makes `delete_volume` refuse) until [`Self::detach`].
@@ -168,8 +180,10 @@ impl Vfs {
     /// `None` when the inode is no volume (any more) or has no name.
     fn volume_info(&self, ino: InodeNo) -> Result<Option<VolumeInfo>> {
         let snapshot = self.core.snapshot()?;
-        let (Some(volume), Some(path)) = (volume_record(&*snapshot, ino)?, posix::lookup::path(&*snapshot, ino)?)
-        else {
+        let (Some(volume), Some(path)) = (
+            volume_record(&*snapshot, ino)?,
+            posix::lookup::path(&*snapshot, ino)?,
+        ) else {
             return Ok(None);
         };
         let record = match self.core.current_record(ino) {
@@ -190,11 +204,15 @@ impl Vfs {
 
 fn check_size(size: u64, sector: u32) -> Result<()> {
     if size == 0 || size > inode::SIZE_MAX || !size.is_multiple_of(u64::from(sector)) {
-        return Err(Error::Invalid("the size is a multiple of the sector size, and not zero"));
+        return Err(Error::Invalid(
+            "the size is a multiple of the sector size, and not zero",
+        ));
     }
     Ok(())
 }
 
 fn volume_record(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Option<VolumeRecord>> {
-    read.get(&schema::inode_key(VOLUME, ino))?.map(|row| schema::decode(&row)).transpose()
+    read.get(&schema::inode_key(VOLUME, ino))?
+        .map(|row| schema::decode(&row))
+        .transpose()
 }

@@ -17,7 +17,8 @@ const MTIME: &str = "mtime";
 /// One attribute.
 pub(crate) fn get(read: &(impl Read + ?Sized), ino: InodeNo, name: &[u8]) -> Result<Option<Vec<u8>>> {
     let row = read.get(&schema::child_key(XATTR, ino, name))?;
-    row.map(|row| schema::decode_raw(&row).map(<[u8]>::to_vec)).transpose()
+    row.map(|row| schema::decode_raw(&row).map(<[u8]>::to_vec))
+        .transpose()
 }
 
 /// Sets one.
@@ -39,7 +40,9 @@ pub(crate) fn with_prefix(
     let mut found = Vec::new();
     for row in schema::scan(read, &schema::child_key(XATTR, ino, prefix))? {
         let (key, value) = row?;
-        let name = key.get(9..).ok_or_else(|| schema::damaged("short attribute key"))?;
+        let name = key
+            .get(9..)
+            .ok_or_else(|| schema::damaged("short attribute key"))?;
         found.push((name.to_vec(), schema::decode_raw(&value)?.to_vec()));
     }
     Ok(found)
@@ -69,9 +72,11 @@ pub(crate) fn object_meta(
     for (name, value) in with_prefix(read, ino, S3)? {
         let value = String::from_utf8_lossy(&value).into_owned();
         if let Some(name) = name.strip_prefix(USER) {
-            meta.user.insert(String::from_utf8_lossy(name).into_owned(), value);
+            meta.user
+                .insert(String::from_utf8_lossy(name).into_owned(), value);
         } else if let Some(name) = name.strip_prefix(HEADER) {
-            meta.headers.insert(String::from_utf8_lossy(name).into_owned(), value);
+            meta.headers
+                .insert(String::from_utf8_lossy(name).into_owned(), value);
         }
     }
     if record.mtime_is_posix {
@@ -104,7 +109,11 @@ pub(crate) fn parse_mtime(text: &str) -> Option<Timestamp> {
         return None;
     }
     let nanos: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let ns = seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos.parse().ok()?)?;
+    let ns = seconds
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(nanos.parse().ok()?)?;
     Some(Timestamp(if negative { -ns } else { ns }))
 }
 
@@ -123,10 +132,21 @@ mod tests {
 
     #[test]
     fn mtimes_as_clients_write_them() {
-        assert_eq!(parse_mtime("1710000000"), Some(Timestamp(1_710_000_000_000_000_000)));
+        assert_eq!(
+            parse_mtime("1710000000"),
+            Some(Timestamp(1_710_000_000_000_000_000))
+        );
         assert_eq!(parse_mtime("1.5"), Some(Timestamp(1_500_000_000)));
         assert_eq!(parse_mtime("1.1234567891"), Some(Timestamp(1_123_456_789)));
-        for bad in ["", "x", "1.", ".5", "1.x", "99999999999999999999", "9223372036854775807"] {
+        for bad in [
+            "",
+            "x",
+            "1.",
+            ".5",
+            "1.x",
+            "99999999999999999999",
+            "9223372036854775807",
+        ] {
             assert_eq!(parse_mtime(bad), None, "{bad}");
         }
     }

@@ -19,7 +19,11 @@ pub(crate) struct Reservation<'a> {
 impl Budget {
     /// A budget of `limit` bytes, at least one block of a file.
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit: limit.max(store::CHUNK_MAX as u64), used: AtomicU64::new(0), freed: Notify::new() }
+        Self {
+            limit: limit.max(store::CHUNK_MAX as u64),
+            used: AtomicU64::new(0),
+            freed: Notify::new(),
+        }
     }
 
     /// Dirty and reserved bytes.
@@ -36,7 +40,9 @@ impl Budget {
     pub(crate) fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
         let fits = |used: u64| used == 0 || used + bytes <= self.limit;
         self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| fits(used).then(|| used + bytes))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                fits(used).then(|| used + bytes)
+            })
             .ok()
             .map(|_| Reservation { budget: self, bytes })
     }

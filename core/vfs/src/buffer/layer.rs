@@ -71,6 +71,14 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
+    /// No changes yet, over a file of `size` bytes.
+    pub(crate) fn over(size: u64) -> Self {
+        Self {
+            size,
+            ..Self::default()
+        }
+    }
+
     /// Bytes of data held.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -104,7 +112,8 @@ impl Layer {
             return;
         }
         self.clear(range.clone());
-        self.pieces.insert(range.start, Piece::Zero(range.end - range.start));
+        self.pieces
+            .insert(range.start, Piece::Zero(range.end - range.start));
     }
 
     /// Sets the size. What lay beyond a smaller one is gone for good.
@@ -152,7 +161,13 @@ impl Layer {
             let end = start + piece.len();
             if end > range.start {
                 let mut rest = piece.split_off(range.start - start);
-                let rest_bytes = |piece: &Piece| if let Piece::Data(data) = piece { data.len() as u64 } else { 0 };
+                let rest_bytes = |piece: &Piece| {
+                    if let Piece::Data(data) = piece {
+                        data.len() as u64
+                    } else {
+                        0
+                    }
+                };
                 self.bytes -= rest_bytes(&rest);
                 if end > range.end {
                     let tail = rest.split_off(range.end - range.start);
@@ -161,9 +176,15 @@ impl Layer {
                 }
             }
         }
-        let inside: Vec<u64> = self.pieces.range(range.clone()).map(|(&start, _)| start).collect();
+        let inside: Vec<u64> = self
+            .pieces
+            .range(range.clone())
+            .map(|(&start, _)| start)
+            .collect();
         for start in inside {
-            let Some(mut piece) = self.pieces.remove(&start) else { continue };
+            let Some(mut piece) = self.pieces.remove(&start) else {
+                continue;
+            };
             if let Piece::Data(data) = &piece {
                 self.bytes -= data.len() as u64;
             }
@@ -193,7 +214,9 @@ impl Layer {
             let from = start.max(range.start);
             let to = (start + piece.len()).min(range.end);
             let cut = match piece {
-                Piece::Data(data) => Piece::Data(data[(from - start) as usize..(to - start) as usize].to_vec()),
+                Piece::Data(data) => {
+                    Piece::Data(data[(from - start) as usize..(to - start) as usize].to_vec())
+                }
                 Piece::Zero(_) => Piece::Zero(to - from),
             };
             found.push((from, cut));
@@ -211,7 +234,7 @@ impl Layer {
                 return Some(Change::Zero(offset..offset + piece.len()));
             };
             let mut data = first.clone();
-            while let Some((&next, Piece::Data(more))) = pieces.peek()
+            while let Some((&next, Piece::Data(more))) = pieces.peek().copied()
                 && next == offset + data.len() as u64
                 && next / BLOCK == offset / BLOCK
             {
@@ -264,8 +287,17 @@ mod tests {
                         }
                     }
                 }
-                let held: u64 =
-                    layer.pieces.values().map(|piece| if let Piece::Data(data) = piece { data.len() as u64 } else { 0 }).sum();
+                let held: u64 = layer
+                    .pieces
+                    .values()
+                    .map(|piece| {
+                        if let Piece::Data(data) = piece {
+                            data.len() as u64
+                        } else {
+                            0
+                        }
+                    })
+                    .sum();
                 assert_eq!(layer.bytes(), held);
             }
             let mut seen = vec![None; model.len()];

@@ -60,12 +60,21 @@ impl Nodes {
         inner.next_guard += 1;
         let entry = inner.entries.entry(ino).or_default();
         entry.guards.insert(number);
-        Ok(Guard { nodes: self.clone(), ino, node: entry.node.clone(), number })
+        Ok(Guard {
+            nodes: self.clone(),
+            ino,
+            node: entry.node.clone(),
+            number,
+        })
     }
 
     /// What is in memory of the inode, if anything.
     pub(crate) fn peek(&self, ino: InodeNo) -> Option<Arc<Node>> {
-        self.inner.lock().entries.get(&ino).map(|entry| entry.node.clone())
+        self.inner
+            .lock()
+            .entries
+            .get(&ino)
+            .map(|entry| entry.node.clone())
     }
 
     /// Keeps the inode alive without a name, beyond the guard's own life.
@@ -95,7 +104,10 @@ impl Nodes {
     /// Undoes one [`Self::attach`].
     pub(crate) fn detach(&self, ino: InodeNo) -> Result<()> {
         let mut inner = self.inner.lock();
-        let entry = inner.entries.get_mut(&ino).filter(|entry| entry.attached > 0 && entry.opens > 0);
+        let entry = inner
+            .entries
+            .get_mut(&ino)
+            .filter(|entry| entry.attached > 0 && entry.opens > 0);
         let entry = entry.ok_or(Error::Invalid("not attached"))?;
         entry.attached -= 1;
         entry.opens -= 1;
@@ -105,7 +117,11 @@ impl Nodes {
 
     /// Whether the inode is attached as a block device.
     pub(crate) fn is_attached(&self, ino: InodeNo) -> bool {
-        self.inner.lock().entries.get(&ino).is_some_and(|entry| entry.attached > 0)
+        self.inner
+            .lock()
+            .entries
+            .get(&ino)
+            .is_some_and(|entry| entry.attached > 0)
     }
 
     /// How many have the inode open.
@@ -115,9 +131,18 @@ impl Nodes {
 
     /// Inodes with changes that are not stored.
     pub(crate) fn dirty(&self) -> Vec<InodeNo> {
-        let nodes: Vec<_> =
-            self.inner.lock().entries.iter().map(|(&ino, entry)| (ino, entry.node.clone())).collect();
-        nodes.into_iter().filter(|(_, node)| node.state.lock().is_dirty()).map(|(ino, _)| ino).collect()
+        let nodes: Vec<_> = self
+            .inner
+            .lock()
+            .entries
+            .iter()
+            .map(|(&ino, entry)| (ino, entry.node.clone()))
+            .collect();
+        nodes
+            .into_iter()
+            .filter(|(_, node)| node.state.lock().is_dirty())
+            .map(|(ino, _)| ino)
+            .collect()
     }
 
     /// A number above that of every guard made so far.
@@ -128,21 +153,25 @@ impl Nodes {
     /// Whether the inode has no guard with a number below `boundary`.
     pub(crate) fn is_past(&self, ino: InodeNo, boundary: u64) -> bool {
         let inner = self.inner.lock();
-        inner.entries.get(&ino).and_then(|entry| entry.guards.first()).is_none_or(|&oldest| oldest >= boundary)
+        inner
+            .entries
+            .get(&ino)
+            .and_then(|entry| entry.guards.first())
+            .is_none_or(|&oldest| oldest >= boundary)
     }
 
-    /// Takes the inode out of everybody's reach to purge it. When it is in use, answers `None` and
-    /// tells [`Self::freed`] later. Else answers what was in memory of it.
-    pub(crate) fn claim_for_purge(&self, ino: InodeNo) -> Option<Option<Arc<Node>>> {
+    /// Takes the inode out of everybody's reach to purge it. Else answers `Busy`, and
+    /// [`Self::freed`] is told later. Answers what was in memory of it.
+    pub(crate) fn claim_for_purge(&self, ino: InodeNo) -> Result<Option<Arc<Node>>> {
         let mut inner = self.inner.lock();
         if let Some(entry) = inner.entries.get_mut(&ino)
             && (entry.opens > 0 || !entry.guards.is_empty())
         {
             entry.purge_waits = true;
-            return None;
+            return Err(Error::Busy("in use"));
         }
         inner.purging.insert(ino);
-        Some(inner.entries.remove(&ino).map(|entry| entry.node))
+        Ok(inner.entries.remove(&ino).map(|entry| entry.node))
     }
 
     /// The claimed inode's rows are gone (its number is never used again), or the purge failed.
@@ -151,7 +180,9 @@ impl Nodes {
     }
 
     fn tidy(&self, inner: &mut Inner, ino: InodeNo) {
-        let Some(entry) = inner.entries.get(&ino) else { return };
+        let Some(entry) = inner.entries.get(&ino) else {
+            return;
+        };
         if entry.opens > 0 || !entry.guards.is_empty() {
             return;
         }
@@ -203,10 +234,10 @@ mod tests {
         let guard = nodes.enter(INO).unwrap();
         nodes.open(&guard);
         drop(guard);
-        assert!(nodes.claim_for_purge(INO).is_none());
+        assert!(nodes.claim_for_purge(INO).is_err());
         nodes.close(INO).unwrap();
         assert!(matches!(nodes.close(INO), Err(Error::Invalid(_))));
-        assert!(nodes.claim_for_purge(INO).is_some());
+        assert!(nodes.claim_for_purge(INO).is_ok());
         assert!(matches!(nodes.enter(INO), Err(Error::NotFound)));
         nodes.purge_ended(INO);
         assert!(nodes.enter(INO).is_ok());

@@ -28,7 +28,10 @@ impl Vfs {
     ) -> Result<ObjectInfo> {
         loop {
             let (meta, precondition) = (meta.clone(), precondition.clone());
-            match self.copy_now(from_bucket, from_key, to_bucket, to_key, meta, precondition).await {
+            match self
+                .copy_now(from_bucket, from_key, to_bucket, to_key, meta, precondition)
+                .await
+            {
                 // The source was replaced between the look at it and the transaction.
                 Err(Error::Conflict) => {}
                 result => return result,
@@ -57,7 +60,14 @@ impl Vfs {
             while let Some(data) = bytes.next().await {
                 writer.write(data?).await?;
             }
-            return writer.commit(Commit { etag: info.etag, meta, precondition, level: None }).await;
+            return writer
+                .commit(Commit {
+                    etag: info.etag,
+                    meta,
+                    precondition,
+                    level: None,
+                })
+                .await;
         }
         let key = Key::new(to_key)?;
         let from_key = Key::new(from_key)?;
@@ -89,7 +99,15 @@ impl Vfs {
                 new.size = record.size;
                 new.etag.clone_from(&record.etag);
                 new.parts = record.parts;
-                place(tx, &core, &new, &Content::Shared { from: source_ino, range: 0..record.size })
+                place(
+                    tx,
+                    &core,
+                    &new,
+                    &Content::Shared {
+                        from: source_ino,
+                        range: 0..record.size,
+                    },
+                )
             })
             .await?;
         drop(source);

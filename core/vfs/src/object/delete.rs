@@ -4,7 +4,10 @@ use meta::{Durability, Transaction};
 use super::key::{Key, find, leaf};
 use super::place;
 use crate::vfs::Core;
-use crate::{Error, InodeNo, Kind, Precondition, Result, Timestamp, Vfs, bucket, clock, dentry, extent, inode, posix, xattrs};
+use crate::{
+    Error, InodeNo, Kind, Precondition, Result, Timestamp, Vfs, bucket, clock, dentry, extent, inode, posix,
+    xattrs,
+};
 
 impl Vfs {
     /// Removes an object. Answers whether there was one. `if_match` without an object is `NotFound`.

@@ -1,7 +1,7 @@
 //! Keys as paths.
 use meta::Read;
 
-use crate::{Error, InodeNo, Kind, Result, dentry, names};
+use crate::{Error, InodeNo, Kind, Result, dentry};
 
 /// Longest key, in bytes.
 const KEY_MAX: usize = 1024;
@@ -55,10 +55,20 @@ pub(crate) struct Found {
 
 /// The entry with exactly this key, whatever it is.
 pub(crate) fn find(read: &(impl Read + ?Sized), bucket: InodeNo, key: &Key) -> Result<Option<Found>> {
-    let mut found = Found { parent: InodeNo(0), ino: bucket, kind: Kind::Directory };
+    let mut found = Found {
+        parent: InodeNo(0),
+        ino: bucket,
+        kind: Kind::Directory,
+    };
     for suffix in key.suffixes() {
         match dentry::get(read, found.ino, suffix)? {
-            Some(entry) => found = Found { parent: found.ino, ino: entry.ino, kind: entry.kind },
+            Some(entry) => {
+                found = Found {
+                    parent: found.ino,
+                    ino: entry.ino,
+                    kind: entry.kind,
+                }
+            }
             None => return Ok(None),
         }
     }
@@ -78,26 +88,25 @@ pub(crate) fn leaf(key: &Key) -> &[u8] {
     key.suffixes().last().unwrap_or_default()
 }
 
-/// The key of the directory that holds the key's entry: empty for the bucket itself.
-#[cfg(test)]
-fn directory(key: &Key) -> &[u8] {
-    let all = key.bytes();
-    &all[..all.len() - names::suffix(names::without_slash(leaf(key)), key.is_directory()).len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn keys_come_apart_at_slashes() {
-        let parts = |key: &[u8]| Key::new(key).unwrap().suffixes().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let parts = |key: &[u8]| {
+            Key::new(key)
+                .unwrap()
+                .suffixes()
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(parts(b"a"), [b"a"]);
         assert_eq!(parts(b"a/b"), [&b"a/"[..], b"b"]);
         assert_eq!(parts(b"a//b/"), [&b"a/"[..], b"/", b"b/"]);
         assert_eq!(parts(b"/a"), [&b"/"[..], b"a"]);
         assert_eq!(parts(b"/"), [b"/"]);
-        assert_eq!(directory(&Key::new(b"a//b/").unwrap()), b"a//");
+        assert_eq!(leaf(&Key::new(b"a//b/").unwrap()), b"b/");
         assert!(Key::new(b"").is_err());
         assert!(Key::new(&[b'x'; 1024]).is_ok());
         assert!(matches!(Key::new(&[b'x'; 1025]), Err(Error::NameTooLong)));

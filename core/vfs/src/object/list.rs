@@ -10,7 +10,9 @@ use super::place;
 use crate::dentry::Entry;
 use crate::schema;
 use crate::vfs::{Core, View};
-use crate::{Error, InodeNo, Kind, ListPage, ListRequest, ObjectInfo, ObjectMeta, Result, Vfs, bucket, dentry, inode};
+use crate::{
+    Error, InodeNo, Kind, ListPage, ListRequest, ObjectInfo, ObjectMeta, Result, Vfs, bucket, dentry, inode,
+};
 
 impl Vfs {
     /// Lists in byte order. Sizes, times and ETags are current; metadata are left out: HEAD has them.
@@ -19,7 +21,9 @@ impl Vfs {
     pub async fn list_objects(&self, bucket: &str, request: ListRequest) -> Result<ListPage> {
         let (core, bucket) = (self.core.clone(), bucket.to_owned());
         let list = move || list(&core, &bucket, &request);
-        tokio::task::spawn_blocking(list).await.map_err(|error| Error::Internal(error.to_string()))?
+        tokio::task::spawn_blocking(list)
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?
     }
 }
 
@@ -31,7 +35,10 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
         return Ok(page);
     }
     let prefix = request.prefix.as_slice();
-    let delimiter = request.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+    let delimiter = request
+        .delimiter
+        .as_deref()
+        .filter(|delimiter| !delimiter.is_empty());
     let mut walk = match &request.start_after {
         Some(after) if after.as_slice() >= prefix => Walk::new(&view, bucket, after, false)?,
         _ => Walk::new(&view, bucket, prefix, true)?,
@@ -43,7 +50,10 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
         }
         let rolled = delimiter.and_then(|delimiter| roll_up(&key, prefix.len(), delimiter));
         if let Some(rolled) = &rolled {
-            let skip = request.start_after.as_ref().is_some_and(|after| rolled.as_slice() <= after.as_slice());
+            let skip = request
+                .start_after
+                .as_ref()
+                .is_some_and(|after| rolled.as_slice() <= after.as_slice());
             let behind = schema::after_prefix(rolled);
             if skip {
                 match behind {
@@ -80,7 +90,9 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
 /// The prefix that a key rolls up into.
 fn roll_up(key: &[u8], prefix: usize, delimiter: &[u8]) -> Option<Vec<u8>> {
     let rest = &key[prefix..];
-    let at = rest.windows(delimiter.len()).position(|window| window == delimiter)?;
+    let at = rest
+        .windows(delimiter.len())
+        .position(|window| window == delimiter)?;
     Some(key[..prefix + at + delimiter.len()].to_vec())
 }
 
@@ -117,7 +129,11 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Begins at the first key that is at least `from` (`inclusive`) or greater.
     fn new(view: &'a View<'a>, bucket: InodeNo, from: &[u8], inclusive: bool) -> Result<Self> {
-        let mut walk = Self { view, levels: Vec::new(), key: Vec::new() };
+        let mut walk = Self {
+            view,
+            levels: Vec::new(),
+            key: Vec::new(),
+        };
         let mut directory = bucket;
         let mut rest = from;
         loop {
@@ -129,7 +145,11 @@ impl<'a> Walk<'a> {
                 None => None,
             };
             let (Some(child), Some(slash)) = (child, inside) else {
-                let bound = if inclusive { Bound::Included(rest) } else { Bound::Excluded(rest) };
+                let bound = if inclusive {
+                    Bound::Included(rest)
+                } else {
+                    Bound::Excluded(rest)
+                };
                 walk.enter(directory, if rest.is_empty() { Bound::Unbounded } else { bound })?;
                 return Ok(walk);
             };
@@ -143,7 +163,10 @@ impl<'a> Walk<'a> {
 
     fn enter(&mut self, directory: InodeNo, from: Bound<&[u8]>) -> Result<()> {
         let entries = Box::new(dentry::scan(self.view.snapshot(), directory, from)?);
-        self.levels.push(LevelScan { entries, key_len: self.key.len() });
+        self.levels.push(LevelScan {
+            entries,
+            key_len: self.key.len(),
+        });
         Ok(())
     }
 

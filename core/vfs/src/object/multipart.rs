@@ -16,8 +16,8 @@ use super::{Content, NewObject, ObjectWriter, place};
 use crate::schema::{self, INODE, ORPHAN, PART, PartRecord, UPLOAD, UploadRecord};
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, UploadId, UploadInfo, Vfs, bucket,
-    clock, extent, inode, purge, random,
+    Error, InodeNo, Kind, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, UploadId, UploadInfo, Vfs,
+    bucket, clock, extent, inode, purge, random,
 };
 
 /// Most parts of an upload.
@@ -47,12 +47,17 @@ fn escape_key(key: &[u8]) -> Vec<u8> {
 
 fn upload_row(bucket: InodeNo, key: &[u8], upload: u64) -> Vec<u8> {
     let bucket = bucket.0.to_be_bytes();
-    schema::key(UPLOAD, &[&bucket, &escape_key(key), &[0, 0], &upload.to_be_bytes()])
+    schema::key(
+        UPLOAD,
+        &[&bucket, &escape_key(key), &[0, 0], &upload.to_be_bytes()],
+    )
 }
 
 /// Key and number of an upload from its row's key.
 fn parse_upload_row(row: &[u8]) -> Result<(Vec<u8>, u64)> {
-    let middle = row.get(9..row.len().saturating_sub(10)).ok_or_else(|| schema::damaged("short upload key"))?;
+    let middle = row
+        .get(9..row.len().saturating_sub(10))
+        .ok_or_else(|| schema::damaged("short upload key"))?;
     let mut key = Vec::with_capacity(middle.len());
     let mut bytes = middle.iter();
     while let Some(&byte) = bytes.next() {
@@ -69,7 +74,10 @@ fn upload_id(upload: u64, nonce: u64) -> UploadId {
 }
 
 fn parse_id(id: &UploadId) -> Result<(u64, u64)> {
-    let digits = |range: Range<usize>| id.0.get(range).and_then(|text| u64::from_str_radix(text, 16).ok());
+    let digits = |range: Range<usize>| {
+        id.0.get(range)
+            .and_then(|text| u64::from_str_radix(text, 16).ok())
+    };
     match (id.0.len(), digits(0..16), digits(16..32)) {
         (32, Some(upload), Some(nonce)) => Ok((upload, nonce)),
         _ => Err(Error::NoSuchUpload),
@@ -86,11 +94,20 @@ fn find_upload(
     let (upload, nonce) = parse_id(id)?;
     let row = upload_row(bucket, key, upload);
     let record: UploadRecord = schema::decode(&read.get(&row)?.ok_or(Error::NoSuchUpload)?)?;
-    if record.nonce == nonce { Ok((row, upload, record)) } else { Err(Error::NoSuchUpload) }
+    if record.nonce == nonce {
+        Ok((row, upload, record))
+    } else {
+        Err(Error::NoSuchUpload)
+    }
 }
 
 fn part_info(number: u32, part: &PartRecord) -> PartInfo {
-    PartInfo { number, size: part.size, etag: part.etag.clone(), modified: part.modified }
+    PartInfo {
+        number,
+        size: part.size,
+        etag: part.etag.clone(),
+        modified: part.modified,
+    }
 }
 
 impl Vfs {
@@ -98,13 +115,20 @@ impl Vfs {
     pub async fn create_upload(&self, bucket: &str, key: &[u8], meta: ObjectMeta) -> Result<UploadId> {
         let key = Key::new(key)?;
         let upload = self.core.numbers.take(&self.core.meta, 1).await?.0;
-        let record = UploadRecord { created: clock::now(), nonce: random::u64()?, meta };
+        let record = UploadRecord {
+            created: clock::now(),
+            nonce: random::u64()?,
+            meta,
+        };
         let id = upload_id(upload, record.nonce);
         let bucket = bucket.to_owned();
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = bucket::find(&*tx, &bucket)?;
-                Ok(tx.put(&upload_row(bucket, key.bytes(), upload), &schema::encode(&record)?)?)
+                Ok(tx.put(
+                    &upload_row(bucket, key.bytes(), upload),
+                    &schema::encode(&record)?,
+                )?)
             })
             .await?;
         Ok(id)
@@ -121,7 +145,12 @@ impl Vfs {
         let target = self.part_target(bucket, key, upload, number)?;
         let ino = self.core.numbers.take(&self.core.meta, 1).await?;
         let bucket_ino = target.bucket_ino;
-        Ok(ObjectWriter::new(self.core.clone(), Target::Part(target), bucket_ino, ino))
+        Ok(ObjectWriter::new(
+            self.core.clone(),
+            Target::Part(target),
+            bucket_ino,
+            ino,
+        ))
     }
 
     fn part_target(&self, bucket: &str, key: &[u8], upload: &UploadId, number: u32) -> Result<PartTarget> {
@@ -131,7 +160,12 @@ impl Vfs {
         let snapshot = self.core.snapshot()?;
         let bucket_ino = bucket::find(&*snapshot, bucket)?;
         let (row, upload, _) = find_upload(&*snapshot, bucket_ino, key, upload)?;
-        Ok(PartTarget { row, upload, bucket_ino, number })
+        Ok(PartTarget {
+            row,
+            upload,
+            bucket_ino,
+            number,
+        })
     }
 
     /// Makes a part from a range of an object: shares extents within a bucket, else copies bytes. The
@@ -187,7 +221,11 @@ impl Vfs {
         let (_, upload, _) = find_upload(&*snapshot, bucket, key, upload)?;
         let prefix = schema::key(PART, &[&upload.to_be_bytes()]);
         let mut parts = Vec::new();
-        for row in schema::scan_from(&*snapshot, &prefix, Bound::Excluded(&schema::part_key(upload, after)))? {
+        for row in schema::scan_from(
+            &*snapshot,
+            &prefix,
+            Bound::Excluded(&schema::part_key(upload, after)),
+        )? {
             if parts.len() == max {
                 return Ok((parts, true));
             }
@@ -231,7 +269,12 @@ impl Vfs {
             let (key, upload) = parse_upload_row(&row)?;
             let record: UploadRecord = schema::decode(&value)?;
             let id = upload_id(upload, record.nonce);
-            uploads.push(UploadInfo { id, key, created: record.created, meta: record.meta });
+            uploads.push(UploadInfo {
+                id,
+                key,
+                created: record.created,
+                meta: record.meta,
+            });
         }
         Ok((uploads, false))
     }
@@ -241,7 +284,12 @@ impl Vfs {
         let snapshot = self.core.snapshot()?;
         let bucket = bucket::find(&*snapshot, bucket)?;
         let (_, _, record) = find_upload(&*snapshot, bucket, key, upload)?;
-        Ok(UploadInfo { id: upload.clone(), key: key.to_vec(), created: record.created, meta: record.meta })
+        Ok(UploadInfo {
+            id: upload.clone(),
+            key: key.to_vec(),
+            created: record.created,
+            meta: record.meta,
+        })
     }
 
     /// Joins the parts `(number, etag)` into the object: writes extents, moves no bytes. The caller
@@ -323,7 +371,9 @@ impl Vfs {
 
 fn part_number(row: &[u8]) -> Result<u32> {
     let bytes = row.get(9..13).and_then(|bytes| bytes.try_into().ok());
-    bytes.map(u32::from_be_bytes).ok_or_else(|| schema::damaged("short part key"))
+    bytes
+        .map(u32::from_be_bytes)
+        .ok_or_else(|| schema::damaged("short part key"))
 }
 
 /// Takes the rows of the named parts away; answers their inodes in order, and the sum of their sizes.
@@ -338,11 +388,17 @@ fn take_parts(
     }
     for (number, etag) in parts {
         let row = schema::part_key(upload, *number);
-        let part = tx.get(&row)?.map(|value| schema::decode::<PartRecord>(&value)).transpose()?;
+        let part = tx
+            .get(&row)?
+            .map(|value| schema::decode::<PartRecord>(&value))
+            .transpose()?;
         let part = part.filter(|part| part.etag == *etag && *number > last);
         let part = part.ok_or(Error::InvalidPart(*number))?;
         last = *number;
-        size = size.checked_add(part.size).filter(|size| *size <= inode::SIZE_MAX).ok_or(Error::TooLarge)?;
+        size = size
+            .checked_add(part.size)
+            .filter(|size| *size <= inode::SIZE_MAX)
+            .ok_or(Error::TooLarge)?;
         inodes.push((part.ino, part.size));
         tx.delete(&row)?;
     }
@@ -383,7 +439,12 @@ pub(super) async fn put_part(
         Content::Parts(_) => return Err(Error::Invalid("a part is not made of parts")),
     };
     let (target, store) = (target.clone(), core.store.clone());
-    let part = PartRecord { ino, size, etag, modified: clock::now() };
+    let part = PartRecord {
+        ino,
+        size,
+        etag,
+        modified: clock::now(),
+    };
     let info = part_info(target.number, &part);
     core.write(Durability::Synced, move |tx| {
         // Still in flight?
@@ -433,8 +494,18 @@ mod tests {
 
     #[test]
     fn strange_upload_ids_are_no_upload() {
-        for id in ["", "x", &"0".repeat(31), &"g".repeat(32), &"é".repeat(16), "+0000000000000000000000000000001x"] {
-            assert!(matches!(parse_id(&UploadId(id.to_owned())), Err(Error::NoSuchUpload)), "{id}");
+        for id in [
+            "",
+            "x",
+            &"0".repeat(31),
+            &"g".repeat(32),
+            &"é".repeat(16),
+            "+0000000000000000000000000000001x",
+        ] {
+            assert!(
+                matches!(parse_id(&UploadId(id.to_owned())), Err(Error::NoSuchUpload)),
+                "{id}"
+            );
         }
         assert_eq!(parse_id(&upload_id(7, 9)).unwrap(), (7, 9));
     }

@@ -8,7 +8,8 @@ use crate::extent::{self, Extent};
 use crate::schema::{self, ExtentRecord, INODE, InodeRecord, ORPHAN};
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, ObjectInfo, ObjectMeta, Precondition, Result, Timestamp, bucket, dentry, inode, posix, xattrs,
+    Error, InodeNo, Kind, ObjectInfo, ObjectMeta, Precondition, Result, Timestamp, bucket, dentry, inode,
+    posix, xattrs,
 };
 
 /// Permission bits of what S3 makes.
@@ -20,7 +21,10 @@ pub(crate) enum Content<'a> {
     /// Chunks staged by a writer, and whether earlier ones are on the inode already.
     Staged(&'a [(u64, StagedChunk)]),
     /// A range of another inode of the same bucket.
-    Shared { from: InodeNo, range: std::ops::Range<u64> },
+    Shared {
+        from: InodeNo,
+        range: std::ops::Range<u64>,
+    },
     /// Nameless inodes, one after the other, with their sizes.
     Parts(&'a [(InodeNo, u64)]),
 }
@@ -120,7 +124,10 @@ pub(crate) fn place(
         inode::put_directory_times(tx, ino, record.mtime, record.ctime)?;
     }
     xattrs::put_object_meta(tx, ino, &new.meta)?;
-    Ok(Placed { info: info(&*tx, ino, new.key.bytes(), &record)?, inodes })
+    Ok(Placed {
+        info: info(&*tx, ino, new.key.bytes(), &record)?,
+        inodes,
+    })
 }
 
 /// Walks to the directory of the key, making what is missing. Answers it, and the entry that the key
@@ -143,8 +150,14 @@ fn walk(
             None => {
                 let ino = InodeNo(spare);
                 let mut record = inode::live_directory(&*tx, parent)?;
-                let mut made =
-                    inode::new(Kind::Directory, DIRECTORY_MODE, record.uid, record.gid, bucket.0, new.now);
+                let mut made = inode::new(
+                    Kind::Directory,
+                    DIRECTORY_MODE,
+                    record.uid,
+                    record.gid,
+                    bucket.0,
+                    new.now,
+                );
                 dentry::attach(tx, parent, suffix, ino, &mut made)?;
                 inode::put(tx, ino, &made)?;
                 record.nlink += 1;
@@ -226,8 +239,19 @@ pub(super) fn put_staged(
 ) -> Result<()> {
     for (offset, chunk) in chunks {
         store.record(tx, chunk)?;
-        let record = ExtentRecord { chunk: chunk.id, start: 0, len: chunk.len };
-        extent::insert(tx, ino, &Extent { offset: *offset, record })?;
+        let record = ExtentRecord {
+            chunk: chunk.id,
+            start: 0,
+            len: chunk.len,
+        };
+        extent::insert(
+            tx,
+            ino,
+            &Extent {
+                offset: *offset,
+                record,
+            },
+        )?;
     }
     Ok(())
 }

@@ -51,7 +51,9 @@ impl Vfs {
                 find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?
             };
             // When it is purged in between, the key may have a new inode: look again.
-            let Ok(guard) = self.core.nodes.enter(found.ino) else { continue };
+            let Ok(guard) = self.core.nodes.enter(found.ino) else {
+                continue;
+            };
             if let Some(reader) = self.core.read_inode(guard, key.bytes()).await? {
                 return Ok(reader);
             }
@@ -61,15 +63,26 @@ impl Vfs {
 
 impl Core {
     /// A reader of everything acknowledged so far; `None` when the inode is gone.
-    pub(super) async fn read_inode(self: &Arc<Self>, guard: Guard, key: &[u8]) -> Result<Option<ObjectReader>> {
+    pub(super) async fn read_inode(
+        self: &Arc<Self>,
+        guard: Guard,
+        key: &[u8],
+    ) -> Result<Option<ObjectReader>> {
         self.flush_inode(guard.ino).await?;
         let snapshot = self.snapshot()?;
-        let Some(record) = inode::load(&*snapshot, guard.ino)? else { return Ok(None) };
+        let Some(record) = inode::load(&*snapshot, guard.ino)? else {
+            return Ok(None);
+        };
         if !place::is_object(&record) {
             return Err(Error::NotFound);
         }
         let info = place::info(&*snapshot, guard.ino, key, &record)?;
-        Ok(Some(ObjectReader { core: self.clone(), guard, info, snapshot: Mutex::new(snapshot) }))
+        Ok(Some(ObjectReader {
+            core: self.clone(),
+            guard,
+            info,
+            snapshot: Mutex::new(snapshot),
+        }))
     }
 }
 
@@ -103,7 +116,10 @@ impl ObjectReader {
                             if data.len() == extent.record.len as usize {
                                 Ok(data)
                             } else {
-                                Err(Error::Damaged(format!("chunk {} is too short", extent.record.chunk.0)))
+                                Err(Error::Damaged(format!(
+                                    "chunk {} is too short",
+                                    extent.record.chunk.0
+                                )))
                             }
                         }
                     }
@@ -144,13 +160,18 @@ struct Segments {
 
 impl Segments {
     fn refill(&mut self) -> Result<()> {
-        let Some(snapshot) = &self.snapshot else { return Ok(()) };
-        let found =
-            extent::overlapping(&**snapshot.lock(), self.guard.ino, &(self.at..self.end), BATCH)?;
+        let Some(snapshot) = &self.snapshot else {
+            return Ok(());
+        };
+        let found = extent::overlapping(&**snapshot.lock(), self.guard.ino, &(self.at..self.end), BATCH)?;
         if found.len() < BATCH {
             self.snapshot = None;
         }
-        let first: Vec<_> = found.iter().take(PARALLEL_CHUNKS).map(|extent| extent.record.chunk).collect();
+        let first: Vec<_> = found
+            .iter()
+            .take(PARALLEL_CHUNKS)
+            .map(|extent| extent.record.chunk)
+            .collect();
         self.core.store.prefetch(&first);
         self.batch = found.into();
         Ok(())
@@ -170,7 +191,10 @@ impl Iterator for Segments {
             self.failed = true;
             return Some(Err(error));
         }
-        let next = self.batch.front().map_or(self.end, |extent| extent.offset.max(self.at));
+        let next = self
+            .batch
+            .front()
+            .map_or(self.end, |extent| extent.offset.max(self.at));
         if next > self.at {
             let len = (next - self.at).min(CHUNK_MAX as u64);
             self.at += len;

@@ -12,8 +12,8 @@ use super::multipart::{self, PartTarget};
 use super::{Content, NewObject, place};
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, Level, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, Vfs, bucket, clock, inode,
-    purge,
+    Error, InodeNo, Kind, Level, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, Vfs, bucket, clock,
+    inode, purge,
 };
 
 /// Chunks of one writer that are sealed at a time: 2 MiB of plaintext in flight.
@@ -64,7 +64,10 @@ impl Vfs {
         let key = Key::new(key)?;
         let bucket_ino = bucket::find(&*self.core.snapshot()?, bucket)?;
         let ino = self.core.numbers.take(&self.core.meta, 1 + key.depth()).await?;
-        let target = Target::Object { bucket: bucket.to_owned(), key };
+        let target = Target::Object {
+            bucket: bucket.to_owned(),
+            key,
+        };
         Ok(ObjectWriter::new(self.core.clone(), target, bucket_ino, ino))
     }
 }
@@ -86,7 +89,11 @@ impl ObjectWriter {
 
     /// Appends bytes. Waits when too much is in flight.
     pub async fn write(&mut self, mut data: Bytes) -> Result<()> {
-        if self.len.checked_add(data.len() as u64).is_none_or(|len| len > inode::SIZE_MAX) {
+        if self
+            .len
+            .checked_add(data.len() as u64)
+            .is_none_or(|len| len > inode::SIZE_MAX)
+        {
             return Err(Error::TooLarge);
         }
         while !data.is_empty() {
@@ -140,7 +147,9 @@ impl ObjectWriter {
         let core = self.core.clone();
         let placed = self
             .core
-            .write(Durability::Synced, move |tx| place(tx, &core, &new, &Content::Staged(&staged)))
+            .write(Durability::Synced, move |tx| {
+                place(tx, &core, &new, &Content::Staged(&staged))
+            })
             .await?;
         let early = i64::from(self.spilled);
         self.core.placed(&placed, early);
@@ -156,7 +165,16 @@ impl ObjectWriter {
         };
         let staged = std::mem::take(&mut self.staged);
         let early = i64::from(self.spilled);
-        multipart::put_part(&self.core, target, self.ino, self.len, etag, Content::Staged(&staged), early).await
+        multipart::put_part(
+            &self.core,
+            target,
+            self.ino,
+            self.len,
+            etag,
+            Content::Staged(&staged),
+            early,
+        )
+        .await
     }
 
     async fn seal(&mut self, data: Bytes) -> Result<()> {
@@ -164,7 +182,13 @@ impl ObjectWriter {
             self.sealed().await?;
         }
         let (store, offset) = (self.core.store.clone(), self.len);
-        let (domain, owner) = (DomainId(self.bucket_ino.0), Owner { inode: self.ino.0, offset });
+        let (domain, owner) = (
+            DomainId(self.bucket_ino.0),
+            Owner {
+                inode: self.ino.0,
+                offset,
+            },
+        );
         self.len += data.len() as u64;
         self.sealing.push_back(tokio::spawn(async move {
             Ok((offset, store.stage(domain, owner, data).await?))
@@ -178,7 +202,9 @@ impl ObjectWriter {
     /// Waits for the oldest chunk that is being sealed.
     async fn sealed(&mut self) -> Result<()> {
         if let Some(task) = self.sealing.pop_front() {
-            let chunk = task.await.map_err(|error| Error::Internal(format!("sealing: {error}")))??;
+            let chunk = task
+                .await
+                .map_err(|error| Error::Internal(format!("sealing: {error}")))??;
             self.staged.push(chunk);
         }
         Ok(())
@@ -230,7 +256,7 @@ impl Drop for ObjectWriter {
 
 impl Core {
     /// After [`place`] has committed; `early` inodes were counted before.
-    pub(super) fn placed(&self, placed: &super::Placed, early: i64) {
+    pub(crate) fn placed(&self, placed: &super::Placed, early: i64) {
         self.count_inodes(placed.inodes - early);
         self.purge_wanted.notify_one();
         self.release_wanted.notify_one();

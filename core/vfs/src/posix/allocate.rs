@@ -16,7 +16,10 @@ impl Vfs {
         if len == 0 {
             return Err(Error::Invalid("empty range"));
         }
-        let end = offset.checked_add(len).filter(|end| *end <= inode::SIZE_MAX).ok_or(Error::TooLarge)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|end| *end <= inode::SIZE_MAX)
+            .ok_or(Error::TooLarge)?;
         self.core
             .change(ino, 0, move |layer, base| {
                 let (zero, extend) = match what {
@@ -62,7 +65,10 @@ impl Vfs {
         if len == 0 {
             return Ok(0);
         }
-        let end = to_offset.checked_add(len).filter(|end| *end <= inode::SIZE_MAX).ok_or(Error::TooLarge)?;
+        let end = to_offset
+            .checked_add(len)
+            .filter(|end| *end <= inode::SIZE_MAX)
+            .ok_or(Error::TooLarge)?;
         if from == to && range.start < end && to_offset < range.end {
             return Err(Error::Invalid("ranges overlap"));
         }
@@ -107,7 +113,9 @@ impl Vfs {
             }
         };
         // Runs on although the caller goes away: it holds the target's locks until it has committed.
-        let copied = tokio::spawn(task).await.map_err(|error| Error::Internal(error.to_string()))??;
+        let copied = tokio::spawn(task)
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))??;
         drop(source);
         self.core.release_wanted.notify_one();
         Ok(copied)
@@ -138,7 +146,12 @@ impl Vfs {
         let range = offset.min(size)..offset.saturating_add(len).min(size);
         let mut infos: Vec<ExtentInfo> = Vec::new();
         let mut at = range.start;
-        let hole = |from: u64, to: u64| ExtentInfo { offset: from, len: to - from, hole: true, level: Level::Verified };
+        let hole = |from: u64, to: u64| ExtentInfo {
+            offset: from,
+            len: to - from,
+            hole: true,
+            level: Level::Verified,
+        };
         // Every extent gives a run of data and at most one hole before it, but runs merge: look at
         // batches until there are enough runs.
         while at < range.end && infos.len() <= max {
@@ -150,7 +163,9 @@ impl Vfs {
                 }
                 let level = self.core.level_of(&[found.record.chunk])?;
                 match infos.last_mut() {
-                    Some(last) if !last.hole && last.level == level => last.len += u64::from(found.record.len),
+                    Some(last) if !last.hole && last.level == level => {
+                        last.len += u64::from(found.record.len);
+                    }
                     _ => infos.push(ExtentInfo {
                         offset: found.offset,
                         len: u64::from(found.record.len),

@@ -26,8 +26,15 @@ impl Vfs {
         if parent == InodeNo::ROOT {
             return bucket::make(&self.core, name, Some(creator), Durability::Buffered).await;
         }
-        self.create(New { parent, name: name.to_vec(), kind: Kind::Directory, rdev: 0, target: Vec::new(), creator })
-            .await
+        self.create(New {
+            parent,
+            name: name.to_vec(),
+            kind: Kind::Directory,
+            rdev: 0,
+            target: Vec::new(),
+            creator,
+        })
+        .await
     }
 
     /// Makes a file, fifo, socket or device node.
@@ -42,7 +49,15 @@ impl Vfs {
         if matches!(kind, Kind::Directory | Kind::Symlink) {
             return Err(Error::Invalid("mknod makes neither directories nor symlinks"));
         }
-        self.create(New { parent, name: name.to_vec(), kind, rdev, target: Vec::new(), creator }).await
+        self.create(New {
+            parent,
+            name: name.to_vec(),
+            kind,
+            rdev,
+            target: Vec::new(),
+            creator,
+        })
+        .await
     }
 
     /// Makes a symlink.
@@ -59,21 +74,39 @@ impl Vfs {
         if target.is_empty() || target.contains(&0) {
             return Err(Error::InvalidName("target of a symlink"));
         }
-        let creator = Creator { mode: 0o777, ..creator };
+        let creator = Creator {
+            mode: 0o777,
+            ..creator
+        };
         let target = target.to_vec();
-        self.create(New { parent, name: name.to_vec(), kind: Kind::Symlink, rdev: 0, target, creator }).await
+        self.create(New {
+            parent,
+            name: name.to_vec(),
+            kind: Kind::Symlink,
+            rdev: 0,
+            target,
+            creator,
+        })
+        .await
     }
 
     /// Target of a symlink.
     pub async fn readlink(&self, ino: InodeNo) -> Result<Vec<u8>> {
         let record = inode::get(&*self.core.snapshot()?, ino)?;
-        if record.kind == Kind::Symlink { Ok(record.target) } else { Err(Error::Invalid("not a symlink")) }
+        if record.kind == Kind::Symlink {
+            Ok(record.target)
+        } else {
+            Err(Error::Invalid("not a symlink"))
+        }
     }
 
     async fn create(&self, new: New) -> Result<Attr> {
         let ino = self.core.numbers.take(&self.core.meta, 1).await?;
         let now = clock::now();
-        let record = self.core.write(Durability::Buffered, move |tx| create(tx, ino, &new, now)).await?;
+        let record = self
+            .core
+            .write(Durability::Buffered, move |tx| create(tx, ino, &new, now))
+            .await?;
         self.core.count_inodes(1);
         Ok(inode::attr(ino, &record))
     }
@@ -86,7 +119,11 @@ fn create(tx: &mut dyn Transaction, ino: InodeNo, new: &New, now: Timestamp) -> 
         // Only buckets live there.
         return Err(Error::NotPermitted);
     }
-    let Creator { uid, mut gid, mut mode } = new.creator;
+    let Creator {
+        uid,
+        mut gid,
+        mut mode,
+    } = new.creator;
     if parent.mode & SETGID != 0 {
         gid = parent.gid;
         if new.kind == Kind::Directory {

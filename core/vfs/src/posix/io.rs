@@ -56,7 +56,11 @@ impl Vfs {
                 let found = extent::overlapping(&*snapshot, ino, &gap, usize::MAX)?;
                 extents.extend(found.iter().map(|extent| extent.cut(&gap)));
             }
-            View { range, pieces, extents }
+            View {
+                range,
+                pieces,
+                extents,
+            }
         };
         assemble(&self.core, view).await
     }
@@ -112,7 +116,11 @@ impl Vfs {
 pub(super) fn check_end(layer: &Layer, base: &Base, end: Option<u64>) -> Result<()> {
     match end {
         Some(end) if end <= inode::SIZE_MAX => {
-            if base.fixed_size && end > layer.size { Err(Error::NoSpace) } else { Ok(()) }
+            if base.fixed_size && end > layer.size {
+                Err(Error::NoSpace)
+            } else {
+                Ok(())
+            }
         }
         _ => Err(Error::TooLarge),
     }
@@ -127,7 +135,11 @@ struct View {
 }
 
 async fn assemble(core: &Core, view: View) -> Result<Bytes> {
-    let View { range, pieces, extents } = view;
+    let View {
+        range,
+        pieces,
+        extents,
+    } = view;
     let len = (range.end - range.start) as usize;
     if let ([extent], []) = (extents.as_slice(), pieces.as_slice())
         && extent.record.len as usize == len
@@ -143,7 +155,10 @@ async fn assemble(core: &Core, view: View) -> Result<Bytes> {
         .map(|extent| async move {
             let data = core.store.read(extent.record.chunk, extent.in_chunk()).await?;
             if data.len() != extent.record.len as usize {
-                return Err(Error::Damaged(format!("chunk {} is too short", extent.record.chunk.0)));
+                return Err(Error::Damaged(format!(
+                    "chunk {} is too short",
+                    extent.record.chunk.0
+                )));
             }
             Ok((extent.offset, data))
         })
@@ -164,8 +179,10 @@ async fn assemble(core: &Core, view: View) -> Result<Bytes> {
 
 /// The parts of `range` that no piece covers.
 fn gaps(range: &Range<u64>, pieces: &[(u64, Piece)]) -> Vec<Range<u64>> {
-    let mut covered: Vec<Range<u64>> =
-        pieces.iter().map(|(offset, piece)| *offset..*offset + piece.len()).collect();
+    let mut covered: Vec<Range<u64>> = pieces
+        .iter()
+        .map(|(offset, piece)| *offset..*offset + piece.len())
+        .collect();
     covered.sort_unstable_by_key(|range| range.start);
     let mut gaps = Vec::new();
     let mut at = range.start;

@@ -19,7 +19,9 @@ impl Vfs {
             if directory.kind != Kind::Directory {
                 return Err(Error::NotDirectory);
             }
-            let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.as_slice()));
+            let from = after
+                .as_ref()
+                .map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.as_slice()));
             let mut entries = Vec::new();
             for entry in dentry::scan(snapshot, dir, from)? {
                 if entries.len() == max {
@@ -35,6 +37,8 @@ impl Vfs {
             }
             Ok(entries)
         };
-        tokio::task::spawn_blocking(list).await.map_err(|error| Error::Internal(error.to_string()))?
+        tokio::task::spawn_blocking(list)
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?
     }
 }

@@ -28,12 +28,20 @@ impl Vfs {
         to_name: &[u8],
         flags: RenameFlags,
     ) -> Result<()> {
-        let rename = Rename { from, from_name: from_name.to_vec(), to, to_name: to_name.to_vec(), flags };
+        let rename = Rename {
+            from,
+            from_name: from_name.to_vec(),
+            to,
+            to_name: to_name.to_vec(),
+            flags,
+        };
         if let Some(source) = replaces(&self.core, &rename)? {
             self.core.flush_inode(source).await?;
         }
         let now = clock::now();
-        self.core.write(Durability::Buffered, move |tx| apply(tx, &rename, now)).await?;
+        self.core
+            .write(Durability::Buffered, move |tx| apply(tx, &rename, now))
+            .await?;
         self.core.purge_wanted.notify_one();
         Ok(())
     }
@@ -99,7 +107,7 @@ fn apply(tx: &mut dyn Transaction, rename: &Rename, now: Timestamp) -> Result<()
     if is_dir {
         let replaced = target.is_some();
         change_links(tx, from, -1)?;
-        change_links(tx, to, if replaced { 0 } else { 1 })?;
+        change_links(tx, to, i32::from(!replaced))?;
     }
     after(tx, from, to, now)
 }

@@ -37,8 +37,11 @@ impl Vfs {
         let snapshot = self.core.snapshot()?;
         let record = inode::get(&*snapshot, ino)?;
         let stored = xattrs::with_prefix(&*snapshot, ino, b"")?;
-        let mut names: Vec<_> =
-            stored.into_iter().map(|(name, _)| name).filter(|name| name.len() <= NAME_MAX).collect();
+        let mut names: Vec<_> = stored
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|name| name.len() <= NAME_MAX)
+            .collect();
         if record.kind == Kind::File {
             names.extend([STATE.to_vec(), ETAG.to_vec()]);
         }
@@ -107,7 +110,11 @@ fn check_name(name: &[u8]) -> Result<()> {
     if name.is_empty() || name.contains(&0) {
         return Err(Error::InvalidName("name of an extended attribute"));
     }
-    if name.len() > NAME_MAX { Err(Error::NameTooLong) } else { Ok(()) }
+    if name.len() > NAME_MAX {
+        Err(Error::NameTooLong)
+    } else {
+        Ok(())
+    }
 }
 
 fn level_name(level: Option<Level>) -> &'static str {
