@@ -13,8 +13,12 @@ mod locations;
 #[cfg(test)]
 mod memory_rows;
 mod pack;
+mod place;
+pub mod random;
+mod remote;
 mod status;
 
 pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, StoreConfig};
 pub use error::{Error, Result};
+pub use place::pace::Pace;
 pub use status::{PackState, PackStatus, StoreStatus};

@@ -1,0 +1,237 @@
+//! Placing: from staged chunks to verified files on the network.
+//!
+//! ```text
+//!             freeze          hash           declare         12 reports       read-back
+//! unpacked ──────────▶ Closed ────▶ Hashed ─────────▶ Declared ──────▶ Placed ─────────▶ Verified
+//!     ▲                                                                  │                  │
+//!     └──────────── retire: live chunks are packed again ◀───────────────┘       staging reclaimed
+//! ```
+//! - [`packer`] closes packs: by size, by age (the emptier, the later), or because somebody waits.
+//! - [`drive`] moves one pack from state to state; each step can be repeated after a crash at any
+//!   point. [`build`] makes its segments, [`declare`] orders space, [`upload`] pushes fragments
+//!   and awaits the miners' reports, [`verify`] reads them back.
+//! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again.
+//! - [`levels`] answers how far chunks have come, and waits for it.
+//!
+//! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
+//! miners only delays. A failed step leaves its reason in the pack's record.
+pub(crate) mod build;
+pub(crate) mod declare;
+pub(crate) mod drive;
+pub(crate) mod levels;
+pub(crate) mod local;
+pub(crate) mod miners;
+pub(crate) mod network;
+pub(crate) mod pace;
+pub(crate) mod packer;
+#[cfg(test)]
+mod tests;
+pub(crate) mod upkeep;
+pub(crate) mod upload;
+pub(crate) mod verify;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cess::AccountId;
+use meta::{Durability, Meta};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::pack::record::{self, Record};
+use crate::place::local::Local;
+use crate::place::miners::Miners;
+use crate::place::network::Network;
+use crate::place::pace::Pace;
+use crate::{ChunkId, Error, PackState, Result};
+
+/// Settings of placing.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// A pack closes when it fills this many segments.
+    pub pack_segments: u32,
+    /// A pack closes at this age however empty.
+    pub pack_max_age: Duration,
+    /// Segments held in memory at a time, each 96 MiB.
+    pub parallel_packs: usize,
+    /// Whose territory pays.
+    pub owner: AccountId,
+    /// Name of the territory.
+    pub territory: Vec<u8>,
+    /// Pauses and patience.
+    pub pace: Pace,
+}
+
+/// Why a step did not succeed. The text is kept in the pack's record.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    /// This gateway's own disk, metadata or keys.
+    #[error("{0}")]
+    Store(#[from] Error),
+    /// Chain or miners.
+    #[error("{0}")]
+    Network(#[from] cess::Error),
+    /// The territory cannot pay.
+    #[error("territory: {0}")]
+    Territory(String),
+    /// There are not enough miners to place on.
+    #[error("miners: {0}")]
+    Miners(String),
+    /// The chain has something else under this name.
+    #[error("deal: {0}")]
+    Deal(String),
+    /// Read-back did not find what was stored.
+    #[error("read-back: {0}")]
+    Unverified(String),
+}
+
+impl From<meta::Error> for StepError {
+    fn from(error: meta::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What the workers share.
+pub(crate) struct Shared {
+    meta: Meta,
+    network: Arc<dyn Network>,
+    local: Arc<dyn Local>,
+    settings: Settings,
+    miners: Arc<Miners>,
+    /// Wakes the packer.
+    packer: Notify,
+    /// Wakes the upkeep.
+    upkeep: Notify,
+    /// Changed whenever a pack made progress.
+    progress: watch::Sender<u64>,
+    /// Chunks with ids below are to be packed at once.
+    close_below: AtomicU64,
+    /// One permit per segment in memory.
+    memory: Semaphore,
+    declarations: mpsc::Sender<declare::Request>,
+    /// Packs that have a task.
+    driven: Mutex<HashSet<u64>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The running workers. Dropping it stops them; [`Placing::stop`] also waits.
+pub(crate) struct Placing {
+    shared: Arc<Shared>,
+}
+
+impl Placing {
+    /// Starts the workers and goes on with every pack where it was.
+    pub(crate) fn start(
+        meta: Meta,
+        network: Arc<dyn Network>,
+        local: Arc<dyn Local>,
+        miners: Arc<Miners>,
+        settings: Settings,
+    ) -> Result<Self> {
+        let (declarations, requests) = mpsc::channel(64);
+        let shared = Arc::new(Shared {
+            memory: Semaphore::new(settings.parallel_packs.max(1)),
+            meta,
+            network,
+            local,
+            settings,
+            miners,
+            packer: Notify::new(),
+            upkeep: Notify::new(),
+            progress: watch::Sender::new(0),
+            close_below: AtomicU64::new(0),
+            declarations,
+            driven: Mutex::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        for (pack, record) in record::all(&*shared.meta.snapshot()?)? {
+            if drive::unfinished(&record) {
+                shared.drive(pack);
+            }
+        }
+        shared.spawn(declare::run(shared.clone(), requests));
+        shared.spawn(packer::run(shared.clone()));
+        shared.spawn(upkeep::run(shared.clone()));
+        Ok(Self { shared })
+    }
+
+    /// Stops the workers and waits until none touches the store any more. Each stops between two
+    /// awaits; what it was doing is done again at the next start.
+    pub(crate) async fn stop(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+impl Drop for Placing {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Shared {
+    /// Runs a worker until it ends or everything stops.
+    fn spawn(self: &Arc<Self>, worker: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = worker => {}
+            }
+        });
+    }
+
+    /// Gives `pack` a task if it has none.
+    fn drive(self: &Arc<Self>, pack: u64) {
+        if self.driven.lock().insert(pack) {
+            self.spawn(drive::run(self.clone(), pack));
+        }
+    }
+
+    /// Chunks up to `chunk` are to be packed at once.
+    fn close_through(&self, chunk: ChunkId) {
+        self.close_below
+            .fetch_max(chunk.0.saturating_add(1), Ordering::AcqRel);
+        self.packer.notify_one();
+    }
+
+    fn progressed(&self) {
+        self.progress.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Changes the record of a pack in a transaction of its own. `None`: the pack is forgotten.
+    async fn update(
+        &self,
+        pack: u64,
+        durability: Durability,
+        change: impl Fn(&mut Record) + Send + 'static,
+    ) -> Result<Option<Record>> {
+        let changed = self
+            .meta
+            .write(durability, move |tx| record::update(tx, pack, &change))
+            .await?;
+        self.progressed();
+        Ok(changed)
+    }
+
+    /// Bytes that each miner needs for its group of a pack, in chain terms.
+    const fn group_space(segments: u32) -> u128 {
+        cess::codec::FRAGMENT_SIZE as u128 * segments as u128
+    }
+}
+
+/// Whether a level is reached in `state`.
+const fn level_of(state: PackState) -> crate::Level {
+    match state {
+        PackState::Closed | PackState::Hashed | PackState::Declared => crate::Level::Staged,
+        PackState::Placed => crate::Level::Placed,
+        PackState::Verified => crate::Level::Verified,
+    }
+}

@@ -1,0 +1,148 @@
+//! One pack's way through the states.
+//!
+//! A task per unfinished pack repeats: read the record, do the step that its state asks for, write
+//! the next state. What a step learns beside the record (which fragments went where, what is
+//! verified) lives in [`Memory`] and may be lost: it only saves work.
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cess::Hash;
+use meta::Durability;
+
+use crate::pack::record::{self, Record};
+use crate::place::pace::Backoff;
+use crate::place::upload::Plan;
+use crate::place::{Shared, StepError, build, declare, upload, verify};
+use crate::{Error, PackState, random};
+
+/// What to do after a step.
+pub(crate) enum Step {
+    /// The next step, at once.
+    Next,
+    /// The same step after a pause: the network is at work.
+    Poll,
+    /// Nothing is left to do.
+    Done,
+}
+
+/// What a task remembers between steps.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Which miner has what of an open deal.
+    pub plan: Option<Plan>,
+    /// Looks in a row that found neither deal nor file.
+    pub vanished: u32,
+    /// Fragments (segment, index) read back so far.
+    pub verified: HashSet<(u32, usize)>,
+    /// Since when read-back fails.
+    pub unverified_since: Option<Instant>,
+}
+
+/// Whether a pack needs a task.
+pub(crate) const fn unfinished(record: &Record) -> bool {
+    !(record.retired || matches!(record.state, PackState::Verified) && record.reclaimed)
+}
+
+impl Shared {
+    /// Room for one segment.
+    pub(crate) async fn memory(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.memory.acquire().await.ok()
+    }
+}
+
+/// Moves `pack` on until it is done or everything stops.
+pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
+    let pace = &shared.settings.pace;
+    let mut retry = Backoff::new(pace.retry, pace.retry_max);
+    let mut poll = Backoff::new(pace.poll, pace.poll_max);
+    let mut memory = Memory::default();
+    loop {
+        let pause = match step(&shared, pack, &mut memory).await {
+            Ok(Step::Done) => break,
+            Ok(Step::Next) => {
+                retry.reset();
+                poll.reset();
+                Duration::ZERO
+            }
+            Ok(Step::Poll) => poll.pause(random::u64()),
+            Err(error) => {
+                tracing::warn!(pack, %error, "pack step failed");
+                note_error(&shared, pack, &error).await;
+                retry.pause(random::u64())
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+    shared.driven.lock().remove(&pack);
+    shared.progressed();
+}
+
+/// Keeps the reason where an operator sees it. Best effort: the step is repeated anyway.
+async fn note_error(shared: &Shared, pack: u64, error: &StepError) {
+    let text = error.to_string();
+    let known = shared
+        .meta
+        .snapshot()
+        .map_err(Error::from)
+        .and_then(|snapshot| Ok(record::get(&*snapshot, pack)?.and_then(|record| record.last_error)));
+    if matches!(&known, Ok(Some(known)) if *known == text) {
+        return;
+    }
+    let noted = shared
+        .update(pack, Durability::Buffered, move |record| {
+            record.last_error = Some(text.clone());
+        })
+        .await;
+    if let Err(error) = noted {
+        tracing::warn!(pack, %error, "cannot note why a step failed");
+    }
+}
+
+async fn step(shared: &Arc<Shared>, pack: u64, memory: &mut Memory) -> Result<Step, StepError> {
+    let Some(record) = record::get(&*shared.meta.snapshot()?, pack)? else {
+        return Ok(Step::Done);
+    };
+    if record.retired {
+        shared.upkeep.notify_one();
+        return Ok(Step::Done);
+    }
+    match record.state {
+        PackState::Closed => build::hash(shared, pack, &record).await,
+        PackState::Hashed => declare::declare(shared, pack, &record, memory).await,
+        PackState::Declared => upload::place(shared, pack, &record, memory).await,
+        PackState::Placed => verify::verify(shared, pack, &record, memory).await,
+        PackState::Verified => reclaim(shared, pack, &record).await,
+    }
+}
+
+/// Verified: staging gives the space back.
+async fn reclaim(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<Step, StepError> {
+    if !record.reclaimed {
+        let chunks = record::chunks(&*shared.meta.snapshot()?, pack, record.segments)?;
+        shared.local.reclaim(&chunks).await?;
+        let segments = record.segments;
+        shared
+            .meta
+            .write(Durability::Buffered, move |tx| -> crate::Result<()> {
+                record::delete_sealed_indexes(tx, pack, segments)?;
+                record::update(tx, pack, |record| record.reclaimed = true)?;
+                Ok(())
+            })
+            .await?;
+    }
+    // Others may have waited for these chunks to be safe elsewhere.
+    shared.upkeep.notify_one();
+    Ok(Step::Done)
+}
+
+/// The FID of a pack that is hashed.
+pub(crate) fn fid(record: &Record) -> Result<Hash, StepError> {
+    let fid = record.fid.ok_or_else(|| {
+        Error::from(meta::Error::Damaged(
+            "pack table: a hashed pack has no FID".into(),
+        ))
+    })?;
+    Ok(Hash(fid))
+}

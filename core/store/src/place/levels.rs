@@ -1,0 +1,191 @@
+//! How far chunks have come, and waiting for it.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use meta::{Meta, Read};
+
+use crate::pack::record;
+use crate::place::local::unpacked;
+use crate::place::{Placing, level_of};
+use crate::{ChunkId, Error, Level, PackState, PackStatus, Result, locations};
+
+/// The lowest level of `chunks`. A chunk that no pack holds is staged.
+pub(crate) fn level<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result<Level> {
+    let places = locations::get_many(read, chunks)?;
+    if places.len() < chunks.len() {
+        return Ok(Level::Staged);
+    }
+    let mut levels: BTreeMap<u64, Level> = BTreeMap::new();
+    for (_, place) in places {
+        if let std::collections::btree_map::Entry::Vacant(entry) = levels.entry(place.pack) {
+            let state = record::get(read, place.pack)?.map(|record| record.state);
+            let level = level_of(state.unwrap_or(PackState::Closed));
+            if level == Level::Staged {
+                return Ok(Level::Staged);
+            }
+            entry.insert(level);
+        }
+    }
+    Ok(levels.into_values().min().unwrap_or(Level::Verified))
+}
+
+/// Those of `chunks` that are recorded and have not reached `level`; the highest of those that no
+/// pack holds beside them.
+fn behind<R: Read + ?Sized>(
+    read: &R,
+    chunks: &[ChunkId],
+    level: Level,
+) -> Result<(Vec<ChunkId>, Option<ChunkId>)> {
+    let mut left = Vec::new();
+    let mut highest = None;
+    for chunk in chunks {
+        match locations::get(read, *chunk)? {
+            Some(place) => {
+                let reached =
+                    record::get(read, place.pack)?.is_none_or(|record| level_of(record.state) >= level);
+                if !reached {
+                    left.push(*chunk);
+                }
+            }
+            None if unpacked::contains(read, *chunk)? => {
+                highest = highest.max(Some(*chunk));
+                left.push(*chunk);
+            }
+            // Released meanwhile: nobody misses it.
+            None => {}
+        }
+    }
+    Ok((left, highest))
+}
+
+/// The highest chunk recorded so far that matters to a flush.
+fn horizon<R: Read + ?Sized>(read: &R) -> Result<Option<ChunkId>> {
+    let packed = record::all(read)?
+        .into_iter()
+        .map(|(_, record)| ChunkId(record.last))
+        .max();
+    Ok(unpacked::last(read)?.max(packed))
+}
+
+/// Whether everything up to `horizon` reached `level`; the highest chunk that no pack holds.
+fn flushed<R: Read + ?Sized>(read: &R, horizon: ChunkId, level: Level) -> Result<(bool, Option<ChunkId>)> {
+    if let Some(row) = unpacked::from(read, ChunkId(0))?.next() {
+        let (chunk, _) = row?;
+        if chunk <= horizon {
+            return Ok((false, Some(horizon)));
+        }
+    }
+    let reached = record::all(read)?
+        .into_iter()
+        .all(|(_, record)| record.retired || record.first > horizon.0 || level_of(record.state) >= level);
+    Ok((reached, None))
+}
+
+/// Waits until `chunks` reached `level`. Without workers nothing rises above staged.
+pub(crate) async fn wait(
+    meta: &Meta,
+    placing: Option<&Placing>,
+    chunks: &[ChunkId],
+    level: Level,
+    timeout: Duration,
+) -> Result<()> {
+    let mut left = chunks.to_vec();
+    until(placing, level, timeout, |placing| {
+        let snapshot = meta.snapshot()?;
+        let (behind, highest) = behind(&*snapshot, &left, level)?;
+        if let (Some(placing), Some(highest)) = (placing, highest) {
+            placing.shared.close_through(highest);
+        }
+        left = behind;
+        Ok(left.is_empty())
+    })
+    .await
+}
+
+/// Closes open packs and waits until everything recorded before the call reached `level`.
+pub(crate) async fn flush(
+    meta: &Meta,
+    placing: Option<&Placing>,
+    level: Level,
+    timeout: Duration,
+) -> Result<()> {
+    let Some(horizon) = horizon(&*meta.snapshot()?)? else {
+        return Ok(());
+    };
+    until(placing, level, timeout, |placing| {
+        let (done, highest) = flushed(&*meta.snapshot()?, horizon, level)?;
+        if let (Some(placing), Some(highest)) = (placing, highest) {
+            placing.shared.close_through(highest);
+        }
+        Ok(done)
+    })
+    .await
+}
+
+/// Looks after every progress until `done`.
+async fn until(
+    placing: Option<&Placing>,
+    level: Level,
+    timeout: Duration,
+    mut done: impl FnMut(Option<&Placing>) -> Result<bool>,
+) -> Result<()> {
+    if level == Level::Staged {
+        return Ok(());
+    }
+    let Some(running) = placing else {
+        return if done(None)? {
+            Ok(())
+        } else {
+            Err(Error::NotYet(level))
+        };
+    };
+    let mut progress = running.shared.progress.subscribe();
+    let waiting = async {
+        loop {
+            progress.borrow_and_update();
+            if done(placing)? {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = progress.changed() => {
+                    if changed.is_err() {
+                        return Err(Error::ShuttingDown);
+                    }
+                }
+                () = running.shared.stop.cancelled() => return Err(Error::ShuttingDown),
+            }
+        }
+    };
+    tokio::time::timeout(timeout, waiting)
+        .await
+        .unwrap_or(Err(Error::NotYet(level)))
+}
+
+/// What an operator sees of the packs, oldest first.
+pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
+    record::all(read)?
+        .into_iter()
+        .map(|(id, record)| {
+            let miners = if record.state >= PackState::Placed {
+                record::names(read, id)?.map_or_else(Vec::new, |names| {
+                    (0..cess::codec::FRAGMENTS)
+                        .filter_map(|index| names.holder(0, index))
+                        .map(|holder| cess::AccountId(holder.account).to_ss58(cess::account::SS58_PREFIX))
+                        .collect()
+                })
+            } else {
+                Vec::new()
+            };
+            Ok(PackStatus {
+                id,
+                state: record.state,
+                fid: record.fid.map(|fid| cess::Hash(fid).to_string()),
+                segments: record.segments,
+                chunks: record.chunks,
+                bytes: record.bytes,
+                miners,
+                last_error: record.last_error,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,502 @@
+//! A chain and miners in memory that break on demand.
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cess::chain::{Deal, Declaration, FileInfo, FragmentInfo, Included, Miner, Territory, TerritoryState};
+use cess::codec::{FRAGMENT_SIZE, FRAGMENTS};
+use cess::{AccountId, Error, Hash, Result};
+use parking_lot::Mutex;
+
+use super::Network;
+
+/// What one segment costs of a territory.
+const CHARGE: u128 = 12 * (8 << 20);
+
+/// What is wrong with a miner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Nothing answers.
+    Dead,
+    /// Each answer takes this long.
+    Slow(Duration),
+    /// Bytes come back changed.
+    Corrupt,
+    /// Takes and reports, then does not have it.
+    Forget,
+    /// Reports without storing.
+    Lie,
+    /// Takes, and never reports.
+    Silent,
+}
+
+struct FakeMiner {
+    info: Miner,
+    fault: Fault,
+    fragments: HashMap<Hash, Bytes>,
+}
+
+#[derive(Default)]
+struct Chain {
+    down: bool,
+    /// Declarations take effect but the answer is lost.
+    lose_answers: bool,
+    deals: HashMap<Hash, Deal>,
+    files: HashMap<Hash, FileInfo>,
+    /// How often each FID was declared.
+    declared: HashMap<Hash, u32>,
+    deleted: HashSet<Hash>,
+    batches: Vec<usize>,
+}
+
+struct State {
+    chain: Chain,
+    territory: Option<Territory>,
+    miners: Vec<FakeMiner>,
+    /// What liars threw away.
+    lost: HashMap<Hash, Bytes>,
+    /// Bytes that miners sent back.
+    read: u64,
+}
+
+/// The network.
+pub(crate) struct Fake {
+    state: Mutex<State>,
+}
+
+pub(crate) const OWNER: AccountId = AccountId([0xaa; 32]);
+pub(crate) const TERRITORY: &[u8] = b"test";
+
+const fn account(number: usize) -> AccountId {
+    AccountId([number as u8 + 1; 32])
+}
+
+fn unreachable() -> Error {
+    Error::Unreachable("fault".into())
+}
+
+fn refused(code: i64, message: &str) -> Error {
+    Error::Miner {
+        code,
+        message: message.into(),
+    }
+}
+
+fn zero_hash() -> Hash {
+    static ZERO: std::sync::OnceLock<Hash> = std::sync::OnceLock::new();
+    *ZERO.get_or_init(|| Hash::of(&vec![0; FRAGMENT_SIZE]))
+}
+
+impl Fake {
+    /// With `miners` healthy miners and a territory of 100 GiB.
+    pub(crate) fn new(miners: usize) -> Self {
+        let miners = (0..miners)
+            .map(|number| FakeMiner {
+                info: Miner {
+                    account: account(number),
+                    endpoint: Some(number.to_string()),
+                    state: "positive".into(),
+                    idle_space: 1 << 40,
+                    service_space: 0,
+                },
+                fault: Fault::None,
+                fragments: HashMap::new(),
+            })
+            .collect();
+        let total = 100 << 30;
+        let territory = Territory {
+            name: TERRITORY.to_vec(),
+            token: [0; 32],
+            total_space: total,
+            used_space: 0,
+            locked_space: 0,
+            remaining_space: total,
+            start: 0,
+            deadline: 1_000_000,
+            state: TerritoryState::Active,
+        };
+        let state = State {
+            chain: Chain::default(),
+            territory: Some(territory),
+            miners,
+            lost: HashMap::new(),
+            read: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn accounts(&self) -> Vec<AccountId> {
+        self.state
+            .lock()
+            .miners
+            .iter()
+            .map(|miner| miner.info.account)
+            .collect()
+    }
+
+    pub(crate) fn change_miner(&self, number: usize, change: impl FnOnce(&mut Miner)) {
+        change(&mut self.state.lock().miners[number].info);
+    }
+
+    pub(crate) fn fault(&self, numbers: impl IntoIterator<Item = usize>, fault: Fault) {
+        let mut state = self.state.lock();
+        for number in numbers {
+            state.miners[number].fault = fault;
+        }
+    }
+
+    pub(crate) fn change_territory(&self, change: impl FnOnce(&mut Territory)) {
+        if let Some(territory) = &mut self.state.lock().territory {
+            change(territory);
+        }
+    }
+
+    pub(crate) fn chain_down(&self, down: bool) {
+        self.state.lock().chain.down = down;
+    }
+
+    pub(crate) fn lose_answers(&self, lose: bool) {
+        self.state.lock().chain.lose_answers = lose;
+    }
+
+    /// Completed files with the miners of fragment 0 to 11 of the first segment.
+    pub(crate) fn files(&self) -> Vec<(Hash, Vec<AccountId>)> {
+        let state = self.state.lock();
+        state
+            .chain
+            .files
+            .iter()
+            .map(|(fid, file)| {
+                (
+                    *fid,
+                    file.segments[0].1.iter().map(|fragment| fragment.miner).collect(),
+                )
+            })
+            .collect()
+    }
+
+    pub(crate) fn open_deals(&self) -> usize {
+        self.state.lock().chain.deals.len()
+    }
+
+    /// The most often that any FID was declared.
+    pub(crate) fn most_declared(&self) -> u32 {
+        self.state
+            .lock()
+            .chain
+            .declared
+            .values()
+            .copied()
+            .max()
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn batches(&self) -> Vec<usize> {
+        self.state.lock().chain.batches.clone()
+    }
+
+    pub(crate) fn deleted(&self) -> usize {
+        self.state.lock().chain.deleted.len()
+    }
+
+    pub(crate) fn used_space(&self) -> u128 {
+        self.state
+            .lock()
+            .territory
+            .as_ref()
+            .map_or(0, |territory| territory.used_space)
+    }
+
+    /// Bytes that miners sent back so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.state.lock().read
+    }
+
+    /// Miner `to` finds the bytes that it should have: those of the fragments it was given.
+    pub(crate) fn restore(&self, to: usize) {
+        let mut state = self.state.lock();
+        let State { miners, lost, .. } = &mut *state;
+        for (hash, kept) in &mut miners[to].fragments {
+            if let (true, Some(bytes)) = (kept.is_empty(), lost.get(hash)) {
+                *kept = bytes.clone();
+            }
+        }
+    }
+
+    /// Lets miners that were silent report what they hold.
+    pub(crate) fn report_now(&self) {
+        let mut state = self.state.lock();
+        let fids: Vec<Hash> = state.chain.deals.keys().copied().collect();
+        for fid in fids {
+            for number in 0..state.miners.len() {
+                state.report(number, fid);
+            }
+        }
+    }
+
+    async fn reach(&self, endpoint: &str) -> Result<usize> {
+        let number: usize = endpoint.parse().map_err(|_| unreachable())?;
+        let fault = self
+            .state
+            .lock()
+            .miners
+            .get(number)
+            .ok_or_else(unreachable)?
+            .fault;
+        match fault {
+            Fault::Dead => Err(unreachable()),
+            Fault::Slow(time) => {
+                tokio::time::sleep(time).await;
+                Ok(number)
+            }
+            _ => Ok(number),
+        }
+    }
+
+    fn chain<T>(&self, answer: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut state = self.state.lock();
+        if state.chain.down {
+            Err(unreachable())
+        } else {
+            answer(&mut state)
+        }
+    }
+}
+
+impl State {
+    /// What a miner's report loop does for one deal.
+    fn report(&mut self, number: usize, fid: Hash) {
+        let Self {
+            chain,
+            territory,
+            miners,
+            ..
+        } = self;
+        let miner = &miners[number];
+        let Some(deal) = chain.deals.get_mut(&fid) else {
+            return;
+        };
+        if matches!(miner.fault, Fault::Silent | Fault::Dead)
+            || deal
+                .complete
+                .values()
+                .any(|account| *account == miner.info.account)
+        {
+            return;
+        }
+        let has_group = |group: usize| {
+            deal.segments
+                .iter()
+                .all(|segment| miner.fragments.contains_key(&segment.fragments[group]))
+        };
+        let free = (0..FRAGMENTS)
+            .find(|group| !deal.complete.contains_key(&(*group as u8 + 1)) && has_group(*group));
+        let Some(group) = free else { return };
+        deal.complete.insert(group as u8 + 1, miner.info.account);
+        if deal.complete.len() < FRAGMENTS {
+            return;
+        }
+        let Some(deal) = chain.deals.remove(&fid) else {
+            return;
+        };
+        let charge = CHARGE * deal.segments.len() as u128;
+        if let Some(territory) = territory {
+            territory.locked_space -= charge;
+            territory.used_space += charge;
+        }
+        let segments = deal
+            .segments
+            .iter()
+            .map(|segment| {
+                let fragments = segment
+                    .fragments
+                    .iter()
+                    .enumerate()
+                    .map(|(index, hash)| FragmentInfo {
+                        hash: *hash,
+                        available: true,
+                        tag: None,
+                        miner: deal.complete[&(index as u8 + 1)],
+                    })
+                    .collect();
+                (segment.segment, fragments)
+            })
+            .collect();
+        let file = FileInfo {
+            segments,
+            owners: vec![deal.owner],
+            file_size: deal.file_size,
+            completion: 1,
+        };
+        chain.files.insert(fid, file);
+    }
+
+    fn declare(&mut self, file: &Declaration) -> Result<()> {
+        let refuse = |name: &str| Error::Dispatch {
+            pallet: "FileBank".into(),
+            name: name.into(),
+        };
+        let territory = self
+            .territory
+            .as_mut()
+            .ok_or_else(|| refuse("NotHaveTerritory"))?;
+        if territory.state != TerritoryState::Active {
+            return Err(refuse("NotActive"));
+        }
+        let charge = CHARGE * file.segments.len() as u128;
+        if territory.remaining_space <= charge {
+            return Err(refuse("InsufficientAvailableSpace"));
+        }
+        territory.remaining_space -= charge;
+        territory.locked_space += charge;
+        *self.chain.declared.entry(file.fid).or_default() += 1;
+        let deal = Deal {
+            file_size: file.file_size,
+            segments: file.segments.clone(),
+            owner: file.owner,
+            complete: BTreeMap::new(),
+        };
+        self.chain.deals.insert(file.fid, deal);
+        Ok(())
+    }
+
+    /// What a miner has of `fragment`, after its fault.
+    fn held(&mut self, number: usize, fragment: Hash) -> Result<Bytes> {
+        let miner = &self.miners[number];
+        let bytes = miner.fragments.get(&fragment).cloned();
+        match (miner.fault, bytes) {
+            (Fault::Forget | Fault::Lie, _) | (_, None) => Err(refused(404, "not found")),
+            (Fault::Corrupt, Some(bytes)) => {
+                Ok(bytes.iter().map(|byte| byte ^ 0x55).collect::<Vec<_>>().into())
+            }
+            (_, Some(bytes)) => Ok(bytes),
+        }
+    }
+}
+
+#[async_trait]
+impl Network for Fake {
+    async fn territory(&self, owner: AccountId, name: &[u8]) -> Result<Option<Territory>> {
+        self.chain(|state| {
+            Ok(state
+                .territory
+                .clone()
+                .filter(|_| owner == OWNER && name == TERRITORY))
+        })
+    }
+    async fn miners(&self) -> Result<Vec<Miner>> {
+        self.chain(|state| Ok(state.miners.iter().map(|miner| miner.info.clone()).collect()))
+    }
+    async fn deal(&self, fid: Hash) -> Result<Option<Deal>> {
+        self.chain(|state| Ok(state.chain.deals.get(&fid).cloned()))
+    }
+    async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
+        self.chain(|state| Ok(state.chain.files.get(&fid).cloned()))
+    }
+    async fn declare(&self, files: Vec<Declaration>) -> Vec<Result<Included>> {
+        let included = Included {
+            block_hash: [0; 32],
+            block_number: 1,
+        };
+        let done = self.chain(|state| {
+            state.chain.batches.push(files.len());
+            let lost = state.chain.lose_answers;
+            Ok(files
+                .iter()
+                .map(|file| {
+                    state.declare(file)?;
+                    if lost {
+                        Err(unreachable())
+                    } else {
+                        Ok(included.clone())
+                    }
+                })
+                .collect())
+        });
+        done.unwrap_or_else(|_| files.iter().map(|_| Err(unreachable())).collect())
+    }
+    async fn delete_file(&self, owner: AccountId, fid: Hash) -> Result<Included> {
+        self.chain(|state| {
+            let refuse = Error::Dispatch {
+                pallet: "FileBank".into(),
+                name: "NonExistent".into(),
+            };
+            let file = state.chain.files.get(&fid).ok_or(refuse)?;
+            if file.owners == [owner] {
+                let charge = CHARGE * file.segments.len() as u128;
+                state.chain.files.remove(&fid);
+                state.chain.deleted.insert(fid);
+                if let Some(territory) = &mut state.territory {
+                    territory.used_space -= charge;
+                    territory.remaining_space += charge;
+                }
+            }
+            Ok(Included {
+                block_hash: [0; 32],
+                block_number: 2,
+            })
+        })
+    }
+    async fn put(&self, endpoint: &str, fid: Hash, fragment: Hash, data: Bytes) -> Result<()> {
+        let number = self.reach(endpoint).await?;
+        assert_eq!(
+            Hash::of(&data),
+            fragment,
+            "a fragment was pushed under a wrong name"
+        );
+        let mut state = self.state.lock();
+        let known = state.chain.deals.get(&fid).is_some_and(|deal| {
+            deal.segments
+                .iter()
+                .any(|segment| segment.fragments.contains(&fragment))
+        });
+        if !known && fragment != zero_hash() && !state.miners[number].fragments.contains_key(&fragment) {
+            return Err(refused(400, "fragment does not match fid"));
+        }
+        // A liar remembers only the name.
+        let kept = if state.miners[number].fault == Fault::Lie {
+            state.lost.insert(fragment, data);
+            Bytes::new()
+        } else {
+            data
+        };
+        state.miners[number].fragments.insert(fragment, kept);
+        state.report(number, fid);
+        Ok(())
+    }
+    async fn get(&self, endpoint: &str, _fid: Hash, fragment: Hash) -> Result<Bytes> {
+        let number = self.reach(endpoint).await?;
+        let bytes = {
+            let mut state = self.state.lock();
+            let bytes = state.held(number, fragment)?;
+            state.read += bytes.len() as u64;
+            bytes
+        };
+        if Hash::of(&bytes) == fragment {
+            Ok(bytes)
+        } else {
+            Err(Error::Corrupt("hash".into()))
+        }
+    }
+    async fn get_range(
+        &self,
+        endpoint: &str,
+        _fid: Hash,
+        fragment: Hash,
+        range: Range<u32>,
+    ) -> Result<Bytes> {
+        let number = self.reach(endpoint).await?;
+        let mut state = self.state.lock();
+        let bytes = state.held(number, fragment)?;
+        if range.end as usize > bytes.len() {
+            return Err(refused(404, "not found"));
+        }
+        state.read += u64::from(range.end - range.start);
+        Ok(bytes.slice(range.start as usize..range.end as usize))
+    }
+}

@@ -1,0 +1,5 @@
+//! The whole path against a network that breaks on demand.
+mod crashes;
+mod faults;
+mod path;
+mod world;

@@ -1,0 +1,182 @@
+//! The path when nothing breaks.
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cess::codec::SEGMENT_SIZE;
+
+use super::world::{World, settings};
+use crate::place::network::fake::Fault;
+use crate::{ChunkId, Error, Level, PackState};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_reach_twelve_miners_and_read_back_with_eight_of_them_dead() {
+    let mut world = World::new(15);
+    let chunks = world
+        .record(&[200_000, 70, 262_200, 5_000_000, 9_000_000, 33])
+        .await;
+    assert_eq!(world.level(&chunks), Level::Staged);
+    world.flush(Level::Placed).await.unwrap();
+    assert!(world.level(&chunks) >= Level::Placed);
+    world.flush(Level::Verified).await.unwrap();
+    assert_eq!(world.level(&chunks), Level::Verified);
+    let packs = world.packs();
+    assert_eq!(packs.len(), 1);
+    assert_eq!(packs[0].state, PackState::Verified);
+    assert_eq!(packs[0].miners.iter().collect::<BTreeSet<_>>().len(), 12);
+    assert_eq!(packs[0].chunks, 6);
+    assert_eq!(packs[0].last_error, None);
+    let files = world.fake.files();
+    assert_eq!(packs[0].fid, Some(files[0].0.to_string()));
+    assert_eq!(world.fake.used_space(), 96 << 20);
+    world.until_reclaimed().await;
+
+    world.all_read_back().await;
+    let holders = world.holders();
+    // Data fragments first: what is left is parity.
+    world.fake.fault(holders[..8].iter().copied(), Fault::Dead);
+    world.remote.forget();
+    world.all_read_back().await;
+    // Two fragments of this pack are zeros and need no miner; with eleven dead there are too few.
+    world.fake.fault(holders[8..11].iter().copied(), Fault::Dead);
+    world.remote.forget();
+    assert!(matches!(
+        world.read(chunks[0]).await,
+        Err(Error::Unavailable { .. })
+    ));
+    world.fake.fault(holders, Fault::None);
+    world.all_read_back().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_fetches_the_frame_and_little_else() {
+    let mut world = World::new(12);
+    let chunks = world.record(&[262_200; 40]).await;
+    world.flush(Level::Verified).await.unwrap();
+    let before = world.fake.bytes_read();
+    world.read(chunks[7]).await.unwrap();
+    assert_eq!(world.fake.bytes_read() - before, 262_200);
+    // Chunk 31 straddles two fragments.
+    let before = world.fake.bytes_read();
+    world.read(chunks[31]).await.unwrap();
+    assert_eq!(world.fake.bytes_read() - before, 262_200);
+    let before = world.fake.bytes_read();
+    let run = world.remote.fetch_run(&chunks[..10]).await;
+    assert_eq!(world.fake.bytes_read() - before, 2_622_000, "read in one go");
+    assert_eq!(run.len(), 10);
+    for (chunk, bytes) in run {
+        assert_eq!(bytes, super::world::frame(chunk, 262_200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_of_several_segments_is_one_file() {
+    let mut world = World::with(
+        12,
+        crate::place::Settings {
+            pack_segments: 2,
+            ..settings()
+        },
+    );
+    let len = 4_000_000;
+    let count = 2 * (SEGMENT_SIZE / len) + 3;
+    world.record(&vec![len; count]).await;
+    world.flush(Level::Verified).await.unwrap();
+    let packs = world.packs();
+    assert_eq!(packs.iter().map(|pack| pack.segments).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(packs.iter().map(|pack| pack.chunks).sum::<u64>(), count as u64);
+    world.until_reclaimed().await;
+    world.all_read_back().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pack_closes_by_itself_and_the_rest_waits() {
+    let mut world = World::new(12);
+    let len = 8_000_000;
+    world.record(&[len; 6]).await;
+    world.until_state(PackState::Verified).await;
+    assert_eq!(world.packs().len(), 1);
+    assert_eq!(world.packs()[0].chunks, 4);
+    assert_eq!(world.level(&[ChunkId(5)]), Level::Staged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_pack_closes_however_empty() {
+    let aged = crate::place::Settings {
+        pack_max_age: Duration::from_millis(50),
+        ..settings()
+    };
+    let mut world = World::with(12, aged);
+    let chunks = world.record(&[10]).await;
+    world.until_state(PackState::Verified).await;
+    assert_eq!(world.level(&chunks), Level::Verified);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_covers_what_was_recorded_before_and_says_when_it_is_too_early() {
+    let mut world = World::new(12);
+    world.flush(Level::Verified).await.unwrap();
+    assert!(world.packs().is_empty(), "nothing to do, nothing done");
+    world.fake.chain_down(true);
+    world.record(&[1000]).await;
+    let early = world
+        .flush_within(Level::Placed, Duration::from_millis(100))
+        .await;
+    assert!(matches!(early, Err(Error::NotYet(Level::Placed))));
+    world.flush_within(Level::Staged, Duration::ZERO).await.unwrap();
+    world.fake.chain_down(false);
+    world.flush(Level::Placed).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_in_which_nothing_lives_is_deleted_from_the_chain() {
+    let mut world = World::new(12);
+    let chunks = world.record(&[1000, 2000, 3000]).await;
+    world.flush(Level::Verified).await.unwrap();
+    world.release(&chunks[..2]).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(world.fake.deleted(), 0, "one chunk lives");
+    world.read(chunks[2]).await.unwrap();
+    world.release(&chunks[2..]).await;
+    world.until("forgotten", |packs| packs.is_empty()).await;
+    assert_eq!(world.fake.deleted(), 1);
+    assert_eq!(world.fake.used_space(), 0);
+    let missing = world.remote.fetch_frame(chunks[2], &|_| true).await;
+    assert!(matches!(missing, Err(Error::UnknownChunk(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_that_dies_before_it_is_declared_never_is() {
+    let mut world = World::new(12);
+    world.fake.chain_down(true);
+    let chunks = world.record(&[1000, 2000]).await;
+    let _ = world.flush_within(Level::Placed, Duration::from_millis(50)).await;
+    world.until_state(PackState::Hashed).await;
+    world.release(&chunks).await;
+    world.until("forgotten", |packs| packs.is_empty()).await;
+    assert_eq!(world.staged(), 0, "its space in staging is given back");
+    world.fake.chain_down(false);
+    world.flush(Level::Verified).await.unwrap();
+    assert_eq!(world.fake.most_declared(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_that_wait_together_are_declared_together() {
+    let mut world = World::new(12);
+    world.fake.chain_down(true);
+    world.record(&[16_000_000; 3]).await;
+    let _ = world.flush_within(Level::Placed, Duration::from_millis(50)).await;
+    world
+        .until("two hashed", |packs| {
+            packs
+                .iter()
+                .filter(|pack| pack.state == PackState::Hashed)
+                .count()
+                == 2
+        })
+        .await;
+    world.fake.chain_down(false);
+    world.flush(Level::Verified).await.unwrap();
+    assert_eq!(world.fake.batches().iter().sum::<usize>(), 2);
+    assert_eq!(world.fake.files().len(), 2);
+    world.all_read_back().await;
+}

@@ -1,0 +1,345 @@
+//! A gateway's network half over memory and a temporary metadata store.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use meta::{Durability, EngineKind, Meta, MetaConfig};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use crate::pack::index::Keys;
+use crate::pack::record;
+use crate::place::local::{Local, unpacked};
+use crate::place::miners::Miners;
+use crate::place::network::fake::{Fake, OWNER, TERRITORY};
+use crate::place::pace::Pace;
+use crate::place::{Placing, Settings, levels};
+use crate::remote::Remote;
+use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations};
+
+/// Patience of the tests: long enough for two busy cores.
+pub(super) const LONG: Duration = Duration::from_mins(1);
+
+/// Staging in memory.
+#[derive(Default)]
+pub(super) struct Staging {
+    frames: Mutex<BTreeMap<ChunkId, Bytes>>,
+}
+
+#[async_trait]
+impl Local for Staging {
+    fn frame(&self, chunk: ChunkId) -> Result<Bytes> {
+        self.frames
+            .lock()
+            .get(&chunk)
+            .cloned()
+            .ok_or(Error::UnknownChunk(chunk))
+    }
+    fn owner(&self, chunk: ChunkId) -> Result<Owner> {
+        Ok(Owner {
+            inode: chunk.0 % 7,
+            offset: chunk.0 << 18,
+        })
+    }
+    fn wrapped_keys(&self, frame: &[u8]) -> Result<Keys> {
+        let domain = DomainId(u64::from(frame[0]) % 3);
+        Ok(Keys {
+            domain,
+            epoch: 1,
+            domain_key: vec![1; 60],
+            epoch_key: vec![2; 60],
+        })
+    }
+    fn seal_index(&self, header: &[u8], index: &[u8]) -> Result<Vec<u8>> {
+        assert_eq!(header.len(), super::super::build::BOUND);
+        // A fresh nonce at each sealing, as the real one has.
+        let mut sealed = vec![0; 12];
+        crate::random::fill(&mut sealed);
+        sealed.extend(index.iter().map(|byte| byte ^ 0xa5));
+        sealed.extend_from_slice(&[7; 16]);
+        Ok(sealed)
+    }
+    async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
+        let mut frames = self.frames.lock();
+        for chunk in chunks {
+            frames.remove(chunk);
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a chunk's frame, from its id alone.
+pub(super) fn frame(chunk: ChunkId, len: usize) -> Bytes {
+    let mut state = chunk.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect::<Vec<_>>()
+        .into()
+}
+
+pub(super) fn pace() -> Pace {
+    Pace {
+        tick: Duration::from_millis(20),
+        poll: Duration::from_millis(10),
+        poll_max: Duration::from_millis(50),
+        report_timeout: Duration::from_millis(300),
+        put_timeout: Duration::from_secs(10),
+        retry: Duration::from_millis(20),
+        retry_max: Duration::from_millis(100),
+        declare_settle: Duration::from_millis(100),
+        declare_gather: Duration::from_millis(30),
+        verify_tries: 2,
+        verify_patience: Duration::from_millis(300),
+        hedge: Duration::from_millis(150),
+        get_timeout: Duration::from_secs(10),
+        upkeep: Duration::from_millis(50),
+        miners_fresh: Duration::from_millis(20),
+    }
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        pack_segments: 1,
+        pack_max_age: Duration::from_hours(1),
+        parallel_packs: 2,
+        owner: OWNER,
+        territory: TERRITORY.to_vec(),
+        pace: pace(),
+    }
+}
+
+pub(super) struct World {
+    pub fake: Arc<Fake>,
+    pub staging: Arc<Staging>,
+    pub meta: Meta,
+    pub remote: Remote,
+    pub placing: Placing,
+    settings: Settings,
+    /// Lengths of the frames recorded.
+    lens: BTreeMap<ChunkId, usize>,
+    dir: TempDir,
+}
+
+fn open_meta(path: &Path) -> Meta {
+    let config = MetaConfig {
+        engine: EngineKind::Fjall,
+        path: path.to_path_buf(),
+        cache_bytes: 8 << 20,
+    };
+    Meta::open(&config).unwrap()
+}
+
+impl World {
+    pub(super) fn new(miners: usize) -> Self {
+        Self::with(miners, settings())
+    }
+
+    pub(super) fn with(miners: usize, settings: Settings) -> Self {
+        let dir = TempDir::new().unwrap();
+        let fake = Arc::new(Fake::new(miners));
+        Self::over(dir, fake, Arc::default(), settings, BTreeMap::new())
+    }
+
+    fn over(
+        dir: TempDir,
+        fake: Arc<Fake>,
+        staging: Arc<Staging>,
+        settings: Settings,
+        lens: BTreeMap<ChunkId, usize>,
+    ) -> Self {
+        let meta = open_meta(dir.path());
+        let miners = Arc::new(Miners::new(fake.clone(), settings.pace.miners_fresh));
+        let remote = Remote::new(meta.clone(), fake.clone(), miners.clone(), &settings.pace);
+        let placing = Placing::start(
+            meta.clone(),
+            fake.clone(),
+            staging.clone(),
+            miners,
+            settings.clone(),
+        )
+        .unwrap();
+        Self {
+            fake,
+            staging,
+            meta,
+            remote,
+            placing,
+            settings,
+            lens,
+            dir,
+        }
+    }
+
+    /// Drops everything without shutting down, and goes on with a copy of the directory as it
+    /// was at that moment.
+    pub(super) fn crash(self) -> Self {
+        let copy = TempDir::new().unwrap();
+        copy_all(self.dir.path(), copy.path());
+        let Self {
+            fake,
+            staging,
+            settings,
+            lens,
+            placing,
+            ..
+        } = self;
+        drop(placing);
+        Self::over(copy, fake, staging, settings, lens)
+    }
+
+    /// Records chunks with frames of the given lengths.
+    pub(super) async fn record(&mut self, lens: &[usize]) -> Vec<ChunkId> {
+        let first = self.lens.keys().next_back().map_or(0, |last| last.0 + 1);
+        let chunks: Vec<ChunkId> = (first..).take(lens.len()).map(ChunkId).collect();
+        for (chunk, len) in chunks.iter().zip(lens) {
+            self.staging.frames.lock().insert(*chunk, frame(*chunk, *len));
+            self.lens.insert(*chunk, *len);
+        }
+        let rows: Vec<_> = chunks.iter().copied().zip(lens.iter().copied()).collect();
+        self.meta
+            .write(Durability::Synced, move |tx| -> Result<()> {
+                for (chunk, len) in &rows {
+                    unpacked::put(tx, *chunk, *len as u32)?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        chunks
+    }
+
+    /// What the store does when the last reference to a chunk goes.
+    pub(super) async fn release(&mut self, chunks: &[ChunkId]) {
+        let gone = chunks.to_vec();
+        self.meta
+            .write(Durability::Synced, move |tx| -> Result<()> {
+                for chunk in &gone {
+                    if unpacked::contains(tx, *chunk)? {
+                        unpacked::delete(tx, *chunk)?;
+                    } else if let Some(place) = locations::get(tx, *chunk)? {
+                        tx.put(&record::dead_key(place.pack, *chunk), &place.len.to_be_bytes())?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+        for chunk in chunks {
+            self.lens.remove(chunk);
+        }
+    }
+
+    pub(super) async fn flush(&self, level: Level) -> Result<()> {
+        self.flush_within(level, LONG).await
+    }
+
+    pub(super) async fn flush_within(&self, level: Level, timeout: Duration) -> Result<()> {
+        levels::flush(&self.meta, Some(&self.placing), level, timeout).await
+    }
+
+    pub(super) fn packs(&self) -> Vec<PackStatus> {
+        levels::packs(&*self.meta.snapshot().unwrap()).unwrap()
+    }
+
+    pub(super) fn level(&self, chunks: &[ChunkId]) -> Level {
+        levels::level(&*self.meta.snapshot().unwrap(), chunks).unwrap()
+    }
+
+    /// Chunks that staging still has.
+    pub(super) fn staged(&self) -> usize {
+        self.staging.frames.lock().len()
+    }
+
+    /// Frame of `chunk` from the network, compared with what was recorded.
+    pub(super) async fn read(&self, chunk: ChunkId) -> Result<()> {
+        let expected = frame(chunk, self.lens[&chunk]);
+        let bytes = self.remote.fetch_frame(chunk, &|bytes| bytes == expected).await?;
+        assert_eq!(bytes, expected);
+        Ok(())
+    }
+
+    /// Every chunk reads back from the network.
+    pub(super) async fn all_read_back(&self) {
+        for chunk in self.lens.keys() {
+            self.read(*chunk).await.unwrap();
+        }
+    }
+
+    /// Waits until `seen` is true of the packs.
+    pub(super) async fn until(&self, what: &str, seen: impl Fn(&[PackStatus]) -> bool) {
+        let deadline = tokio::time::Instant::now() + LONG;
+        loop {
+            let packs = self.packs();
+            if seen(&packs) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {packs:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until a pack's last error contains `text`.
+    pub(super) async fn until_error(&self, text: &str) {
+        self.until(text, |packs| {
+            packs
+                .iter()
+                .any(|pack| pack.last_error.as_ref().is_some_and(|error| error.contains(text)))
+        })
+        .await;
+    }
+
+    /// Waits until the only pack reached `state`.
+    pub(super) async fn until_state(&self, state: PackState) {
+        self.until("state", |packs| packs.iter().any(|pack| pack.state >= state))
+            .await;
+    }
+
+    /// Numbers of the miners that hold the first file.
+    pub(super) fn holders(&self) -> Vec<usize> {
+        let accounts = self.fake.accounts();
+        let (_, holders) = self.fake.files().into_iter().next().unwrap();
+        holders
+            .iter()
+            .map(|holder| accounts.iter().position(|account| account == holder).unwrap())
+            .collect()
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    let mut entries: Vec<_> = std::fs::read_dir(from)
+        .unwrap()
+        .map(std::result::Result::unwrap)
+        .collect();
+    // A copy is not taken in one moment. The guard says what the engine must have, so it is
+    // copied before the engine's files.
+    entries.sort_by_key(|entry| entry.file_name() != "guard");
+    for entry in entries {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copy_all(&entry.path(), &target);
+        } else {
+            // A file may be renamed or deleted under a running engine; a crash image lacks it too.
+            let _ = std::fs::copy(entry.path(), target);
+        }
+    }
+}
+
+impl World {
+    /// Waits until staging gave everything back.
+    pub(super) async fn until_reclaimed(&self) {
+        let deadline = tokio::time::Instant::now() + LONG;
+        while self.staged() > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "{} staged", self.staged());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

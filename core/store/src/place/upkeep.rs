@@ -1,0 +1,155 @@
+//! Forgetting packs.
+//!
+//! A pack goes when nothing in it lives any more, or when it was stored again (`retired` by
+//! [`super::verify`]) and everything that lived in it is verified elsewhere. The file is deleted
+//! on chain first, and the chain asked whether it is really gone (its event proves nothing); the
+//! rows are forgotten last, so that a crash in between only repeats.
+//!
+//! An open deal cannot be cancelled: a pack that dies while it is being placed is placed to the
+//! end and deleted then.
+use std::sync::Arc;
+
+use meta::{Durability, Read};
+
+use crate::pack::record::{self, Record};
+use crate::place::local::unpacked;
+use crate::place::{Shared, StepError};
+use crate::{ChunkId, PackState, Result, locations};
+
+/// Forgets packs until everything stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        if let Err(error) = pass(&shared).await {
+            tracing::warn!(%error, "upkeep of packs failed");
+        }
+        tokio::select! {
+            () = shared.upkeep.notified() => {
+                // Packs finish in groups; look once for all of them.
+                tokio::time::sleep(shared.settings.pace.poll).await;
+            }
+            () = tokio::time::sleep(shared.settings.pace.upkeep) => {}
+        }
+    }
+}
+
+async fn pass(shared: &Arc<Shared>) -> Result<(), StepError> {
+    let (dead, packs) = {
+        let snapshot = shared.meta.snapshot()?;
+        (record::dead_counts(&*snapshot)?, record::all(&*snapshot)?)
+    };
+    let mut failed = None;
+    for (pack, record) in packs {
+        let died = dead
+            .iter()
+            .any(|(other, count)| *other == pack && *count >= record.chunks);
+        let outcome = if record.retired {
+            finish(shared, pack, &record).await
+        } else if died {
+            bury(shared, pack).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = outcome {
+            failed = Some(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Marks a pack in which nothing lives, unless a deal holds it.
+async fn bury(shared: &Arc<Shared>, pack: u64) -> Result<(), StepError> {
+    let marked = shared
+        .meta
+        .write(Durability::Buffered, move |tx| -> Result<Option<Record>> {
+            let Some(mut record) = record::get(tx, pack)? else {
+                return Ok(None);
+            };
+            let held = record.declaring || record.state == PackState::Declared;
+            if held || (record::dead(tx, pack)?.len() as u64) < record.chunks {
+                return Ok(None);
+            }
+            record.retired = true;
+            record::put(tx, pack, &record)?;
+            Ok(Some(record))
+        })
+        .await?;
+    match marked {
+        Some(record) => finish(shared, pack, &record).await,
+        None => Ok(()),
+    }
+}
+
+/// What became of a chunk of a retired pack.
+enum Fate {
+    /// Nothing refers to it.
+    Dead,
+    /// Another pack holds it and is verified.
+    Safe,
+    /// It is on its way into another pack.
+    Waiting,
+}
+
+fn fate<R: Read + ?Sized>(read: &R, pack: u64, chunk: ChunkId) -> Result<Fate> {
+    if unpacked::contains(read, chunk)? {
+        return Ok(Fate::Waiting);
+    }
+    match locations::get(read, chunk)? {
+        None => Ok(Fate::Dead),
+        Some(place) if place.pack == pack => Ok(Fate::Dead),
+        Some(place) => {
+            let record = record::get(read, place.pack)?;
+            let safe = record.is_none_or(|record| record.state == PackState::Verified);
+            Ok(if safe { Fate::Safe } else { Fate::Waiting })
+        }
+    }
+}
+
+/// Deletes and forgets a retired pack, if nothing waits for it any more.
+async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), StepError> {
+    let dead = {
+        let snapshot = shared.meta.snapshot()?;
+        let mut dead = Vec::new();
+        for chunk in record::chunks(&*snapshot, pack, record.segments)? {
+            match fate(&*snapshot, pack, chunk)? {
+                Fate::Waiting => return Ok(()),
+                Fate::Dead => dead.push(chunk),
+                Fate::Safe => {}
+            }
+        }
+        dead
+    };
+    shared.local.reclaim(&dead).await?;
+    if let Some(fid) = record.fid
+        && record.state >= PackState::Placed
+    {
+        let fid = cess::Hash(fid);
+        if let Some(file) = shared.network.file(fid).await?
+            && file.owners.contains(&shared.settings.owner)
+        {
+            shared.network.delete_file(shared.settings.owner, fid).await?;
+            if let Some(file) = shared.network.file(fid).await?
+                && file.owners.contains(&shared.settings.owner)
+            {
+                return Err(StepError::Deal(format!("the chain did not delete {fid}")));
+            }
+        }
+    }
+    let segments = record.segments;
+    shared
+        .meta
+        .write(Durability::Buffered, move |tx| -> Result<()> {
+            if record::get(tx, pack)?.is_none() {
+                return Ok(());
+            }
+            let chunks = record::chunks(tx, pack, segments)?;
+            for chunk in record::dead(tx, pack)? {
+                tx.delete(&record::dead_key(pack, chunk))?;
+            }
+            locations::remove(tx, pack, chunks)?;
+            record::delete(tx, pack, segments)
+        })
+        .await?;
+    tracing::info!(pack, "pack forgotten");
+    shared.progressed();
+    Ok(())
+}

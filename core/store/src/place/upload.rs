@@ -1,0 +1,382 @@
+//! Declared → Placed: pushing fragments and awaiting the miners' reports.
+//!
+//! Group *j* is fragment *j* of every segment; it goes to one miner, and each of the twelve groups
+//! to another. Segments are built one at a time and their fragments pushed in parallel. A miner
+//! that fails is replaced at once; the one that replaces it gets the segments it missed in the
+//! next pass.
+//!
+//! Miners report what they find complete, which need not be the group they were given: groups of
+//! all-zero fragments look alike. So what is missing is computed anew from the deal before every
+//! pass, and a miner that reported anything is never given a group again. A group that nobody
+//! reported in time goes to another miner; the first report wins.
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cess::account::SS58_PREFIX;
+use cess::chain::{Deal, FileInfo, Miner};
+use cess::codec::FRAGMENTS;
+use cess::{AccountId, Hash};
+use futures::future::join_all;
+use meta::Durability;
+
+use crate::pack::record::{self, Names, Record};
+use crate::place::drive::{self, Memory, Step};
+use crate::place::{Shared, StepError, build};
+use crate::{Error, PackState};
+
+/// Looks that must find neither deal nor file before the deal counts as gone.
+const GONE_AFTER: u32 = 3;
+
+/// One group's way to its miner.
+#[derive(Default)]
+struct Group {
+    miner: Option<Miner>,
+    /// Segments pushed to it.
+    pushed: HashSet<u32>,
+    /// When the last of them was.
+    complete_at: Option<Instant>,
+}
+
+impl Group {
+    fn give_to(&mut self, miner: Option<Miner>) {
+        *self = Self {
+            miner,
+            ..Self::default()
+        };
+    }
+}
+
+/// Which miner gets, and has, what.
+pub(crate) struct Plan {
+    groups: [Group; FRAGMENTS],
+    /// Miners that failed since the last pause; they are left in peace until the next.
+    failed: HashSet<AccountId>,
+    /// Miners that took a group and never reported it; asked again only when nobody else is left.
+    silent: HashSet<AccountId>,
+}
+
+impl Plan {
+    /// Goes on with the miners that the record names, as far as they are still usable.
+    fn resume(record: &Record, usable: &[Miner]) -> Self {
+        let groups = record.assigned.map(|account| {
+            let mut group = Group::default();
+            let miner =
+                account.and_then(|account| usable.iter().find(|miner| miner.account.0 == account).cloned());
+            group.give_to(miner);
+            group
+        });
+        Self {
+            groups,
+            failed: HashSet::new(),
+            silent: HashSet::new(),
+        }
+    }
+
+    fn assigned(&self) -> [Option<[u8; 32]>; FRAGMENTS] {
+        std::array::from_fn(|group| self.groups[group].miner.as_ref().map(|miner| miner.account.0))
+    }
+
+    /// The best miner that has no group and reported none.
+    fn spare(&self, deal: &Deal, usable: &[Miner]) -> Option<Miner> {
+        usable
+            .iter()
+            .find(|miner| {
+                !self.failed.contains(&miner.account)
+                    && !self.silent.contains(&miner.account)
+                    && !deal.complete.values().any(|account| *account == miner.account)
+                    && !self.groups.iter().any(|group| {
+                        group
+                            .miner
+                            .as_ref()
+                            .is_some_and(|other| other.account == miner.account)
+                    })
+            })
+            .cloned()
+    }
+
+    /// Miners that have a whole group for longer than `patience` without reporting it.
+    fn late(&self, deal: &Deal, patience: Duration) -> Vec<String> {
+        missing(deal)
+            .filter(|group| {
+                self.groups[*group]
+                    .complete_at
+                    .is_some_and(|at| at.elapsed() >= patience)
+            })
+            .filter_map(|group| self.groups[group].miner.as_ref())
+            .map(|miner| miner.account.to_ss58(SS58_PREFIX))
+            .collect()
+    }
+
+    /// Gives every missing group a miner, as far as there are any.
+    fn assign(&mut self, deal: &Deal, usable: &[Miner], patience: Duration) {
+        for index in 0..FRAGMENTS {
+            let group = &mut self.groups[index];
+            if deal.complete.contains_key(&(index as u8 + 1)) {
+                group.give_to(None);
+                continue;
+            }
+            let reported = |miner: &Miner| deal.complete.values().any(|other| *other == miner.account);
+            let stands = group.miner.as_ref().is_some_and(|miner| {
+                !reported(miner) && usable.iter().any(|other| other.account == miner.account)
+            });
+            if !stands {
+                group.give_to(None);
+            }
+        }
+        for index in missing(deal) {
+            let late = self.groups[index]
+                .complete_at
+                .is_some_and(|at| at.elapsed() >= patience);
+            if self.groups[index].miner.is_some() && !late {
+                continue;
+            }
+            match self.spare(deal, usable) {
+                Some(miner) => {
+                    let before = self.groups[index].miner.take();
+                    self.silent.extend(before.map(|miner| miner.account));
+                    self.groups[index].give_to(Some(miner));
+                }
+                // Nobody else is there: it may have lost what it was given.
+                None if late => {
+                    let same = self.groups[index].miner.take();
+                    self.groups[index].give_to(same);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Groups that have a miner which lacks `segment`.
+    fn lacking(&self, segment: u32) -> Vec<(usize, Miner)> {
+        self.groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| !group.pushed.contains(&segment))
+            .filter_map(|(index, group)| Some((index, group.miner.clone()?)))
+            .collect()
+    }
+}
+
+/// Groups that no miner reported.
+fn missing(deal: &Deal) -> impl Iterator<Item = usize> + '_ {
+    (0..FRAGMENTS).filter(|group| !deal.complete.contains_key(&(*group as u8 + 1)))
+}
+
+/// Refuses when a pack could not be placed anywhere.
+pub(crate) async fn enough_miners(shared: &Shared, segments: u32) -> Result<(), StepError> {
+    let usable = shared.miners.usable(Shared::group_space(segments)).await?.len();
+    if usable < FRAGMENTS {
+        return Err(StepError::Miners(format!(
+            "{usable} can take {segments} fragments of 8 MiB, {FRAGMENTS} are needed"
+        )));
+    }
+    Ok(())
+}
+
+/// Declared → Placed, one pass or look at a time.
+pub(crate) async fn place(
+    shared: &Arc<Shared>,
+    pack: u64,
+    record: &Record,
+    memory: &mut Memory,
+) -> Result<Step, StepError> {
+    let fid = drive::fid(record)?;
+    let names = record::names(&*shared.meta.snapshot()?, pack)?
+        .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: no names".into())))?;
+    if let Some(file) = shared.network.file(fid).await? {
+        return placed(shared, pack, names, &file).await;
+    }
+    let Some(deal) = shared.network.deal(fid).await? else {
+        return vanished(shared, pack, memory).await;
+    };
+    memory.vanished = 0;
+    if deal.segments != names.hashes() {
+        return Err(StepError::Deal(format!(
+            "the deal {fid} lists other fragments than the pack"
+        )));
+    }
+
+    let usable = shared.miners.usable(Shared::group_space(record.segments)).await?;
+    let plan = memory.plan.get_or_insert_with(|| Plan::resume(record, &usable));
+    let patience = shared.settings.pace.report_timeout;
+    let late = plan.late(&deal, patience);
+    plan.assign(&deal, &usable, patience);
+    note_assigned(shared, pack, record, plan).await?;
+    let pushed = push(shared, pack, record, &names, &deal, &usable, plan).await?;
+    note_assigned(shared, pack, record, plan).await?;
+
+    let orphans: Vec<usize> = missing(&deal)
+        .filter(|group| plan.groups[*group].miner.is_none())
+        .collect();
+    if !orphans.is_empty() {
+        let tried = plan.failed.len();
+        plan.failed.clear();
+        plan.silent.clear();
+        return Err(StepError::Miners(format!(
+            "no miner is left for {} of {FRAGMENTS} groups ({} usable, {tried} failed just now)",
+            orphans.len(),
+            usable.len()
+        )));
+    }
+    plan.failed.clear();
+    if !late.is_empty() {
+        return Err(StepError::Miners(format!(
+            "no report in {patience:?} from {}; others were asked where there are any",
+            late.join(", ")
+        )));
+    }
+    Ok(if pushed { Step::Next } else { Step::Poll })
+}
+
+/// Keeps the assignment, so that after a crash the same miners are asked first.
+async fn note_assigned(shared: &Shared, pack: u64, record: &Record, plan: &Plan) -> Result<(), StepError> {
+    let assigned = plan.assigned();
+    if assigned != record.assigned {
+        shared
+            .update(pack, Durability::Buffered, move |record| {
+                record.assigned = assigned;
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// One pass over the segments. True when anything was pushed.
+async fn push(
+    shared: &Arc<Shared>,
+    pack: u64,
+    record: &Record,
+    names: &Names,
+    deal: &Deal,
+    usable: &[Miner],
+    plan: &mut Plan,
+) -> Result<bool, StepError> {
+    let fid = drive::fid(record)?;
+    let mut pushed = false;
+    for number in 0..record.segments {
+        if plan.lacking(number).is_empty() {
+            continue;
+        }
+        let _memory = shared.memory().await;
+        let built = build::build(shared, pack, record, number).await?;
+        let Some(hashes) = names.segments.get(number as usize) else {
+            continue;
+        };
+        // Each turn pushes to the miners that replace those which failed in the turn before.
+        loop {
+            let lacking = plan.lacking(number);
+            if lacking.is_empty() {
+                break;
+            }
+            let pushes = lacking.into_iter().map(|(group, miner)| {
+                let (fragment, data) = (Hash(hashes.fragments[group]), built.fragment(group));
+                async move {
+                    let result = push_one(shared, &miner, fid, fragment, data).await;
+                    (group, miner, result)
+                }
+            });
+            for (group, miner, result) in join_all(pushes).await {
+                match result {
+                    Ok(()) => {
+                        pushed = true;
+                        let group = &mut plan.groups[group];
+                        group.pushed.insert(number);
+                        if group.pushed.len() == record.segments as usize {
+                            group.complete_at = Some(Instant::now());
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(pack, group, miner = %hex::encode(miner.account.0), %error, "push failed");
+                        plan.failed.insert(miner.account);
+                        plan.groups[group].give_to(None);
+                        let spare = plan.spare(deal, usable);
+                        plan.groups[group].give_to(spare);
+                    }
+                }
+            }
+        }
+    }
+    Ok(pushed)
+}
+
+async fn push_one(
+    shared: &Shared,
+    miner: &Miner,
+    fid: Hash,
+    fragment: Hash,
+    data: Bytes,
+) -> cess::Result<()> {
+    let endpoint = miner.endpoint.as_deref().unwrap_or_default();
+    let len = data.len();
+    let began = Instant::now();
+    let limit = shared.settings.pace.put_timeout;
+    let put = shared.network.put(endpoint, fid, fragment, data);
+    let result = tokio::time::timeout(limit, put)
+        .await
+        .unwrap_or_else(|_| Err(cess::Error::Unreachable(format!("no answer in {limit:?}"))));
+    match &result {
+        Ok(()) => shared.miners.succeeded(miner.account, len, began.elapsed()),
+        Err(_) => shared.miners.failed(miner.account),
+    }
+    result
+}
+
+/// The chain lists the file: twelve miners reported.
+async fn placed(
+    shared: &Arc<Shared>,
+    pack: u64,
+    mut names: Names,
+    file: &FileInfo,
+) -> Result<Step, StepError> {
+    if !file.owners.contains(&shared.settings.owner) {
+        return Err(StepError::Deal("the file belongs to another account".into()));
+    }
+    // Reads find the miners by what is noted here, also when the chain is away.
+    let _ = shared.miners.list().await;
+    if !names.note_holders(file, |account| shared.miners.endpoint(account)) {
+        return Err(StepError::Deal(
+            "the file lists other fragments than the pack".into(),
+        ));
+    }
+    shared
+        .meta
+        .write(Durability::Buffered, move |tx| -> crate::Result<()> {
+            let updated = record::update(tx, pack, |record| {
+                if record.state == PackState::Declared {
+                    record.state = PackState::Placed;
+                    record.last_error = None;
+                }
+            })?;
+            if updated.is_some() {
+                record::put_names(tx, pack, &names)?;
+            }
+            Ok(())
+        })
+        .await?;
+    tracing::info!(pack, "pack placed");
+    shared.progressed();
+    Ok(Step::Next)
+}
+
+/// Neither deal nor file: an answer from a node that lags behind, or the order is gone (its
+/// territory expired). Only the latter lasts.
+async fn vanished(shared: &Shared, pack: u64, memory: &mut Memory) -> Result<Step, StepError> {
+    memory.vanished += 1;
+    if memory.vanished < GONE_AFTER {
+        return Ok(Step::Poll);
+    }
+    memory.plan = None;
+    shared
+        .update(pack, Durability::Buffered, |record| {
+            if record.state == PackState::Declared {
+                record.state = PackState::Hashed;
+                record.declaring = true;
+            }
+        })
+        .await?;
+    Err(StepError::Deal(
+        "the order is gone from the chain; it will be declared again".into(),
+    ))
+}

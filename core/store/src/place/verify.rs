@@ -1,0 +1,330 @@
+//! Placed → Verified: reading back while there still is a local copy.
+//!
+//! A miner's report proves nothing. So the segments are built once more, and of every fragment
+//! random ranges are fetched from the miner that the chain names and compared; of each segment one
+//! whole fragment is fetched, too. The ranges lie where the fragment has content, so that a short
+//! pack's zeros are not all that is looked at.
+//!
+//! A fragment that cannot be verified after several tries keeps the pack at `placed`, with the
+//! miner's name in its record and its space in staging kept. When the miner was wrong, or stays
+//! out of reach for long, and twelve others can be had, the pack is *retired*: its live chunks are
+//! packed again, which places them elsewhere (the network has no way to push a fragment of a
+//! finished file again), and the old file is deleted once the new ones are verified.
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cess::codec::{FRAGMENT_SIZE, FRAGMENTS};
+use cess::{AccountId, Hash};
+use futures::future::join_all;
+use meta::Durability;
+
+use crate::pack::record::{self, Names, Record};
+use crate::place::build::{self, Built};
+use crate::place::drive::{self, Memory, Step};
+use crate::place::local::unpacked;
+use crate::place::pace::Backoff;
+use crate::place::{Shared, StepError};
+use crate::{ChunkId, Error, PackState, locations, random};
+
+/// Bytes of one range read back.
+const RANGE: usize = 64 << 10;
+/// Ranges read back of every fragment.
+const RANGES: usize = 2;
+
+/// Why a fragment is not verified.
+enum Doubt {
+    /// The miner does not have it, or has something else.
+    Wrong(String),
+    /// The miner cannot be asked.
+    OutOfReach(String),
+}
+
+/// A fragment that is not verified.
+struct Failure {
+    index: usize,
+    account: AccountId,
+    doubt: Doubt,
+}
+
+/// Reads one pack back.
+pub(crate) async fn verify(
+    shared: &Arc<Shared>,
+    pack: u64,
+    record: &Record,
+    memory: &mut Memory,
+) -> Result<Step, StepError> {
+    let fid = drive::fid(record)?;
+    let names = record::names(&*shared.meta.snapshot()?, pack)?
+        .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: no names".into())))?;
+    // For endpoints that changed; the ones noted in the pack do when the chain is away.
+    let _ = shared.miners.list().await;
+    let mut failures = Vec::new();
+    for number in 0..record.segments {
+        let open: Vec<usize> = (0..FRAGMENTS)
+            .filter(|index| !memory.verified.contains(&(number, *index)))
+            .collect();
+        if open.is_empty() {
+            continue;
+        }
+        let _memory = shared.memory().await;
+        let built = build::build(shared, pack, record, number).await?;
+        let whole = random::u64() as usize % FRAGMENTS;
+        let checks = open
+            .into_iter()
+            .map(|index| check(shared, fid, &names, number, index, &built, index == whole));
+        for (index, outcome) in join_all(checks).await {
+            match outcome {
+                Ok(()) => {
+                    memory.verified.insert((number, index));
+                }
+                Err((account, doubt)) => failures.push(Failure {
+                    index,
+                    account,
+                    doubt,
+                }),
+            }
+        }
+    }
+    if failures.is_empty() {
+        verified(shared, pack).await?;
+        return Ok(Step::Next);
+    }
+    doubted(shared, pack, record, memory, failures).await
+}
+
+async fn verified(shared: &Shared, pack: u64) -> Result<(), StepError> {
+    // Durable before staging forgets anything.
+    shared
+        .update(pack, Durability::Synced, |record| {
+            if record.state == PackState::Placed && !record.retired {
+                record.state = PackState::Verified;
+                record.unverified = 0;
+                record.last_error = None;
+            }
+        })
+        .await?;
+    tracing::info!(pack, "pack verified");
+    Ok(())
+}
+
+/// Checks one fragment, several times if it must be.
+async fn check(
+    shared: &Shared,
+    fid: Hash,
+    names: &Names,
+    number: u32,
+    index: usize,
+    built: &Built,
+    whole: bool,
+) -> (usize, Result<(), (AccountId, Doubt)>) {
+    let (Some(holder), Some(segment)) = (
+        names.holder(number as usize, index),
+        names.segments.get(number as usize),
+    ) else {
+        let doubt = Doubt::OutOfReach("nobody is known to hold it".into());
+        return (index, Err((AccountId([0; 32]), doubt)));
+    };
+    let account = AccountId(holder.account);
+    let fragment = Hash(segment.fragments[index]);
+    let pace = &shared.settings.pace;
+    let mut backoff = Backoff::new(pace.retry, pace.retry_max);
+    let mut tries = 0;
+    loop {
+        // A miner may come back under another endpoint.
+        let endpoint = shared
+            .miners
+            .endpoint(account)
+            .or_else(|| holder.endpoint.clone());
+        let outcome = match endpoint {
+            None => Err(Doubt::OutOfReach("no endpoint is known".into())),
+            Some(endpoint) => {
+                let read = read_back(shared, &endpoint, fid, fragment, index, built, whole);
+                tokio::time::timeout(pace.get_timeout, read)
+                    .await
+                    .unwrap_or_else(|_| {
+                        Err(Doubt::OutOfReach(format!("no answer in {:?}", pace.get_timeout)))
+                    })
+            }
+        };
+        tries += 1;
+        match outcome {
+            Ok(()) => return (index, Ok(())),
+            Err(doubt) if tries >= pace.verify_tries => {
+                match &doubt {
+                    Doubt::Wrong(_) => shared.miners.distrust(account),
+                    Doubt::OutOfReach(_) => shared.miners.failed(account),
+                }
+                return (index, Err((account, doubt)));
+            }
+            Err(_) => tokio::time::sleep(backoff.pause(random::u64())).await,
+        }
+    }
+}
+
+async fn read_back(
+    shared: &Shared,
+    endpoint: &str,
+    fid: Hash,
+    fragment: Hash,
+    index: usize,
+    built: &Built,
+    whole: bool,
+) -> Result<(), Doubt> {
+    let doubt = |error: cess::Error| match error {
+        cess::Error::Unreachable(_) => Doubt::OutOfReach(error.to_string()),
+        _ => Doubt::Wrong(error.to_string()),
+    };
+    let ours = built.fragment(index);
+    if whole {
+        // The client checks the hash.
+        shared.network.get(endpoint, fid, fragment).await.map_err(doubt)?;
+        return Ok(());
+    }
+    for range in ranges(&ours) {
+        let theirs = shared
+            .network
+            .get_range(endpoint, fid, fragment, range.start as u32..range.end as u32)
+            .await
+            .map_err(doubt)?;
+        if theirs[..] != ours[range.clone()] {
+            return Err(Doubt::Wrong(format!("bytes {range:?} are not what was stored")));
+        }
+    }
+    Ok(())
+}
+
+/// Ranges to read back: where the fragment has content, at random.
+fn ranges(fragment: &[u8]) -> Vec<Range<usize>> {
+    let used = fragment
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(FRAGMENT_SIZE, |last| last + 1);
+    if used <= RANGE {
+        return std::iter::once(0..RANGE).collect();
+    }
+    (0..RANGES)
+        .map(|_| {
+            let start = (random::u64() % (used - RANGE + 1) as u64) as usize;
+            start..start + RANGE
+        })
+        .collect()
+}
+
+/// Some fragments are not verified: says so, and stores the pack elsewhere if it is time.
+async fn doubted(
+    shared: &Arc<Shared>,
+    pack: u64,
+    record: &Record,
+    memory: &mut Memory,
+    failures: Vec<Failure>,
+) -> Result<Step, StepError> {
+    let since = *memory.unverified_since.get_or_insert_with(Instant::now);
+    let wrong = failures
+        .iter()
+        .any(|failure| matches!(failure.doubt, Doubt::Wrong(_)));
+    let count = failures.len() as u32;
+    let mut text = failures
+        .iter()
+        .take(4)
+        .map(|failure| {
+            let miner = failure.account.to_ss58(cess::account::SS58_PREFIX);
+            let (Doubt::Wrong(why) | Doubt::OutOfReach(why)) = &failure.doubt;
+            format!("fragment {} at {miner}: {why}", failure.index)
+        })
+        .collect::<Vec<_>>()
+        .join("; ");
+    if failures.len() > 4 {
+        text = format!("{text}; and {} more", failures.len() - 4);
+    }
+    shared
+        .update(pack, Durability::Buffered, move |record| {
+            record.unverified = count;
+        })
+        .await?;
+    if !wrong && since.elapsed() < shared.settings.pace.verify_patience {
+        return Err(StepError::Unverified(text));
+    }
+    let others = shared
+        .miners
+        .usable(Shared::group_space(record.segments))
+        .await?
+        .into_iter()
+        .filter(|miner| {
+            !shared.miners.distrusted(miner.account)
+                && !failures.iter().any(|failure| failure.account == miner.account)
+        })
+        .count();
+    if others < FRAGMENTS {
+        return Err(StepError::Unverified(format!(
+            "{text}; {others} other miners are usable, {FRAGMENTS} would be needed to store it again"
+        )));
+    }
+    tracing::warn!(pack, reason = %text, "pack is stored again");
+    retire(shared, pack, text).await?;
+    Ok(Step::Done)
+}
+
+/// Hands the live chunks of `pack` to new packs.
+async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> Result<(), StepError> {
+    let highest = shared
+        .meta
+        .write(
+            Durability::Buffered,
+            move |tx| -> crate::Result<Option<ChunkId>> {
+                let Some(mut record) = record::get(tx, pack)? else {
+                    return Ok(None);
+                };
+                if record.state != PackState::Placed || record.retired {
+                    return Ok(None);
+                }
+                let dead: std::collections::BTreeSet<_> = record::dead(tx, pack)?.into_iter().collect();
+                let mut chunks = Vec::new();
+                for number in 0..record.segments {
+                    for slot in record::contents(tx, pack, number)? {
+                        if dead.contains(&slot.chunk) {
+                            tx.delete(&record::dead_key(pack, slot.chunk))?;
+                        } else {
+                            unpacked::put(tx, slot.chunk, slot.len)?;
+                        }
+                        chunks.push(slot.chunk);
+                    }
+                }
+                let highest = chunks.iter().max().copied();
+                locations::remove(tx, pack, chunks)?;
+                record.retired = true;
+                record.last_error = Some(reason.clone());
+                record::put(tx, pack, &record)?;
+                Ok(highest)
+            },
+        )
+        .await?;
+    if let Some(highest) = highest {
+        shared.close_through(highest);
+    }
+    shared.progressed();
+    shared.upkeep.notify_one();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_lie_in_the_fragment_and_where_it_has_content() {
+        let mut fragment = vec![0; FRAGMENT_SIZE];
+        for used in [0, 1, RANGE, RANGE + 1, 1 << 20, FRAGMENT_SIZE] {
+            fragment[..used].fill(7);
+            for _ in 0..50 {
+                let ranges = ranges(&fragment);
+                assert!(!ranges.is_empty());
+                for range in ranges {
+                    assert_eq!(range.len(), RANGE);
+                    assert!(range.end <= used.max(RANGE) || used == 0);
+                    assert!(range.end <= FRAGMENT_SIZE);
+                }
+            }
+        }
+    }
+}
