@@ -188,6 +188,18 @@ impl Shared {
         });
     }
 
+    /// Runs work that blocks; [`Placing::stop`] waits for it.
+    async fn blocking<T, E>(&self, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.tasks
+            .spawn_blocking(work)
+            .await
+            .map_err(|_| Error::ShuttingDown)?
+    }
+
     /// Gives `pack` a task if it has none.
     fn drive(self: &Arc<Self>, pack: u64) {
         if self.driven.lock().insert(pack) {

@@ -99,7 +99,12 @@ impl Remote {
             let bytes = self.read(&known, place.segment, frame_range(place)).await;
             bytes.ok().filter(|bytes| authentic(bytes))
         });
-        let waiting = Box::pin(tokio::time::sleep(self.hedge));
+        // A miner that keeps failing is asked, but not waited for.
+        let waiting = Box::pin(tokio::time::sleep(if self.promising(&known, place) {
+            self.hedge
+        } else {
+            Duration::ZERO
+        }));
         let late = match select(direct, waiting).await {
             Either::Left((Some(bytes), _)) => return Ok(bytes),
             Either::Left((None, _)) => None,
@@ -208,6 +213,16 @@ impl Remote {
             .endpoint(account)
             .or_else(|| holder.endpoint.clone())?;
         Some((account, endpoint))
+    }
+
+    /// Whether the miners that hold a frame answered lately, as far as is known.
+    fn promising(&self, known: &Known, place: Location) -> bool {
+        pieces(frame_range(place)).into_iter().all(|(index, _)| {
+            known
+                .names
+                .holder(place.segment as usize, index)
+                .is_some_and(|holder| !self.miners.failing(AccountId(holder.account)))
+        })
     }
 
     /// Bytes of a segment from its data fragments; unauthenticated.

@@ -48,14 +48,6 @@ impl Built {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
-) -> Result<T, StepError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::Disk(format!("building a segment stopped: {error}")))?
-}
-
 fn header(pack: u64, record: &Record, number: u32, slots: &[Slot]) -> Header {
     let end = slots
         .last()
@@ -156,8 +148,10 @@ pub(crate) async fn build(
     record: &Record,
     number: u32,
 ) -> Result<Built, StepError> {
-    let (shared, record) = (shared.clone(), record.clone());
-    blocking(move || encode(assemble(&shared, pack, &record, number)?)).await
+    let (worker, record) = (shared.clone(), record.clone());
+    shared
+        .blocking(move || encode(assemble(&worker, pack, &record, number)?))
+        .await
 }
 
 /// Closed → Hashed: seals the indexes, names segments, fragments and the file.
@@ -167,12 +161,13 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
     for number in 0..record.segments {
         let _memory = shared.memory().await;
         let (worker, record) = (shared.clone(), record.clone());
-        let (names, sealed) = blocking(move || {
-            let (segment, sealed) = assemble_first(&worker, pack, &record, number)?;
-            let built = encode(segment)?;
-            Ok((codec::hash_segment(&built.segment, &built.parity), sealed))
-        })
-        .await?;
+        let (names, sealed) = shared
+            .blocking(move || -> Result<_, StepError> {
+                let (segment, sealed) = assemble_first(&worker, pack, &record, number)?;
+                let built = encode(segment)?;
+                Ok((codec::hash_segment(&built.segment, &built.parity), sealed))
+            })
+            .await?;
         hashes.push(names);
         indexes.push(sealed);
     }

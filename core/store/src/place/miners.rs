@@ -169,6 +169,16 @@ impl Miners {
             .is_some_and(|score| score.distrusted(now))
     }
 
+    /// Whether a miner failed more than once lately.
+    pub(crate) fn failing(&self, account: AccountId) -> bool {
+        let now = Instant::now();
+        self.state
+            .lock()
+            .scores
+            .get(&account)
+            .is_some_and(|score| score.failures(now) > 1.5)
+    }
+
     /// What reading from a miner is expected to cost; lower is better.
     pub(crate) fn cost(&self, account: AccountId) -> f64 {
         let now = Instant::now();

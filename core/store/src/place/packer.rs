@@ -73,7 +73,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Looks at chunks recorded since the last look; freezes a pack if one is due.
 async fn look(shared: &Arc<Shared>, mut running: Running) -> Result<(Running, Option<u64>)> {
     let meta = shared.meta.clone();
-    let mut running = tokio::task::spawn_blocking(move || -> Result<Running> {
+    let looking = move || -> Result<Running> {
         let snapshot = meta.snapshot()?;
         let from = running
             .last
@@ -93,9 +93,8 @@ async fn look(shared: &Arc<Shared>, mut running: Running) -> Result<(Running, Op
             }
         }
         Ok(running)
-    })
-    .await
-    .map_err(|error| crate::Error::Disk(format!("packing stopped: {error}")))??;
+    };
+    let mut running = shared.blocking(looking).await?;
 
     let Some(last) = running.last else {
         return Ok((running, None));

@@ -74,6 +74,9 @@ pub(crate) async fn verify(
             .into_iter()
             .map(|index| check(shared, fid, &names, number, index, &built, index == whole));
         for (index, outcome) in join_all(checks).await {
+            if matches!(outcome, Err((_, Doubt::Wrong(_)))) {
+                own_copy(&built, &names, number, index)?;
+            }
             match outcome {
                 Ok(()) => {
                     memory.verified.insert((number, index));
@@ -91,6 +94,18 @@ pub(crate) async fn verify(
         return Ok(Step::Next);
     }
     doubted(shared, pack, record, memory, failures).await
+}
+
+/// Before a miner is blamed: is the local copy what was placed?
+fn own_copy(built: &Built, names: &Names, number: u32, index: usize) -> Result<(), StepError> {
+    let placed = names
+        .segments
+        .get(number as usize)
+        .map(|segment| Hash(segment.fragments[index]));
+    if placed == Some(Hash::of(&built.fragment(index))) {
+        return Ok(());
+    }
+    Err(Error::Disk("the local copy in staging is not what was placed".into()).into())
 }
 
 async fn verified(shared: &Shared, pack: u64) -> Result<(), StepError> {
@@ -151,10 +166,7 @@ async fn check(
         match outcome {
             Ok(()) => return (index, Ok(())),
             Err(doubt) if tries >= pace.verify_tries => {
-                match &doubt {
-                    Doubt::Wrong(_) => shared.miners.distrust(account),
-                    Doubt::OutOfReach(_) => shared.miners.failed(account),
-                }
+                shared.miners.failed(account);
                 return (index, Err((account, doubt)));
             }
             Err(_) => tokio::time::sleep(backoff.pause(random::u64())).await,
@@ -220,6 +232,11 @@ async fn doubted(
     failures: Vec<Failure>,
 ) -> Result<Step, StepError> {
     let since = *memory.unverified_since.get_or_insert_with(Instant::now);
+    for failure in &failures {
+        if matches!(failure.doubt, Doubt::Wrong(_)) {
+            shared.miners.distrust(failure.account);
+        }
+    }
     let wrong = failures
         .iter()
         .any(|failure| matches!(failure.doubt, Doubt::Wrong(_)));

@@ -212,6 +212,14 @@ impl Fake {
             .map_or(0, |territory| territory.used_space)
     }
 
+    pub(crate) fn locked_space(&self) -> u128 {
+        self.state
+            .lock()
+            .territory
+            .as_ref()
+            .map_or(0, |territory| territory.locked_space)
+    }
+
     /// Bytes that miners sent back so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.state.lock().read

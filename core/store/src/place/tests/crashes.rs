@@ -9,7 +9,7 @@ async fn ends_well(world: &World) {
     world.flush(Level::Verified).await.unwrap();
     world.until_reclaimed().await;
     assert_eq!(world.fake.most_declared(), 1, "declared once");
-    assert_eq!(world.fake.open_deals(), 0);
+    assert_eq!((world.fake.open_deals(), world.fake.locked_space()), (0, 0));
     assert_eq!(world.fake.files().len(), 1);
     world.all_read_back().await;
 }
@@ -23,7 +23,7 @@ async fn crash_at(state: PackState, hold: impl Fn(&World), heal: impl Fn(&World)
     world.until_state(state).await;
     // What is only buffered may be lost in a crash; here it is not, so that the state is reached.
     world.meta.sync().await.unwrap();
-    let world = world.crash();
+    let world = world.crash().await;
     assert!(world.packs()[0].state >= state);
     heal(&world);
     ends_well(&world).await;
@@ -84,7 +84,7 @@ async fn crashes_at_any_moment_order_nothing_twice_and_lose_nothing() {
         let _ = world
             .flush_within(Level::Verified, Duration::from_millis(40 * round))
             .await;
-        world = world.crash();
+        world = world.crash().await;
     }
     ends_well(&world).await;
 }

@@ -178,9 +178,10 @@ impl World {
         }
     }
 
-    /// Drops everything without shutting down, and goes on with a copy of the directory as it
-    /// was at that moment.
-    pub(super) fn crash(self) -> Self {
+    /// Cuts every worker off where it is, and goes on with a copy of the directory as it is then.
+    /// (First the cut, then the copy: the dead must not go on ordering space.)
+    pub(super) async fn crash(self) -> Self {
+        self.placing.stop().await;
         let copy = TempDir::new().unwrap();
         copy_all(self.dir.path(), copy.path());
         let Self {
