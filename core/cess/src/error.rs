@@ -4,7 +4,7 @@
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, grouped by what the caller can do next.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No RPC endpoint or miner could be reached, or it did not answer in time. Retry later.
     #[error("unreachable: {0}")]

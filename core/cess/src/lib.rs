@@ -7,12 +7,23 @@
 //! - [`chain`]: a Substrate client on subxt's dynamic API; every call, type and storage item is
 //!   resolved by name in the live metadata.
 //! - [`miner`]: `PUT`/`GET /fragment`, verified.
+//!
+//! A file goes out as: segments → [`codec::encode`] → [`codec::hash_segment`] →
+//! [`codec::fid_merkle`] → [`chain::Chain::declare`] → [`miner::MinerClient::put`] of each fragment
+//! to its miner → the miners report → [`chain::Chain::file`] lists it. It comes back as:
+//! [`chain::Chain::file`] → [`chain::Chain::miner`] → [`miner::MinerClient::get`] of any four
+//! fragments of a segment → [`codec::decode`].
+//!
+//! Nothing that comes from a node or a miner is believed unchecked: lengths, digests and shapes are
+//! verified, answers are bounded, and every wait has an end.
 pub mod account;
 pub mod chain;
 pub mod codec;
 pub mod error;
 pub mod hash;
 pub mod miner;
+mod random;
+mod tls;
 
 pub use account::AccountId;
 pub use error::{Error, Result};

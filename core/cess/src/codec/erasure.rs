@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn ranges_of_fragments_rebuild_the_range() {
-        let segment: Vec<u8> = (0..4 * 500_u32).map(|i| (i * 31 >> 3) as u8).collect();
+        let segment: Vec<u8> = (0..4 * 500_u32).map(|i| ((i * 31) >> 3) as u8).collect();
         let fragments = twelve(&segment);
         let given: Vec<(usize, &[u8])> = [11, 9, 2, 6]
             .into_iter()

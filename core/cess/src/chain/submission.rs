@@ -1,0 +1,363 @@
+//! From a call to its outcome: nonce, signature, submission, inclusion.
+//!
+//! # Nonces
+//! Extrinsics of one account are handed to the node one after the other: the node is asked for the
+//! next nonce (its answer counts what waits in its pool), the extrinsic is signed and submitted, and
+//! only when the node has accepted it is the next one's turn. Waiting for inclusion happens outside
+//! of that, so that many extrinsics of one account can be in one block. A nonce that another
+//! program took in between is answered by the node as stale; then the question is asked again.
+//!
+//! # Inclusion
+//! An extrinsic counts when a best block has it. If the connection breaks while waiting, the blocks
+//! since the submission are searched for the very bytes, through whatever connection there is then.
+//! A signature is valid for [`MORTALITY`](super::runtime::MORTALITY) blocks, so that an extrinsic
+//! that is given up cannot appear much later. A block can still be retracted: whoever cannot live
+//! with that re-reads the state, as all idempotent steps do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parity_scale_codec::Decode;
+use subxt::config::Header;
+use subxt::utils::{AccountId32, H256};
+use subxt_rpcs::UserError;
+use subxt_rpcs::methods::legacy::{NumberOrHex, TransactionStatus};
+use subxt_signer::sr25519::Keypair;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, warn};
+
+use super::calls::Call;
+use super::items;
+use super::outcome::Outcome;
+use super::rpc::Failure;
+use super::types::Included;
+use super::{Network, Runtime};
+use crate::{AccountId, Error, Result};
+
+/// How often an extrinsic is signed anew because its nonce was taken or the runtime changed.
+const ATTEMPTS: u32 = 6;
+/// Pause before such an attempt, times the number of attempts so far.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pause between two looks at the chain while an extrinsic is searched for.
+const SEARCH_PAUSE: Duration = Duration::from_millis(500);
+/// Waiting for inclusion may take this many times as long as waiting for an answer.
+const INCLUSION_FACTOR: u32 = 10;
+
+/// Whose turn it is, by account.
+#[derive(Default)]
+pub(super) struct Turns(parking_lot::Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    fn of(&self, account: AccountId) -> Arc<tokio::sync::Mutex<()>> {
+        self.0.lock().entry(account).or_default().clone()
+    }
+}
+
+/// An extrinsic on its way.
+struct Sent {
+    extrinsic: Vec<u8>,
+    /// Best block when it was signed: it can only be in later ones.
+    since: u64,
+    runtime: Arc<Runtime>,
+    statuses: subxt_rpcs::client::RpcSubscription<TransactionStatus<H256>>,
+}
+
+impl Network {
+    /// Signs and submits a call, waits until a best block has it, and reads what it did there.
+    /// `call` is asked again when the runtime has changed in between.
+    pub(super) async fn submit(
+        &self,
+        key: &Keypair,
+        call: impl Fn(&Runtime) -> Result<Call>,
+    ) -> Result<(Included, Outcome)> {
+        let sent = self.send(key, call).await?;
+        let deadline = Instant::now() + self.rpc.timeout() * INCLUSION_FACTOR;
+        let (hash, number, index) = self
+            .included(sent.statuses, &sent.extrinsic, sent.since, deadline)
+            .await?;
+        let events = self
+            .rpc
+            .ask("state_getStorage", |rpc| async move {
+                rpc.state_get_storage(&items::EVENTS.prefix(), Some(hash)).await
+            })
+            .await?
+            .ok_or_else(|| Error::Corrupt("a block without events".to_owned()))?;
+        let outcome = Outcome::read(&sent.runtime, events, index)?;
+        Ok((
+            Included {
+                block_hash: hash.0,
+                block_number: number,
+            },
+            outcome,
+        ))
+    }
+
+    async fn send(&self, key: &Keypair, call: impl Fn(&Runtime) -> Result<Call>) -> Result<Sent> {
+        let account = AccountId::from(key);
+        let turn = self.turns.of(account);
+        let _turn = turn.lock().await;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let runtime = self.current_runtime().await?;
+            let call = call(&runtime)?;
+            let head = self.head().await?;
+            let nonce = self.next_nonce(account).await?;
+            let extrinsic = runtime.sign(&call, key, nonce, head)?;
+            let submitted = self
+                .rpc
+                .ask("author_submitAndWatchExtrinsic", |rpc| {
+                    let extrinsic = extrinsic.clone();
+                    async move { rpc.author_submit_and_watch_extrinsic(&extrinsic).await }
+                })
+                .await;
+            let refusal = match submitted {
+                Ok(statuses) => {
+                    debug!(call = call.name(), nonce, "submitted");
+                    return Ok(Sent {
+                        extrinsic,
+                        since: head.0,
+                        runtime,
+                        statuses,
+                    });
+                }
+                Err(Failure::Failed(error)) => return Err(error),
+                Err(Failure::Refused(error)) => error,
+            };
+            match Refusal::of(&refusal) {
+                Refusal::TryAgain if attempt < ATTEMPTS => {
+                    debug!(call = call.name(), nonce, %refusal, "signing anew");
+                    sleep(PAUSE * attempt).await;
+                }
+                Refusal::TryAgain | Refusal::Busy => {
+                    return Err(Error::Unreachable(format!(
+                        "{}: the node answered: {refusal}",
+                        call.name()
+                    )));
+                }
+                Refusal::Final(name) => {
+                    return Err(Error::Dispatch {
+                        pallet: "TransactionPool".to_owned(),
+                        name,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Number and hash of the best block.
+    pub(super) async fn head(&self) -> Result<(u64, H256)> {
+        let hash = self.best_hash().await?;
+        Ok((u64::from(self.number_of(hash).await?), hash))
+    }
+
+    pub(super) async fn best_hash(&self) -> Result<H256> {
+        self.rpc
+            .ask("chain_getBlockHash", |rpc| async move {
+                rpc.chain_get_block_hash(None).await
+            })
+            .await?
+            .ok_or_else(|| Error::Corrupt("a node without a best block".to_owned()))
+    }
+
+    async fn number_of(&self, hash: H256) -> Result<u32> {
+        let header = self
+            .rpc
+            .ask("chain_getHeader", |rpc| async move {
+                rpc.chain_get_header(Some(hash)).await
+            })
+            .await?
+            .ok_or_else(|| Error::Corrupt(format!("the node does not know its block {hash:?}")))?;
+        u32::try_from(header.number()).map_err(|_| Error::Corrupt("a block number beyond u32".to_owned()))
+    }
+
+    /// The nonce after all that are used in blocks and in the node's pool.
+    async fn next_nonce(&self, account: AccountId) -> Result<u64> {
+        let counted = self
+            .rpc
+            .ask("system_accountNextIndex", |rpc| async move {
+                rpc.system_account_next_index(&AccountId32::from(account)).await
+            })
+            .await;
+        match counted {
+            Ok(nonce) => Ok(nonce),
+            Err(Failure::Failed(error)) => Err(error),
+            // Some nodes do not offer it; the runtime's own answer leaves the pool out.
+            Err(Failure::Refused(_)) => {
+                let best = self.best_hash().await?;
+                let bytes = self
+                    .rpc
+                    .ask("AccountNonceApi_account_nonce", |rpc| async move {
+                        rpc.state_call("AccountNonceApi_account_nonce", Some(&account.0), Some(best))
+                            .await
+                    })
+                    .await?;
+                u32::decode(&mut bytes.as_slice())
+                    .map(u64::from)
+                    .map_err(|error| Error::UnsupportedRuntime(format!("account nonce: {error}")))
+            }
+        }
+    }
+
+    /// Waits until a best block has the extrinsic: hash and number of the block, place in it.
+    async fn included(
+        &self,
+        mut statuses: subxt_rpcs::client::RpcSubscription<TransactionStatus<H256>>,
+        extrinsic: &[u8],
+        since: u64,
+        deadline: Instant,
+    ) -> Result<(H256, u32, u32)> {
+        let late = || {
+            Error::Unreachable(
+                "not included in time; it still can be, until its signature expires".to_owned(),
+            )
+        };
+        loop {
+            let Ok(status) = timeout_at(deadline, statuses.next()).await else {
+                return Err(late());
+            };
+            match status {
+                Some(Ok(TransactionStatus::InBlock(hash) | TransactionStatus::Finalized(hash))) => {
+                    match self.place_in(hash, extrinsic).await {
+                        Ok(Some(index)) => return Ok((hash, self.number_of(hash).await?, index)),
+                        Ok(None) => warn!(?hash, "a block lacks the extrinsic that it is said to have"),
+                        // The block is there; the connection that said so need not be any more.
+                        Err(error) => warn!(%error, "cannot read the block of an extrinsic"),
+                    }
+                    break;
+                }
+                Some(Ok(TransactionStatus::Usurped(_))) => {
+                    return Err(Error::Unreachable(
+                        "replaced by another extrinsic of the same nonce".to_owned(),
+                    ));
+                }
+                Some(Ok(TransactionStatus::Dropped)) => {
+                    return Err(Error::Unreachable("dropped from the node's pool".to_owned()));
+                }
+                Some(Ok(TransactionStatus::Invalid)) => {
+                    return Err(Error::Unreachable("became invalid in the node's pool".to_owned()));
+                }
+                Some(Ok(TransactionStatus::FinalityTimeout(_))) | None => break,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    warn!(%error, "watching an extrinsic failed");
+                    break;
+                }
+            }
+        }
+        let mut searched = since;
+        while Instant::now() < deadline {
+            match self.search(extrinsic, &mut searched).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => debug!(%error, "searching an extrinsic"),
+            }
+            sleep(SEARCH_PAUSE).await;
+        }
+        Err(late())
+    }
+
+    /// Looks through the blocks after `searched` and moves it on.
+    async fn search(&self, extrinsic: &[u8], searched: &mut u64) -> Result<Option<(H256, u32, u32)>> {
+        let (best, _) = self.head().await?;
+        while *searched < best {
+            let number = *searched + 1;
+            let hash = self
+                .rpc
+                .ask("chain_getBlockHash", |rpc| async move {
+                    rpc.chain_get_block_hash(Some(NumberOrHex::Number(number))).await
+                })
+                .await?;
+            // A reorganisation can take the best block back while its descendants are searched.
+            let Some(hash) = hash else { return Ok(None) };
+            if let Some(index) = self.place_in(hash, extrinsic).await? {
+                return Ok(Some((hash, number as u32, index)));
+            }
+            *searched = number;
+        }
+        Ok(None)
+    }
+
+    async fn place_in(&self, hash: H256, extrinsic: &[u8]) -> Result<Option<u32>> {
+        let block = self
+            .rpc
+            .ask("chain_getBlock", |rpc| async move {
+                rpc.chain_get_block(Some(hash)).await
+            })
+            .await?
+            .ok_or_else(|| Error::Corrupt(format!("the node does not know block {hash:?}")))?;
+        let place = block
+            .block
+            .extrinsics
+            .iter()
+            .position(|bytes| bytes.0 == extrinsic);
+        Ok(place.map(|index| index as u32))
+    }
+}
+
+/// What a node's refusal to take an extrinsic into its pool means.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The nonce was taken, or the runtime changed: sign anew.
+    TryAgain,
+    /// The pool is full or wants peace.
+    Busy,
+    /// Signing anew would not help. The text is the node's reason.
+    Final(String),
+}
+
+impl Refusal {
+    /// The codes are those of Substrate's `author` RPC.
+    fn of(error: &UserError) -> Self {
+        let detail = error
+            .data
+            .as_ref()
+            .map(|data| data.get().trim_matches('"').to_owned());
+        let reason = detail.clone().unwrap_or_else(|| error.message.clone());
+        let lower = reason.to_lowercase();
+        match error.code {
+            1010 if lower.contains("outdated")
+                || lower.contains("stale")
+                || lower.contains("bad signature") =>
+            {
+                Self::TryAgain
+            }
+            1013 | 1014 => Self::TryAgain,
+            1011 | 1012 | 1015 | 1016 | -32603 => Self::Busy,
+            _ => Self::Final(reason.chars().take(200).collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: i32, data: &str) -> Refusal {
+        let data = serde_json::value::RawValue::from_string(format!("\"{data}\"")).unwrap();
+        Refusal::of(&UserError {
+            code,
+            message: "Invalid Transaction".to_owned(),
+            data: Some(data),
+        })
+    }
+
+    #[test]
+    fn refusals_are_sorted_by_what_helps() {
+        assert_eq!(refusal(1010, "Transaction is outdated"), Refusal::TryAgain);
+        assert_eq!(
+            refusal(1010, "Transaction has a bad signature"),
+            Refusal::TryAgain
+        );
+        assert_eq!(
+            refusal(1014, "The transaction has too low priority"),
+            Refusal::TryAgain
+        );
+        assert_eq!(refusal(1013, "Already imported"), Refusal::TryAgain);
+        assert_eq!(refusal(1012, "Transaction is temporarily banned"), Refusal::Busy);
+        assert_eq!(refusal(1016, "Immediately Dropped"), Refusal::Busy);
+        let poor = "Inability to pay some fees (e.g. account balance too low)";
+        assert_eq!(refusal(1010, poor), Refusal::Final(poor.to_owned()));
+    }
+}
