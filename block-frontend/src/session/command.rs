@@ -16,12 +16,9 @@ use crate::proto::reply::Descriptor;
 /// Bytes asked of the device at once.
 pub const PIECE: u32 = 1 << 20;
 
-/// Reads from this size on are answered with holes where there are holes. Below, looking for them
-/// costs more than sending zeroes.
-const SPARSE_READ: u32 = 64 << 10;
-
-/// Most runs that a sparse read looks for; what is behind them is sent as data.
-const READ_RUNS: usize = 256;
+/// Structured reads say in units of this many bytes what is zero. Smaller ones would cost more in
+/// chunk headers than they save.
+const ZERO_UNIT: u32 = 64 << 10;
 
 /// Most runs in one block status reply. Clients ask again for the rest.
 const STATUS_RUNS: usize = 1024;
@@ -92,13 +89,11 @@ pub async fn run<D: Device>(
 ) -> Result<Outcome, Failure> {
     match command {
         Command::Read { offset, len, whole } => {
-            let parts = if whole || len < SPARSE_READ {
-                vec![Part::Data {
-                    offset,
-                    pieces: read(device, offset..offset + u64::from(len)).await?,
-                }]
+            let pieces = read(device, offset..offset + u64::from(len)).await?;
+            let parts = if whole {
+                vec![Part::Data { offset, pieces }]
             } else {
-                sparse_read(device, block, offset, len).await?
+                sparse(offset, pieces)
             };
             return Ok(Outcome::Read(parts));
         }
@@ -204,43 +199,34 @@ async fn read<D: Device>(device: &D, range: Range<u64>) -> Result<Vec<Bytes>, vf
     Ok(read)
 }
 
-async fn sparse_read<D: Device>(
-    device: &D,
-    block: u32,
-    offset: u64,
-    len: u32,
-) -> Result<Vec<Part>, vfs::Error> {
-    let end = offset + u64::from(len);
-    let mut runs = runs(device, block, offset, len, READ_RUNS).await?;
-    if let Some(last) = runs.last_mut()
-        && last.range.end < end
-    {
-        if last.hole {
-            let start = last.range.end;
-            runs.push(Run {
-                range: start..end,
-                hole: false,
-            });
-        } else {
-            last.range.end = end;
+/// Tells zeroes from data. The bytes themselves are asked and not the namespace, because that would
+/// have to store what is buffered before it knows.
+fn sparse(offset: u64, pieces: Vec<Bytes>) -> Vec<Part> {
+    static ZEROES: [u8; ZERO_UNIT as usize] = [0; ZERO_UNIT as usize];
+    let mut parts = Vec::new();
+    let mut at = offset;
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let unit = u64::from(ZERO_UNIT);
+            let step = piece.len().min((unit - at % unit) as usize);
+            let data = piece.split_to(step);
+            let zero = data.len() == ZEROES.len() && data[..] == ZEROES;
+            match (parts.last_mut(), zero) {
+                (Some(Part::Hole { len, .. }), true) => *len += step as u32,
+                (Some(Part::Data { pieces, .. }), false) => pieces.push(data),
+                (_, true) => parts.push(Part::Hole {
+                    offset: at,
+                    len: step as u32,
+                }),
+                (_, false) => parts.push(Part::Data {
+                    offset: at,
+                    pieces: vec![data],
+                }),
+            }
+            at += step as u64;
         }
     }
-    let mut parts = Vec::with_capacity(runs.len());
-    for Run { range, hole } in runs {
-        let offset = range.start;
-        parts.push(if hole {
-            Part::Hole {
-                offset,
-                len: (range.end - offset) as u32,
-            }
-        } else {
-            Part::Data {
-                offset,
-                pieces: read(device, range).await?,
-            }
-        });
-    }
-    Ok(parts)
+    parts
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -394,6 +380,35 @@ mod tests {
             ]
         );
         assert_eq!(joined(0..30, &[]), []);
+    }
+
+    #[test]
+    fn zeroes_are_told_from_data() {
+        let unit = ZERO_UNIT as usize;
+        let mut bytes = vec![0; 6 * unit];
+        bytes[unit + 5] = 1;
+        bytes[3 * unit - 1] = 1;
+        // From the middle of the first unit, in two pieces.
+        let start = unit / 2;
+        let whole = Bytes::from(bytes.clone()).slice(start..);
+        let parts = sparse(start as u64, vec![whole.slice(..700), whole.slice(700..)]);
+        let mut read = Vec::new();
+        let mut holes = Vec::new();
+        for part in parts {
+            match part {
+                Part::Data { offset, pieces } => {
+                    assert_eq!(offset as usize, start + read.len());
+                    read.extend(pieces.concat());
+                }
+                Part::Hole { offset, len } => {
+                    assert_eq!(offset as usize, start + read.len());
+                    holes.push((offset as usize / unit, len as usize / unit));
+                    read.resize(read.len() + len as usize, 0);
+                }
+            }
+        }
+        assert_eq!(read, bytes[start..]);
+        assert_eq!(holes, [(3, 3)], "first unit and count");
     }
 
     proptest! {
