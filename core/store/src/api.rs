@@ -6,9 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meta::{Meta, Transaction};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{Result, StoreStatus};
+use crate::cache::memory::MemoryCache;
+use crate::chunk_ids::ChunkIds;
+use crate::frame::compression::Compression;
+use crate::inner::Inner;
+use crate::keys::{Keys, PassphraseCost};
+use crate::staging::{INLINE_PLAIN, StagedFrame, Staging};
+use crate::{Error, Result, StoreStatus, frame, references, tables};
+
+#[cfg(test)]
+mod tests;
 
 /// Most plaintext bytes in a chunk.
 pub const CHUNK_MAX: usize = 256 << 10;
@@ -44,7 +56,8 @@ pub struct Owner {
 }
 
 /// A sealed chunk in staging that no metadata names yet. Pass it to [`Store::record`]; a dropped
-/// one is garbage that staging reclaims by itself.
+/// one is garbage that staging reclaims by itself. Keep it until the transaction that records it
+/// has ended.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct StagedChunk {
@@ -52,6 +65,7 @@ pub struct StagedChunk {
     pub id: ChunkId,
     /// Plaintext length in bytes.
     pub len: u32,
+    pub(crate) frame: StagedFrame,
 }
 
 /// Settings of the store; sizes in bytes.
@@ -65,6 +79,10 @@ pub struct StoreConfig {
     pub memory_cache: u64,
     /// Budget of the ciphertext disk cache.
     pub disk_cache: u64,
+    /// How chunks are compressed before they are sealed.
+    pub compression: Compression,
+    /// What guessing the passphrase costs; used when the store is made, kept in it afterwards.
+    pub passphrase_cost: PassphraseCost,
     /// A pack closes when it has this many segments' worth of chunks.
     pub pack_segments: u32,
     /// A pack closes at this age however empty it is (the emptier, the later, at most this).
@@ -77,100 +95,220 @@ pub struct StoreConfig {
     pub territory: Vec<u8>,
 }
 
+impl StoreConfig {
+    /// The settings of a small gateway, with everything in `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            staging_limit: 16 << 30,
+            memory_cache: 256 << 20,
+            disk_cache: 4 << 30,
+            compression: Compression::Zstd,
+            passphrase_cost: PassphraseCost::NORMAL,
+            pack_segments: 8,
+            pack_max_age: Duration::from_secs(600),
+            parallel_packs: 2,
+            owner: None,
+            territory: Vec::new(),
+        }
+    }
+}
+
 /// Handle to the store. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+}
 
 impl Store {
     /// Opens the store and starts its workers. Without a network, everything stays staged.
+    ///
+    /// Everything committed to `meta` before is durable when this returns. [`Error::Key`] when the
+    /// passphrase is not the one the store was made with.
     pub async fn open(
         config: StoreConfig,
         meta: Meta,
         passphrase: zeroize::Zeroizing<Vec<u8>>,
         network: Option<(cess::chain::Chain, cess::miner::MinerClient)>,
     ) -> Result<Self> {
-        let _ = (config, meta, passphrase, network);
-        todo!()
+        let _ = network;
+        let keys = Keys::open(meta.clone(), passphrase, config.passphrase_cost).await?;
+        let (staging, ended) =
+            Staging::open(&config.path.join("staging"), meta.clone(), config.staging_limit).await?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let settling = staging.settler().run(ended);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
+        let inner = Inner {
+            memory: MemoryCache::new(config.memory_cache),
+            ids: ChunkIds::new(meta.clone()),
+            config,
+            meta,
+            keys,
+            staging,
+            flights: Mutex::default(),
+            stop,
+            tasks,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
-    /// Makes a key domain with a fresh wrapped key.
+    /// Makes a key domain with a fresh wrapped key. [`Error::Key`] when it exists.
     pub fn create_domain(&self, tx: &mut dyn Transaction, domain: DomainId) -> Result<()> {
-        let _ = (tx, domain);
-        todo!()
+        self.inner.keys.create_domain(tx, domain)
     }
     /// Destroys a domain's key: its chunks can never be read again.
     pub fn destroy_domain(&self, tx: &mut dyn Transaction, domain: DomainId) -> Result<()> {
-        let _ = (tx, domain);
-        todo!()
+        Keys::destroy_domain(tx, domain)
     }
 
     /// Compresses, seals and appends 1..=[`CHUNK_MAX`] bytes to staging. Not durable yet.
+    ///
+    /// Waits a moment when staging is almost full, and for space when it is full;
+    /// [`Error::StagingFull`] when none comes free for two seconds.
     pub async fn stage(&self, domain: DomainId, owner: Owner, data: Bytes) -> Result<StagedChunk> {
-        let _ = (domain, owner, data);
-        todo!()
+        let inner = &self.inner;
+        inner.check_open()?;
+        if data.is_empty() || data.len() > CHUNK_MAX {
+            return Err(Error::Disk(format!(
+                "a chunk has 1..={CHUNK_MAX} bytes, not {}",
+                data.len()
+            )));
+        }
+        let key = inner.keys.sealing(domain).await?;
+        let admission = inner.staging.admit(data.len()).await?;
+        let id = inner.ids.next().await?;
+        let len = data.len() as u32;
+        // The caller's bytes may be a window on something larger; the cache must own what it counts.
+        let plain = Bytes::copy_from_slice(&data);
+        let seal = {
+            let inner = inner.clone();
+            move || {
+                let frame = frame::seal(
+                    &key.cipher,
+                    key.epoch,
+                    domain,
+                    id,
+                    &data,
+                    inner.config.compression,
+                );
+                inner.staging.put(admission, id, owner, len, frame)
+            }
+        };
+        let frame = if len as usize <= INLINE_PLAIN {
+            seal()?
+        } else {
+            tokio::task::spawn_blocking(seal)
+                .await
+                .map_err(|_| Error::ShuttingDown)??
+        };
+        inner.memory.insert(id, plain);
+        Ok(StagedChunk { id, len, frame })
     }
     /// Makes everything staged before the call durable. Concurrent callers share one sync.
     pub async fn sync_staged(&self) -> Result<()> {
-        todo!()
+        self.inner.staging.sync().await
     }
     /// Names a staged chunk in the caller's transaction, with one reference.
     pub fn record(&self, tx: &mut dyn Transaction, chunk: &StagedChunk) -> Result<()> {
-        let _ = (tx, chunk);
-        todo!()
+        Staging::name(tx, chunk.id, &chunk.frame)?;
+        let frame_len = Staging::frame_len(&chunk.frame);
+        Ok(tx.put(
+            &tables::chunk_key(tables::UNPACKED, chunk.id),
+            &frame_len.to_be_bytes(),
+        )?)
     }
     /// One more extent refers to the chunk.
     pub fn retain(&self, tx: &mut dyn Transaction, chunk: ChunkId) -> Result<()> {
-        let _ = (tx, chunk);
-        todo!()
+        references::retain(tx, chunk)
     }
-    /// One extent less refers to it; at none, its space is given back.
+    /// One extent less refers to it; at none, its space is given back. [`Error::UnknownChunk`] when
+    /// there was none.
     pub fn release(&self, tx: &mut dyn Transaction, chunk: ChunkId) -> Result<()> {
-        let _ = (tx, chunk);
-        todo!()
+        references::release(tx, &self.inner.staging, chunk)
     }
 
     /// Plaintext bytes `range` of a chunk: memory cache, disk cache, staging, then miners.
+    /// [`Error::Damaged`] when the chunk is shorter than the range.
     pub async fn read(&self, chunk: ChunkId, range: Range<u32>) -> Result<Bytes> {
-        let _ = (chunk, range);
-        todo!()
+        let plain = self.inner.plain(chunk).await?;
+        let range = range.start as usize..range.end as usize;
+        if range.start > range.end || range.end > plain.len() {
+            tracing::error!(
+                chunk = chunk.0,
+                ?range,
+                len = plain.len(),
+                "a chunk is shorter than its extent"
+            );
+            return Err(Error::Damaged(chunk));
+        }
+        Ok(plain.slice(range))
     }
     /// Starts fetching chunks that will be read soon, within the cache's budget.
     pub fn prefetch(&self, chunks: &[ChunkId]) {
-        let _ = chunks;
-        todo!()
+        self.inner.prefetch(chunks);
     }
 
     /// The lowest level of the chunks (of recorded, durable ones).
     pub fn level(&self, chunks: &[ChunkId]) -> Result<Level> {
         let _ = chunks;
-        todo!()
+        Ok(Level::Staged)
     }
-    /// Waits until all of `chunks` reached `level`, closing packs early to get there.
+    /// Waits until all of `chunks` reached `level`, closing packs early to get there. Without a
+    /// network nothing rises above [`Level::Staged`], and the answer is [`Error::NotYet`] at once.
     pub async fn wait_level(&self, chunks: &[ChunkId], level: Level, timeout: Duration) -> Result<()> {
-        let _ = (chunks, level, timeout);
-        todo!()
+        let _ = (chunks, timeout);
+        self.sync_all().await?;
+        if level == Level::Staged {
+            Ok(())
+        } else {
+            Err(Error::NotYet(level))
+        }
     }
     /// Closes open packs and waits until everything recorded before the call reached `level`.
     pub async fn flush(&self, level: Level, timeout: Duration) -> Result<()> {
-        let _ = (level, timeout);
-        todo!()
+        let _ = timeout;
+        self.sync_all().await?;
+        if level == Level::Staged {
+            Ok(())
+        } else {
+            Err(Error::NotYet(level))
+        }
     }
 
-    /// What an operator sees.
+    /// What an operator sees. Reads the list of unpacked chunks: not for every second.
     pub fn status(&self) -> Result<StoreStatus> {
-        todo!()
+        let snapshot = self.inner.meta.snapshot()?;
+        let mut unpacked_bytes = 0;
+        for row in tables::rows_from(&*snapshot, tables::UNPACKED, ChunkId(0))? {
+            unpacked_bytes += u64::from(tables::u32_from(&row?.1)?);
+        }
+        Ok(StoreStatus {
+            unpacked_bytes,
+            staging_bytes: self.inner.staging.bytes(),
+            staging_limit: self.inner.config.staging_limit,
+            packs: Vec::new(),
+            memory_cache: self.inner.memory.usage(),
+            disk_cache: (0, self.inner.config.disk_cache),
+        })
     }
     /// Forgets what only speeds things up: memory cache and disk cache, files included.
     pub async fn drop_caches(&self) -> Result<()> {
-        todo!()
+        self.inner.memory.clear();
+        Ok(())
     }
     /// Stops the workers at a safe point. Staged data stays staged.
     pub async fn shutdown(&self) {
-        todo!()
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
     }
-}
 
-#[allow(dead_code)]
-fn _assert_send_sync(store: Arc<Store>) -> impl Send + Sync + 'static {
-    store
+    /// Everything staged and everything committed is durable.
+    async fn sync_all(&self) -> Result<()> {
+        self.sync_staged().await?;
+        Ok(self.inner.meta.sync().await?)
+    }
 }

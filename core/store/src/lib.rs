@@ -8,17 +8,28 @@
 //! 2. [`Store::sync_staged`] makes everything staged so far durable (one sync for all callers);
 //! 3. inside the caller's own metadata transaction, [`Store::record`] names the chunk.
 mod api;
+mod cache;
+mod chunk_ids;
+pub mod clock;
 mod error;
+mod frame;
+mod inner;
+mod keys;
 mod locations;
 #[cfg(test)]
 mod memory_rows;
 mod pack;
-mod place;
 pub mod random;
-mod remote;
+mod read;
+mod references;
+mod staging;
 mod status;
+mod tables;
+#[cfg(test)]
+mod testing;
 
 pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, StoreConfig};
 pub use error::{Error, Result};
-pub use place::pace::Pace;
+pub use frame::compression::Compression;
+pub use keys::PassphraseCost;
 pub use status::{PackState, PackStatus, StoreStatus};

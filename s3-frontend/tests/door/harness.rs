@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use meta::{EngineKind, Meta, MetaConfig};
 use s3_frontend::{S3Config, S3Server};
-use store::{Store, StoreConfig};
+use store::{PassphraseCost, Store, StoreConfig};
 use tempfile::TempDir;
 use vfs::{Level, Vfs, VfsConfig};
 
@@ -34,15 +34,11 @@ impl Harness {
         .unwrap();
         let store = Store::open(
             StoreConfig {
-                path: dir.path().join("store"),
                 staging_limit: 1024 * MIB,
                 memory_cache: 16 * MIB,
                 disk_cache: 16 * MIB,
-                pack_segments: 1,
-                pack_max_age: Duration::from_secs(3600),
-                parallel_packs: 1,
-                owner: None,
-                territory: Vec::new(),
+                passphrase_cost: PassphraseCost::LIGHT,
+                ..StoreConfig::new(dir.path().join("store"))
             },
             meta.clone(),
             zeroize::Zeroizing::new(b"passphrase of a test".to_vec()),

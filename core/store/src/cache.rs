@@ -1,0 +1,3 @@
+//! What only speeds things up: plaintext in memory, ciphertext on disk. Both keep to a budget in
+//! bytes and may forget anything at any time.
+pub(crate) mod memory;

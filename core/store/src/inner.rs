@@ -1,0 +1,45 @@
+//! What the handle, the readers and the workers of an open store share.
+use std::collections::HashMap;
+
+use meta::Meta;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::memory::MemoryCache;
+use crate::chunk_ids::ChunkIds;
+use crate::keys::Keys;
+use crate::read::Flight;
+use crate::staging::Staging;
+use crate::{ChunkId, Error, Result, StoreConfig};
+
+/// The parts of an open store. When the last handle goes, its workers stop.
+pub(crate) struct Inner {
+    pub config: StoreConfig,
+    pub meta: Meta,
+    pub keys: Keys,
+    pub ids: ChunkIds,
+    pub staging: Staging,
+    pub memory: MemoryCache,
+    /// Reads that others can join.
+    pub flights: Mutex<HashMap<ChunkId, Flight>>,
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+impl Inner {
+    /// Refuses new work once the store is closing.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.stop.is_cancelled() {
+            Err(Error::ShuttingDown)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

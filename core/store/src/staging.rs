@@ -1,0 +1,305 @@
+//! Staging: durable local storage of sealed chunks until the network has them for certain.
+//!
+//! Small frames ride in the transaction that names them, as a row. Larger ones are appended to
+//! [`files`] first and synced ([`Staging::sync`]) before a transaction names them, so that no row
+//! ever names bytes that are not there. Space is counted by [`budget`] and given back by [`settle`].
+pub(crate) mod budget;
+pub(crate) mod file;
+pub(crate) mod files;
+pub(crate) mod row;
+pub(crate) mod settle;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meta::{Durability, Meta, Read, Transaction};
+
+use self::budget::Budget;
+use self::file::record_len;
+use self::files::Files;
+use self::row::{FreedRow, Place, StagedRow};
+use self::settle::{EndedTickets, Settler, Ticket};
+use crate::frame::{FRAME_MAX, OVERHEAD};
+use crate::{ChunkId, Error, Owner, Result, tables};
+
+/// Plaintext of this many bytes rides in a row even when it does not compress.
+pub(crate) const INLINE_PLAIN: usize = 16 << 10;
+/// Longest frame that rides in a row.
+const INLINE_MAX: usize = INLINE_PLAIN + OVERHEAD;
+/// Chunks that leave staging in one transaction.
+const BATCH: usize = 500;
+/// How long a chunk waits for space before it is refused.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A frame that is in staging and that no row names yet.
+#[derive(Clone, Debug)]
+pub(crate) struct StagedFrame {
+    row: StagedRow,
+    /// The frame itself when it rides in a row.
+    inline: Option<Bytes>,
+    ticket: Arc<Ticket>,
+}
+
+/// Space taken for a frame that is still being sealed. Given back unless it is used.
+pub(crate) struct Admission {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.correct(self.bytes);
+        }
+    }
+}
+
+/// The staging area.
+pub(crate) struct Staging {
+    meta: Meta,
+    files: Arc<Files>,
+    budget: Arc<Budget>,
+    settler: Arc<Settler>,
+}
+
+impl Staging {
+    /// Opens staging in `directory`. Everything committed to `meta` must be durable: files that no
+    /// row names are deleted. Answers what [`Settler::run`] needs, too.
+    pub(crate) async fn open(directory: &Path, meta: Meta, limit: u64) -> Result<(Self, EndedTickets)> {
+        let directory = directory.to_owned();
+        let files = tokio::task::spawn_blocking(move || Files::open(&directory))
+            .await
+            .map_err(|_| Error::ShuttingDown)??;
+        let files = Arc::new(files);
+        let budget = Arc::new(Budget::new(limit, PATIENCE));
+        let (settler, ended) = Settler::new(meta.clone(), files.clone(), budget.clone());
+        let staging = Self {
+            meta,
+            files,
+            budget,
+            settler,
+        };
+        let counting = staging.clone_parts();
+        tokio::task::spawn_blocking(move || counting.recount())
+            .await
+            .map_err(|_| Error::ShuttingDown)??;
+        staging.settler.give_back().await?;
+        staging.files.delete_dead();
+        Ok((staging, ended))
+    }
+
+    fn clone_parts(&self) -> Self {
+        Self {
+            meta: self.meta.clone(),
+            files: self.files.clone(),
+            budget: self.budget.clone(),
+            settler: self.settler.clone(),
+        }
+    }
+
+    /// Counts what the rows need, once, at open.
+    fn recount(&self) -> Result<()> {
+        let snapshot = self.meta.snapshot()?;
+        let mut lost = 0u64;
+        let mut count = |frame_len, place| {
+            let bytes = settle::space(frame_len, place);
+            self.budget.take(bytes);
+            if let Place::File { file, .. } = place
+                && !self.files.count(file, bytes)
+            {
+                lost += 1;
+            }
+        };
+        for row in tables::rows_from(&*snapshot, tables::STAGED, ChunkId(0))? {
+            let row: StagedRow = row::decode(&row?.1)?;
+            count(row.frame_len, row.place);
+        }
+        // Their files may have gone before their rows: giving back the rest of them is due anyway.
+        let mut freed = 0u64;
+        for row in tables::rows_from(&*snapshot, tables::FREED, ChunkId(0))? {
+            let row: FreedRow = row::decode(&row?.1)?;
+            let bytes = settle::space(row.frame_len, row.place);
+            self.budget.take(bytes);
+            if let Place::File { file, .. } = row.place {
+                self.files.count(file, bytes);
+            }
+            freed += 1;
+        }
+        if lost > 0 {
+            tracing::error!(
+                chunks = lost,
+                "staging files are missing; what the network has is still readable"
+            );
+        }
+        tracing::debug!(bytes = self.budget.used(), freed, "staging counted");
+        Ok(())
+    }
+
+    /// The worker that gives space back.
+    pub(crate) fn settler(&self) -> Arc<Settler> {
+        self.settler.clone()
+    }
+
+    /// Takes the space that a frame of `plain_len` bytes needs at most, waiting for it if need be.
+    pub(crate) async fn admit(&self, plain_len: usize) -> Result<Admission> {
+        self.files.check()?;
+        let bytes = record_len(plain_len + OVERHEAD);
+        self.budget.admit(bytes).await?;
+        Ok(Admission {
+            budget: self.budget.clone(),
+            bytes,
+        })
+    }
+
+    /// Takes a frame in. Not durable yet. Blocks on the disk when it is longer than [`INLINE_MAX`].
+    pub(crate) fn put(
+        &self,
+        mut admission: Admission,
+        chunk: ChunkId,
+        owner: Owner,
+        plain_len: u32,
+        frame: Vec<u8>,
+    ) -> Result<StagedFrame> {
+        debug_assert!(frame.len() <= FRAME_MAX);
+        let frame_len = frame.len() as u32;
+        let (place, inline) = if frame.len() <= INLINE_MAX {
+            (Place::Inline, Some(Bytes::from(frame)))
+        } else {
+            let (file, offset) = self.files.append(chunk, &frame)?;
+            (Place::File { file, offset }, None)
+        };
+        let used = settle::space(frame_len, place);
+        self.budget.correct(admission.bytes.saturating_sub(used));
+        admission.bytes = 0;
+        let ticket = Arc::new(self.settler.ticket(chunk, frame_len, place));
+        Ok(StagedFrame {
+            row: StagedRow {
+                plain_len,
+                frame_len,
+                owner,
+                place,
+            },
+            inline,
+            ticket,
+        })
+    }
+
+    /// Makes everything that was put before the call durable, but for what rides in rows.
+    pub(crate) async fn sync(&self) -> Result<()> {
+        self.files.sync().await
+    }
+
+    /// Names a frame in `tx`.
+    pub(crate) fn name(tx: &mut dyn Transaction, chunk: ChunkId, frame: &StagedFrame) -> Result<()> {
+        frame.ticket.name();
+        tx.put(
+            &tables::chunk_key(tables::STAGED, chunk),
+            &row::encode(&frame.row)?,
+        )?;
+        if let Some(bytes) = &frame.inline {
+            tx.put(&tables::chunk_key(tables::INLINE, chunk), bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the frame of a chunk that was put.
+    pub(crate) fn frame_len(frame: &StagedFrame) -> u32 {
+        frame.row.frame_len
+    }
+
+    /// Lets `chunk` leave staging in `tx`; false when it is not there. Its space is given back
+    /// after the commit.
+    pub(crate) fn leave(&self, tx: &mut dyn Transaction, chunk: ChunkId) -> Result<bool> {
+        let key = tables::chunk_key(tables::STAGED, chunk);
+        let Some(value) = tx.get(&key)? else {
+            return Ok(false);
+        };
+        let StagedRow { frame_len, place, .. } = row::decode(&value)?;
+        tx.delete(&key)?;
+        if place == Place::Inline {
+            tx.delete(&tables::chunk_key(tables::INLINE, chunk))?;
+        }
+        tx.put(
+            &tables::chunk_key(tables::FREED, chunk),
+            &row::encode(&FreedRow { frame_len, place })?,
+        )?;
+        self.settler.announce();
+        Ok(true)
+    }
+
+    /// Lets chunks leave staging that the network has for certain, or that nothing refers to.
+    /// Chunks that are not in staging are passed over.
+    pub(crate) async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
+        for batch in chunks.chunks(BATCH) {
+            let batch = batch.to_vec();
+            let parts = self.clone_parts();
+            self.meta
+                .write::<(), Error, _>(Durability::Buffered, move |tx| {
+                    for chunk in &batch {
+                        parts.leave(tx, *chunk)?;
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+        self.settler.give_back().await
+    }
+
+    /// The row about `chunk`.
+    pub(crate) fn row(read: &(impl Read + ?Sized), chunk: ChunkId) -> Result<Option<StagedRow>> {
+        read.get(&tables::chunk_key(tables::STAGED, chunk))?
+            .map(|value| row::decode(&value))
+            .transpose()
+    }
+
+    /// The sealed frame of a recorded chunk; `None` when it is not in staging, `Damaged` when its
+    /// bytes have rotted. May block on the disk.
+    pub(crate) fn frame(&self, chunk: ChunkId) -> Result<Option<Bytes>> {
+        // A chunk can leave between the look at the row and the look at the file: then it has no
+        // row any more. Looking once more decides.
+        for _ in 0..2 {
+            let snapshot = self.meta.snapshot()?;
+            let Some(row) = Self::row(&*snapshot, chunk)? else {
+                return Ok(None);
+            };
+            match row.place {
+                Place::Inline => {
+                    let frame = snapshot
+                        .get(&tables::chunk_key(tables::INLINE, chunk))?
+                        .ok_or_else(|| tables::damaged("a staged chunk has no frame"))?;
+                    return Ok(Some(Bytes::from(frame)));
+                }
+                Place::File { file, offset } => match self.files.read(file, offset, chunk, row.frame_len) {
+                    Ok(Some(frame)) => return Ok(Some(frame)),
+                    Err(Error::Damaged(_)) if Self::row(&*self.meta.snapshot()?, chunk)?.is_none() => {
+                        return Ok(None);
+                    }
+                    Ok(None) => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        Err(Error::Damaged(chunk))
+    }
+
+    /// Who asked for a chunk in staging.
+    pub(crate) fn owner(&self, chunk: ChunkId) -> Result<Owner> {
+        let snapshot = self.meta.snapshot()?;
+        Ok(Self::row(&*snapshot, chunk)?
+            .ok_or(Error::UnknownChunk(chunk))?
+            .owner)
+    }
+
+    /// Bytes that staging holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// Staging files on disk.
+    #[cfg(test)]
+    pub(crate) fn file_count(&self) -> usize {
+        self.files.len()
+    }
+}

@@ -1,0 +1,51 @@
+//! Rows about chunks in staging. Values are postcard.
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Owner, Result, tables};
+
+/// Where a frame lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// In a row of its own in the metadata.
+    Inline,
+    /// In a staging file.
+    File {
+        /// Number of the file.
+        file: u64,
+        /// Where the record begins.
+        offset: u64,
+    },
+}
+
+/// A chunk in staging: the STAGED row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StagedRow {
+    /// Bytes of plaintext.
+    pub plain_len: u32,
+    /// Bytes of the frame.
+    pub frame_len: u32,
+    /// Who asked for the chunk.
+    pub owner: Owner,
+    /// Where the frame lies.
+    pub place: Place,
+}
+
+/// Space that staging still has to give back: the FREED row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FreedRow {
+    /// Bytes of the frame.
+    pub frame_len: u32,
+    /// Where it lay.
+    pub place: Place,
+}
+
+/// A row's value.
+pub(crate) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>> {
+    postcard::to_stdvec(row).map_err(|error| tables::damaged(&error.to_string()))
+}
+
+/// Reads a row's value.
+pub(crate) fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
+    postcard::from_bytes(value).map_err(|error| tables::damaged(&format!("staging row: {error}")))
+}

@@ -1,0 +1,257 @@
+//! Giving staging space back, and only when it is certain that nobody needs it.
+//!
+//! A transaction may be run again or fail after its closure has ended, so closures change rows and
+//! nothing else. Space is given back by what the rows say:
+//! - a chunk that leaves staging moves from the STAGED to the FREED table in the transaction that
+//!   drops it;
+//! - a worker reads FREED, syncs the metadata (a crash must not bring a row back whose bytes are
+//!   gone), gives the disk space back, deletes the rows and corrects the counts;
+//! - a chunk that was staged and never recorded has no row. Its [`Ticket`], dropped with the last
+//!   copy of its `StagedChunk`, brings it here; when neither table knows it, it is garbage.
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use meta::{Durability, Meta, Read};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+use crate::staging::budget::Budget;
+use crate::staging::file::record_len;
+use crate::staging::files::Files;
+use crate::staging::row::{self, FreedRow, Place};
+use crate::{ChunkId, Error, Result, tables};
+
+/// Rows in one pass of the worker.
+const ROWS: usize = 1000;
+/// A transaction that frees announces itself before it commits. The worker looks after these
+/// pauses; a commit that takes longer is found at the next announcement.
+const LOOKS: [Duration; 3] = [
+    Duration::from_millis(20),
+    Duration::from_millis(500),
+    Duration::from_secs(5),
+];
+
+/// Held by every copy of a `StagedChunk`; the last one dropped settles the chunk.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    chunk: ChunkId,
+    held: FreedRow,
+    /// A transaction has named it, committed or not.
+    named: AtomicBool,
+    settle: mpsc::UnboundedSender<Ended>,
+}
+
+impl Ticket {
+    /// A transaction names the chunk.
+    pub(crate) fn name(&self) {
+        self.named.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let ended = Ended {
+            chunk: self.chunk,
+            held: self.held,
+            named: *self.named.get_mut(),
+        };
+        // Without a worker the next start finds the garbage.
+        let _ = self.settle.send(ended);
+    }
+}
+
+#[derive(Debug)]
+struct Ended {
+    chunk: ChunkId,
+    held: FreedRow,
+    named: bool,
+}
+
+/// Settles what chunks held.
+pub(crate) struct Settler {
+    meta: Meta,
+    files: Arc<Files>,
+    budget: Arc<Budget>,
+    tickets: mpsc::UnboundedSender<Ended>,
+    /// Chunks whose ticket has not ended. Who removes a chunk may discount it.
+    open: Mutex<HashSet<ChunkId>>,
+    freed: Notify,
+    /// One at a time decides what happens to a chunk.
+    deciding: tokio::sync::Mutex<()>,
+}
+
+/// The tickets that ended; the worker's end of the channel.
+pub(crate) struct EndedTickets(mpsc::UnboundedReceiver<Ended>);
+
+impl Settler {
+    /// The settler and what [`Settler::run`] needs.
+    pub(crate) fn new(meta: Meta, files: Arc<Files>, budget: Arc<Budget>) -> (Arc<Self>, EndedTickets) {
+        let (tickets, ended) = mpsc::unbounded_channel();
+        let settler = Self {
+            meta,
+            files,
+            budget,
+            tickets,
+            open: Mutex::default(),
+            freed: Notify::new(),
+            deciding: tokio::sync::Mutex::new(()),
+        };
+        (Arc::new(settler), EndedTickets(ended))
+    }
+
+    /// A ticket for a chunk that was just staged.
+    pub(crate) fn ticket(&self, chunk: ChunkId, frame_len: u32, place: Place) -> Ticket {
+        self.open.lock().insert(chunk);
+        Ticket {
+            chunk,
+            held: FreedRow { frame_len, place },
+            named: AtomicBool::new(false),
+            settle: self.tickets.clone(),
+        }
+    }
+
+    /// A transaction that is about to commit moved rows to FREED.
+    pub(crate) fn announce(&self) {
+        self.freed.notify_one();
+    }
+
+    /// The worker: runs until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>, ended: EndedTickets) {
+        let EndedTickets(mut ended) = ended;
+        let mut look = LOOKS.len();
+        loop {
+            let pause = async {
+                match LOOKS.get(look) {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.freed.notified() => look = 0,
+                () = pause => {
+                    look += 1;
+                    match self.give_back().await {
+                        Ok(()) => {}
+                        Err(error) => tracing::warn!(%error, "staging space cannot be given back now"),
+                    }
+                }
+                first = ended.recv() => {
+                    let Some(first) = first else { return };
+                    let mut batch = vec![first];
+                    while batch.len() < ROWS && let Ok(next) = ended.try_recv() {
+                        batch.push(next);
+                    }
+                    if let Err(error) = self.end_tickets(batch).await {
+                        tracing::warn!(%error, "staged chunks stay counted until the next start");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn end_tickets(&self, batch: Vec<Ended>) -> Result<()> {
+        let _deciding = self.deciding.lock().await;
+        let snapshot = self.meta.snapshot()?;
+        let mut garbage = Vec::new();
+        for ended in batch {
+            let known = ended.named
+                && (snapshot
+                    .get(&tables::chunk_key(tables::STAGED, ended.chunk))?
+                    .is_some()
+                    || snapshot
+                        .get(&tables::chunk_key(tables::FREED, ended.chunk))?
+                        .is_some());
+            if self.open.lock().remove(&ended.chunk) && !known {
+                garbage.push((ended.chunk, ended.held));
+            }
+        }
+        drop(snapshot);
+        self.discount(garbage, true).await
+    }
+
+    /// Gives back everything that the FREED table names.
+    pub(crate) async fn give_back(&self) -> Result<()> {
+        loop {
+            let _deciding = self.deciding.lock().await;
+            let freed = freed_rows(&*self.meta.snapshot()?)?;
+            if freed.is_empty() {
+                return Ok(());
+            }
+            let all = freed.len() < ROWS;
+            // From here on no crash can bring the STAGED rows back.
+            self.meta.sync().await?;
+            self.punch(freed.clone()).await?;
+            let chunks: Vec<_> = freed.iter().map(|(chunk, _)| *chunk).collect();
+            self.meta
+                .write::<(), Error, _>(Durability::Buffered, move |tx| {
+                    for chunk in &chunks {
+                        tx.delete(&tables::chunk_key(tables::FREED, *chunk))?;
+                    }
+                    Ok(())
+                })
+                .await?;
+            {
+                let mut open = self.open.lock();
+                for (chunk, _) in &freed {
+                    open.remove(chunk);
+                }
+            }
+            self.discount(freed, false).await?;
+            if all {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn punch(&self, held: Vec<(ChunkId, FreedRow)>) -> Result<()> {
+        let files = self.files.clone();
+        tokio::task::spawn_blocking(move || {
+            for (_, held) in held {
+                if let Place::File { file, offset } = held.place {
+                    files.punch(file, offset, record_len(held.frame_len as usize));
+                }
+            }
+        })
+        .await
+        .map_err(|_| Error::ShuttingDown)
+    }
+
+    async fn discount(&self, held: Vec<(ChunkId, FreedRow)>, punch: bool) -> Result<()> {
+        if punch {
+            self.punch(held.clone()).await?;
+        }
+        let (files, budget) = (self.files.clone(), self.budget.clone());
+        tokio::task::spawn_blocking(move || {
+            for (_, held) in held {
+                let bytes = space(held.frame_len, held.place);
+                if let Place::File { file, .. } = held.place {
+                    files.discount(file, bytes);
+                }
+                budget.free(bytes);
+            }
+        })
+        .await
+        .map_err(|_| Error::ShuttingDown)
+    }
+}
+
+/// Bytes that a frame takes in staging.
+pub(crate) fn space(frame_len: u32, place: Place) -> u64 {
+    match place {
+        Place::Inline => u64::from(frame_len),
+        Place::File { .. } => record_len(frame_len as usize),
+    }
+}
+
+/// The first rows of the FREED table.
+fn freed_rows(read: &dyn Read) -> Result<Vec<(ChunkId, FreedRow)>> {
+    tables::rows_from(read, tables::FREED, ChunkId(0))?
+        .take(ROWS)
+        .map(|row| {
+            let (key, value) = row?;
+            Ok((tables::chunk_of(&key)?, row::decode(&value)?))
+        })
+        .collect()
+}

@@ -1,0 +1,76 @@
+//! What this crate's tests share.
+use std::path::Path;
+
+use meta::{EngineKind, Meta, MetaConfig};
+use zeroize::Zeroizing;
+
+use crate::{PassphraseCost, Store, StoreConfig};
+
+/// A metadata store in `dir/meta`.
+pub(crate) fn meta(dir: &Path) -> Meta {
+    Meta::open(&MetaConfig {
+        engine: EngineKind::Fjall,
+        path: dir.join("meta"),
+        cache_bytes: 8 << 20,
+    })
+    .unwrap()
+}
+
+/// Settings for a store in `dir/store` that opens quickly.
+pub(crate) fn config(dir: &Path) -> StoreConfig {
+    let mut config = StoreConfig::new(dir.join("store"));
+    config.passphrase_cost = PassphraseCost::LIGHT;
+    config.memory_cache = 16 << 20;
+    config.disk_cache = 0;
+    config
+}
+
+/// A store without a network in `dir`, and its metadata.
+pub(crate) async fn store(dir: &Path) -> (Store, Meta) {
+    open(config(dir), meta(dir)).await
+}
+
+/// A store without a network.
+pub(crate) async fn open(config: StoreConfig, meta: Meta) -> (Store, Meta) {
+    let store = Store::open(config, meta.clone(), passphrase("open sesame"), None)
+        .await
+        .unwrap();
+    (store, meta)
+}
+
+/// A passphrase as the store takes it.
+pub(crate) fn passphrase(text: &str) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// Copies a directory with everything in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    let mut entries: Vec<_> = std::fs::read_dir(from)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .collect();
+    // The guard file first: an image taken while commits go on may lag behind, never run ahead.
+    entries.sort_by_key(|entry| entry.file_name() != "guard");
+    for entry in entries {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Bytes that do not compress, the same for the same seed.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
