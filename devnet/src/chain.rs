@@ -14,6 +14,6 @@ mod submit;
 mod view;
 
 pub use crate::runtime::execute::Operation;
-pub use node::{BlockAt, Head, Node, NodeConfig, Sealing};
+pub use node::{DEFAULT_STATE_BLOCKS, Head, Node, NodeConfig, Sealing};
 pub use submit::SubmitError;
 pub use view::View;

@@ -23,14 +23,22 @@ pub struct Gate {
 
 impl Gate {
     /// Binds `address` and serves every connection with `serve`.
-    pub async fn bind<F, Fut>(address: SocketAddr, serve: F) -> Result<Self>
+    pub fn bind<F, Fut>(address: SocketAddr, serve: F) -> Result<Self>
     where
         F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(Error::io(format!("listening on {address}")))?;
+        Self::serve(bind(address)?, serve)
+    }
+
+    /// Serves every connection to `listener` with `serve`. Needs a tokio runtime.
+    pub fn serve<F, Fut>(listener: std::net::TcpListener, serve: F) -> Result<Self>
+    where
+        F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        listener.set_nonblocking(true).map_err(Error::io("listening"))?;
+        let listener = TcpListener::from_std(listener).map_err(Error::io("listening"))?;
         let address = listener.local_addr().map_err(Error::io("listening"))?;
         let (open, seen) = watch::channel(true);
         let task = tokio::spawn(accept(listener, seen, serve));
@@ -58,6 +66,11 @@ impl Drop for Gate {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Binds `address`.
+pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
+    std::net::TcpListener::bind(address).map_err(Error::io(format!("listening on {address}")))
 }
 
 async fn accept<F, Fut>(listener: TcpListener, mut open: watch::Receiver<bool>, serve: F)

@@ -38,7 +38,7 @@ type Module = RpcModule<Node>;
 type Registered = std::result::Result<(), jsonrpsee::core::RegisterMethodError>;
 
 /// Serves `node` at `address`.
-pub async fn start(node: Arc<Node>, address: SocketAddr) -> Result<Gate> {
+pub fn start(node: Arc<Node>, address: SocketAddr) -> Result<Gate> {
     let module = module(node).map_err(|error| Error::Invalid(format!("RPC methods: {error}")))?;
     let config = ServerConfig::builder()
         .max_request_body_size(MAX_REQUEST)
@@ -62,7 +62,6 @@ pub async fn start(node: Arc<Node>, address: SocketAddr) -> Result<Gate> {
             drop(handle);
         }
     })
-    .await
 }
 
 fn module(node: Arc<Node>) -> std::result::Result<Module, jsonrpsee::core::RegisterMethodError> {

@@ -75,9 +75,9 @@ pub enum Head {
 
 /// A header and what is known of its block.
 #[derive(Clone, Debug)]
-pub struct BlockAt {
+pub(super) struct BlockAt {
     /// The header.
-    pub header: Header,
+    pub(super) header: Header,
     /// Offset of the block's record in the log.
     pub(super) offset: u64,
 }
@@ -427,8 +427,12 @@ impl Node {
         (keys, offered)
     }
 
-    /// Lets finality follow as far as it may.
-    pub(super) fn finalize(&self) {
+    /// Lets finality follow as far as it may: after a stall it need not wait for a block.
+    pub fn catch_up(&self) {
+        self.finalize();
+    }
+
+    fn finalize(&self) {
         let sealing = self.sealing();
         if sealing.finality_stalled {
             return;

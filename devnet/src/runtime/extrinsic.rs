@@ -147,6 +147,25 @@ impl Signed {
     }
 }
 
+/// An immortal extrinsic around `call`, signed by `key`, without tip.
+pub fn sign(key: &subxt_signer::sr25519::Keypair, nonce: u32, call: RuntimeCall, genesis: H256) -> Vec<u8> {
+    let call = call.encode();
+    let extensions = (0_u8, Compact(nonce), Compact(0_u128)).encode();
+    let mut payload = [&call[..], &extensions].concat();
+    payload.extend((SPEC_VERSION, TRANSACTION_VERSION, genesis, genesis).encode());
+    let signature = if payload.len() > 256 {
+        key.sign(&blake2_256(&payload))
+    } else {
+        key.sign(&payload)
+    };
+    let mut body = vec![0x84];
+    MultiAddress::Id(AccountId32(key.public_key().0)).encode_to(&mut body);
+    MultiSignature::Sr25519(signature.0).encode_to(&mut body);
+    body.extend(extensions);
+    body.extend(call);
+    body.encode()
+}
+
 /// Whether `signature` is `key`'s over `message` in the `substrate` context.
 pub fn sr25519_verify(signature: &[u8; 64], message: &[u8], key: &[u8; 32]) -> bool {
     use subxt_signer::sr25519::{PublicKey, Signature, verify};

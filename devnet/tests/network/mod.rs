@@ -59,9 +59,7 @@ pub async fn start(dir: &Path, sealing: Sealing) -> Network {
     };
     let node = Node::open(config).unwrap();
     let author = Author::start(node.clone()).unwrap();
-    let gate = cess_devnet::rpc::start(node.clone(), "127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
+    let gate = cess_devnet::rpc::start(node.clone(), "127.0.0.1:0".parse().unwrap()).unwrap();
     Network {
         node,
         gate,
