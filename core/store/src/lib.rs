@@ -19,9 +19,11 @@ mod locations;
 #[cfg(test)]
 mod memory_rows;
 mod pack;
+mod place;
 pub mod random;
 mod read;
 mod references;
+mod remote;
 mod staging;
 mod status;
 mod tables;
@@ -32,4 +34,5 @@ pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, St
 pub use error::{Error, Result};
 pub use frame::compression::Compression;
 pub use keys::PassphraseCost;
+pub use place::pace::Pace;
 pub use status::{PackState, PackStatus, StoreStatus};
