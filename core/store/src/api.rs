@@ -16,6 +16,11 @@ use crate::chunk_ids::ChunkIds;
 use crate::frame::compression::Compression;
 use crate::inner::Inner;
 use crate::keys::{Keys, PassphraseCost};
+use crate::place::miners::Miners;
+use crate::place::network::{Live, Network};
+use crate::place::pace::Pace;
+use crate::place::{Placing, Settings, levels};
+use crate::remote::Remote;
 use crate::staging::{INLINE_PLAIN, StagedFrame, Staging};
 use crate::{Error, Result, StoreStatus, frame, references, tables};
 
@@ -93,6 +98,8 @@ pub struct StoreConfig {
     pub owner: Option<cess::AccountId>,
     /// Name of that territory.
     pub territory: Vec<u8>,
+    /// Pauses and patience with chain and miners.
+    pub pace: Pace,
 }
 
 impl StoreConfig {
@@ -110,6 +117,7 @@ impl StoreConfig {
             parallel_packs: 2,
             owner: None,
             territory: Vec::new(),
+            pace: Pace::default(),
         }
     }
 }
@@ -117,7 +125,9 @@ impl StoreConfig {
 /// Handle to the store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
+    /// Beside `inner`, which its workers hold: it must stop with the last handle.
+    placing: Option<Arc<Placing>>,
 }
 
 impl Store {
@@ -131,7 +141,27 @@ impl Store {
         passphrase: zeroize::Zeroizing<Vec<u8>>,
         network: Option<(cess::chain::Chain, cess::miner::MinerClient)>,
     ) -> Result<Self> {
-        let _ = network;
+        let network = network.map(|(chain, miners)| {
+            let owner = config.owner.unwrap_or_else(|| chain.account());
+            (Arc::new(Live::new(chain, miners)) as Arc<dyn Network>, owner)
+        });
+        Self::open_over(config, meta, passphrase, network).await
+    }
+
+    /// [`Self::open`] over any network; `AccountId` is whose territory pays.
+    pub(crate) async fn open_over(
+        config: StoreConfig,
+        meta: Meta,
+        passphrase: zeroize::Zeroizing<Vec<u8>>,
+        network: Option<(Arc<dyn Network>, cess::AccountId)>,
+    ) -> Result<Self> {
+        let network = network.map(|(network, owner)| {
+            let miners = Arc::new(Miners::new(network.clone(), config.pace.miners_fresh));
+            (network, miners, Settings::of(&config, owner))
+        });
+        let remote = network.as_ref().map(|(network, miners, _)| {
+            Remote::new(meta.clone(), network.clone(), miners.clone(), &config.pace)
+        });
         let keys = Keys::open(meta.clone(), passphrase, config.passphrase_cost).await?;
         let (staging, ended) =
             Staging::open(&config.path.join("staging"), meta.clone(), config.staging_limit).await?;
@@ -146,13 +176,26 @@ impl Store {
             meta,
             keys,
             staging,
+            remote,
             flights: Mutex::default(),
             stop,
             tasks,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        let placing = match network {
+            None => None,
+            Some((network, miners, settings)) => {
+                let meta = inner.meta.clone();
+                Some(Arc::new(Placing::start(
+                    meta,
+                    network,
+                    inner.clone(),
+                    miners,
+                    settings,
+                )?))
+            }
+        };
+        Ok(Self { inner, placing })
     }
 
     /// Makes a key domain with a fresh wrapped key. [`Error::Key`] when it exists.
@@ -253,29 +296,18 @@ impl Store {
 
     /// The lowest level of the chunks (of recorded, durable ones).
     pub fn level(&self, chunks: &[ChunkId]) -> Result<Level> {
-        let _ = chunks;
-        Ok(Level::Staged)
+        levels::level(&*self.inner.meta.snapshot()?, chunks)
     }
     /// Waits until all of `chunks` reached `level`, closing packs early to get there. Without a
     /// network nothing rises above [`Level::Staged`], and the answer is [`Error::NotYet`] at once.
     pub async fn wait_level(&self, chunks: &[ChunkId], level: Level, timeout: Duration) -> Result<()> {
-        let _ = (chunks, timeout);
         self.sync_all().await?;
-        if level == Level::Staged {
-            Ok(())
-        } else {
-            Err(Error::NotYet(level))
-        }
+        levels::wait(&self.inner.meta, self.placing.as_deref(), chunks, level, timeout).await
     }
     /// Closes open packs and waits until everything recorded before the call reached `level`.
     pub async fn flush(&self, level: Level, timeout: Duration) -> Result<()> {
-        let _ = timeout;
         self.sync_all().await?;
-        if level == Level::Staged {
-            Ok(())
-        } else {
-            Err(Error::NotYet(level))
-        }
+        levels::flush(&self.inner.meta, self.placing.as_deref(), level, timeout).await
     }
 
     /// What an operator sees. Reads the list of unpacked chunks: not for every second.
@@ -289,7 +321,7 @@ impl Store {
             unpacked_bytes,
             staging_bytes: self.inner.staging.bytes(),
             staging_limit: self.inner.config.staging_limit,
-            packs: Vec::new(),
+            packs: levels::packs(&*snapshot)?,
             memory_cache: self.inner.memory.usage(),
             disk_cache: (0, self.inner.config.disk_cache),
         })
@@ -297,10 +329,16 @@ impl Store {
     /// Forgets what only speeds things up: memory cache and disk cache, files included.
     pub async fn drop_caches(&self) -> Result<()> {
         self.inner.memory.clear();
+        if let Some(remote) = &self.inner.remote {
+            remote.forget();
+        }
         Ok(())
     }
     /// Stops the workers at a safe point. Staged data stays staged.
     pub async fn shutdown(&self) {
+        if let Some(placing) = &self.placing {
+            placing.stop().await;
+        }
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;

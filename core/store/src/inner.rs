@@ -10,6 +10,7 @@ use crate::cache::memory::MemoryCache;
 use crate::chunk_ids::ChunkIds;
 use crate::keys::Keys;
 use crate::read::Flight;
+use crate::remote::Remote;
 use crate::staging::Staging;
 use crate::{ChunkId, Error, Result, StoreConfig};
 
@@ -21,6 +22,8 @@ pub(crate) struct Inner {
     pub ids: ChunkIds,
     pub staging: Staging,
     pub memory: MemoryCache,
+    /// Reads from miners; `None` without a network.
+    pub remote: Option<Remote>,
     /// Reads that others can join.
     pub flights: Mutex<HashMap<ChunkId, Flight>>,
     pub stop: CancellationToken,

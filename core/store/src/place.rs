@@ -47,7 +47,7 @@ use crate::place::local::Local;
 use crate::place::miners::Miners;
 use crate::place::network::Network;
 use crate::place::pace::Pace;
-use crate::{ChunkId, Error, PackState, Result};
+use crate::{ChunkId, Error, PackState, Result, StoreConfig};
 
 /// Settings of placing.
 #[derive(Clone, Debug)]
@@ -64,6 +64,20 @@ pub(crate) struct Settings {
     pub territory: Vec<u8>,
     /// Pauses and patience.
     pub pace: Pace,
+}
+
+impl Settings {
+    /// Those of the store that matter to placing; `owner`'s territory pays.
+    pub(crate) fn of(config: &StoreConfig, owner: AccountId) -> Self {
+        Self {
+            pack_segments: config.pack_segments,
+            pack_max_age: config.pack_max_age,
+            parallel_packs: config.parallel_packs,
+            owner,
+            territory: config.territory.clone(),
+            pace: config.pace.clone(),
+        }
+    }
 }
 
 /// Why a step did not succeed. The text is kept in the pack's record.

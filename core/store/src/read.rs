@@ -13,7 +13,8 @@ use futures::future::{BoxFuture, Shared};
 
 use crate::frame::{self, Header};
 use crate::inner::Inner;
-use crate::{CHUNK_MAX, ChunkId, Error, Result};
+use crate::place::levels;
+use crate::{CHUNK_MAX, ChunkId, Error, Level, Result};
 
 /// Prefetches under way at a time.
 const PREFETCHES: usize = 32;
@@ -78,7 +79,11 @@ impl Inner {
         .map_err(|_| Error::ShuttingDown)?;
         match staged {
             Ok(Some(plain)) => Ok(plain),
-            Ok(None) => Err(Error::UnknownChunk(chunk)),
+            Ok(None) => Ok(self.fetch(chunk).await?.1),
+            // The network may have a good copy of what rotted here.
+            Err(Error::Damaged(_)) if levels::level(&*self.meta.snapshot()?, &[chunk])? > Level::Staged => {
+                Ok(self.fetch(chunk).await?.1)
+            }
             Err(error) => Err(error),
         }
     }

@@ -8,6 +8,7 @@
 //!
 //! Hashes, holders and endpoints come from the pack table, so reads need no chain. Only when
 //! too few fragments can be had is the chain asked whether somebody else holds them now.
+mod authentic;
 pub(crate) mod decode;
 
 use std::collections::VecDeque;

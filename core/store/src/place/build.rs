@@ -117,7 +117,7 @@ fn assemble_first(
     index.keys = keys.into_values().collect();
     let sealed = shared
         .local
-        .seal_index(&header.to_bytes()[..BOUND], &index.encode())?;
+        .seal_index(&header.to_bytes()[..BOUND], &index.encode());
     header.index_len = sealed.len() as u32;
     let mut frames = frames.into_iter();
     let bytes = segment::assemble(header, &slots, &sealed, |slot| {

@@ -3,7 +3,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use meta::{Read, Transaction};
 
-use crate::{ChunkId, Owner, Result};
+use crate::frame::Header;
+use crate::inner::Inner;
+use crate::pack::index::Keys;
+use crate::{ChunkId, Error, Owner, Result};
 
 /// Staging and keys, as placing sees them.
 #[async_trait]
@@ -13,36 +16,49 @@ pub(crate) trait Local: Send + Sync + 'static {
     /// Who asked for a staged chunk.
     fn owner(&self, chunk: ChunkId) -> Result<Owner>;
     /// The wrapped domain key and sub-key that opens `frame`, with the pair they belong to.
-    fn wrapped_keys(&self, frame: &[u8]) -> Result<crate::pack::index::Keys>;
+    fn wrapped_keys(&self, frame: &[u8]) -> Result<Keys>;
     /// Seals a segment's index, bound to the segment's header.
-    fn seal_index(&self, header: &[u8], index: &[u8]) -> Result<Vec<u8>>;
+    fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8>;
     /// Gives back the staging space of chunks: the network has them, or nothing refers to them.
     /// Chunks that staging does not have are passed over.
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()>;
 }
 
+#[async_trait]
+impl Local for Inner {
+    fn frame(&self, chunk: ChunkId) -> Result<Bytes> {
+        self.staging.frame(chunk)?.ok_or(Error::UnknownChunk(chunk))
+    }
+    fn owner(&self, chunk: ChunkId) -> Result<Owner> {
+        self.staging.owner(chunk)
+    }
+    fn wrapped_keys(&self, frame: &[u8]) -> Result<Keys> {
+        let header = Header::parse(frame)
+            .map_err(|error| Error::Disk(format!("staging holds something else than frames: {error}")))?;
+        let wrapped = self.keys.wrapped(header.domain, header.epoch)?;
+        Ok(Keys {
+            domain: header.domain,
+            epoch: header.epoch,
+            domain_key: wrapped.domain,
+            epoch_key: wrapped.epoch,
+        })
+    }
+    fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8> {
+        self.keys.seal_index(header, index)
+    }
+    async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
+        self.staging.reclaim(chunks).await
+    }
+}
+
 /// Chunks that no pack holds.
 pub(crate) mod unpacked {
     use super::*;
+    use crate::tables::{self, UNPACKED};
     use std::ops::Bound;
 
-    const TABLE: u8 = 0x81;
-
-    fn key(chunk: ChunkId) -> [u8; 9] {
-        let mut key = [TABLE; 9];
-        key[1..].copy_from_slice(&chunk.0.to_be_bytes());
-        key
-    }
-
     fn parse(row: meta::KeyValue) -> Result<(ChunkId, u32)> {
-        let damaged = || meta::Error::Damaged("unpacked table".into());
-        let id = row
-            .0
-            .get(1..)
-            .and_then(|id| id.try_into().ok())
-            .ok_or_else(damaged)?;
-        let len = row.1.as_slice().try_into().map_err(|_| damaged())?;
-        Ok((ChunkId(u64::from_be_bytes(id)), u32::from_be_bytes(len)))
+        Ok((tables::chunk_of(&row.0)?, tables::u32_from(&row.1)?))
     }
 
     /// Chunks from `from` on, with the lengths of their frames, in rising order.
@@ -50,9 +66,9 @@ pub(crate) mod unpacked {
         read: &R,
         from: ChunkId,
     ) -> Result<impl Iterator<Item = Result<(ChunkId, u32)>> + '_> {
-        let start = key(from);
+        let start = tables::chunk_key(UNPACKED, from);
         Ok(read
-            .range(Bound::Included(&start), Bound::Excluded(&[TABLE + 1]), false)?
+            .range(Bound::Included(&start), Bound::Excluded(&[UNPACKED + 1]), false)?
             .map(|row| parse(row?)))
     }
 
@@ -62,7 +78,10 @@ pub(crate) mod unpacked {
         first: ChunkId,
         last: ChunkId,
     ) -> Result<impl Iterator<Item = Result<(ChunkId, u32)>> + '_> {
-        let (start, end) = (key(first), key(last));
+        let (start, end) = (
+            tables::chunk_key(UNPACKED, first),
+            tables::chunk_key(UNPACKED, last),
+        );
         Ok(read
             .range(Bound::Included(&start), Bound::Included(&end), false)?
             .map(|row| parse(row?)))
@@ -71,23 +90,27 @@ pub(crate) mod unpacked {
     /// The highest chunk.
     pub(crate) fn last<R: Read + ?Sized>(read: &R) -> Result<Option<ChunkId>> {
         let row = read
-            .range(Bound::Included(&[TABLE]), Bound::Excluded(&[TABLE + 1]), true)?
+            .range(
+                Bound::Included(&[UNPACKED]),
+                Bound::Excluded(&[UNPACKED + 1]),
+                true,
+            )?
             .next();
         row.map(|row| Ok(parse(row?)?.0)).transpose()
     }
 
     /// Whether no pack holds `chunk`, though it is recorded.
     pub(crate) fn contains<R: Read + ?Sized>(read: &R, chunk: ChunkId) -> Result<bool> {
-        Ok(read.get(&key(chunk))?.is_some())
+        Ok(read.get(&tables::chunk_key(UNPACKED, chunk))?.is_some())
     }
 
     /// `chunk` waits for a pack.
     pub(crate) fn put(tx: &mut dyn Transaction, chunk: ChunkId, frame_len: u32) -> Result<()> {
-        Ok(tx.put(&key(chunk), &frame_len.to_be_bytes())?)
+        Ok(tx.put(&tables::chunk_key(UNPACKED, chunk), &frame_len.to_be_bytes())?)
     }
 
     /// A pack took `chunk`.
     pub(crate) fn delete(tx: &mut dyn Transaction, chunk: ChunkId) -> Result<()> {
-        Ok(tx.delete(&key(chunk))?)
+        Ok(tx.delete(&tables::chunk_key(UNPACKED, chunk))?)
     }
 }

@@ -2,4 +2,5 @@
 mod crashes;
 mod faults;
 mod path;
+mod store;
 mod world;

@@ -164,6 +164,24 @@ impl Fake {
         self.state.lock().chain.lose_answers = lose;
     }
 
+    /// The first segment of the only file, from the miners that hold its data fragments.
+    pub(crate) fn data_of_first_file(&self) -> Vec<u8> {
+        let state = self.state.lock();
+        let Some(file) = state.chain.files.values().next() else {
+            return Vec::new();
+        };
+        let data = &file.segments[0].1[..cess::codec::DATA_FRAGMENTS];
+        data.iter()
+            .flat_map(|fragment| {
+                let miner = state
+                    .miners
+                    .iter()
+                    .find(|miner| miner.info.account == fragment.miner);
+                miner.map_or_else(Vec::new, |miner| miner.fragments[&fragment.hash].to_vec())
+            })
+            .collect()
+    }
+
     /// Completed files with the miners of fragment 0 to 11 of the first segment.
     pub(crate) fn files(&self) -> Vec<(Hash, Vec<AccountId>)> {
         let state = self.state.lock();

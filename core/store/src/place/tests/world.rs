@@ -1,12 +1,11 @@
 //! A gateway's network half over memory and a temporary metadata store.
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use meta::{Durability, EngineKind, Meta, MetaConfig};
+use meta::{Durability, Meta};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -18,7 +17,7 @@ use crate::place::network::fake::{Fake, OWNER, TERRITORY};
 use crate::place::pace::Pace;
 use crate::place::{Placing, Settings, levels};
 use crate::remote::Remote;
-use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations};
+use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations, testing};
 
 /// Patience of the tests: long enough for two busy cores.
 pub(super) const LONG: Duration = Duration::from_mins(1);
@@ -53,14 +52,14 @@ impl Local for Staging {
             epoch_key: vec![2; 60],
         })
     }
-    fn seal_index(&self, header: &[u8], index: &[u8]) -> Result<Vec<u8>> {
+    fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8> {
         assert_eq!(header.len(), super::super::build::BOUND);
         // A fresh nonce at each sealing, as the real one has.
         let mut sealed = vec![0; 12];
         crate::random::fill(&mut sealed);
         sealed.extend(index.iter().map(|byte| byte ^ 0xa5));
         sealed.extend_from_slice(&[7; 16]);
-        Ok(sealed)
+        sealed
     }
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
         let mut frames = self.frames.lock();
@@ -128,15 +127,6 @@ pub(super) struct World {
     dir: TempDir,
 }
 
-fn open_meta(path: &Path) -> Meta {
-    let config = MetaConfig {
-        engine: EngineKind::Fjall,
-        path: path.to_path_buf(),
-        cache_bytes: 8 << 20,
-    };
-    Meta::open(&config).unwrap()
-}
-
 impl World {
     pub(super) fn new(miners: usize) -> Self {
         Self::with(miners, settings())
@@ -155,7 +145,7 @@ impl World {
         settings: Settings,
         lens: BTreeMap<ChunkId, usize>,
     ) -> Self {
-        let meta = open_meta(dir.path());
+        let meta = testing::meta(dir.path());
         let miners = Arc::new(Miners::new(fake.clone(), settings.pace.miners_fresh));
         let remote = Remote::new(meta.clone(), fake.clone(), miners.clone(), &settings.pace);
         let placing = Placing::start(
@@ -183,7 +173,7 @@ impl World {
     pub(super) async fn crash(self) -> Self {
         self.placing.stop().await;
         let copy = TempDir::new().unwrap();
-        copy_all(self.dir.path(), copy.path());
+        testing::copy(self.dir.path(), copy.path());
         let Self {
             fake,
             staging,
@@ -311,26 +301,6 @@ impl World {
             .iter()
             .map(|holder| accounts.iter().position(|account| account == holder).unwrap())
             .collect()
-    }
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    let mut entries: Vec<_> = std::fs::read_dir(from)
-        .unwrap()
-        .map(std::result::Result::unwrap)
-        .collect();
-    // A copy is not taken in one moment. The guard says what the engine must have, so it is
-    // copied before the engine's files.
-    entries.sort_by_key(|entry| entry.file_name() != "guard");
-    for entry in entries {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir_all(&target).unwrap();
-            copy_all(&entry.path(), &target);
-        } else {
-            // A file may be renamed or deleted under a running engine; a crash image lacks it too.
-            let _ = std::fs::copy(entry.path(), target);
-        }
     }
 }
 

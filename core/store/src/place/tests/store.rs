@@ -1,0 +1,213 @@
+//! A whole store over the fake network: plaintext in, plaintext back.
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use meta::{Durability, Meta};
+use tempfile::TempDir;
+
+use super::world::{LONG, frame, pace};
+use crate::place::network::fake::{Fake, Fault, OWNER, TERRITORY};
+use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PassphraseCost, Store, StoreConfig, testing};
+
+const DOMAIN: DomainId = DomainId(1);
+
+async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
+    let meta = testing::meta(dir);
+    let config = StoreConfig {
+        pack_segments: 1,
+        pack_max_age: Duration::from_secs(3600),
+        staging_limit: 1 << 30,
+        passphrase_cost: PassphraseCost::LIGHT,
+        owner: Some(OWNER),
+        territory: TERRITORY.to_vec(),
+        pace: pace(),
+        ..StoreConfig::new(dir.join("store"))
+    };
+    let network = Some((fake.clone() as _, OWNER));
+    let store = Store::open_over(config, meta.clone(), testing::passphrase("p"), network)
+        .await
+        .unwrap();
+    (store, meta)
+}
+
+/// Content of the chunk that was written as number `number`.
+fn content(number: u64, len: usize) -> Bytes {
+    frame(ChunkId(number + 1_000_000), len)
+}
+
+async fn write(store: &Store, meta: &Meta, numbers: std::ops::Range<u64>, len: usize) -> Vec<ChunkId> {
+    let mut staged = Vec::new();
+    for number in numbers {
+        let owner = Owner {
+            inode: number,
+            offset: 0,
+        };
+        staged.push(store.stage(DOMAIN, owner, content(number, len)).await.unwrap());
+    }
+    store.sync_staged().await.unwrap();
+    let chunks = staged.iter().map(|staged| staged.id).collect();
+    let store = store.clone();
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        for chunk in &staged {
+            store.record(tx, chunk)?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    chunks
+}
+
+async fn make_domain(store: &Store, meta: &Meta) {
+    let store = store.clone();
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| store.create_domain(tx, DOMAIN))
+        .await
+        .unwrap();
+}
+
+async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
+    for (number, chunk) in chunks.iter().enumerate() {
+        let bytes = store.read(*chunk, 0..len as u32).await.unwrap();
+        assert!(bytes == content(number as u64, len), "chunk {number}");
+    }
+}
+
+/// Waits until staging holds nothing.
+async fn reclaimed(store: &Store) {
+    let deadline = tokio::time::Instant::now() + LONG;
+    while store.status().unwrap().staging_bytes > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_verified_is_read_from_four_miners_with_nothing_left_here() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let len = 200_000;
+    let mut chunks = write(&store, &meta, 0..40, len).await;
+    chunks.extend(write(&store, &meta, 40..45, len).await);
+    assert_eq!(store.level(&chunks).unwrap(), Level::Staged);
+    store.wait_level(&chunks[..3], Level::Placed, LONG).await.unwrap();
+    store.flush(Level::Verified, LONG).await.unwrap();
+    assert_eq!(store.level(&chunks).unwrap(), Level::Verified);
+    reclaimed(&store).await;
+    let status = store.status().unwrap();
+    assert_eq!(status.unpacked_bytes, 0);
+    assert!(
+        status
+            .packs
+            .iter()
+            .all(|pack| pack.state == PackState::Verified && pack.miners.len() == 12)
+    );
+
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, len).await;
+    let accounts = fake.accounts();
+    let (_, holders) = &fake.files()[0];
+    let dead = accounts
+        .iter()
+        .enumerate()
+        .filter(|(_, account)| holders[..8].contains(account));
+    fake.fault(dead.map(|(number, _)| number), Fault::Dead);
+    fake.chain_down(true);
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, len).await;
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_moment_loses_no_recorded_chunk() {
+    let mut dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(13));
+    let (mut store, mut meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let len = 100_000;
+    let mut chunks = Vec::new();
+    for round in 0..8 {
+        chunks.extend(write(&store, &meta, round * 6..round * 6 + 6, len).await);
+        let _ = store
+            .flush(Level::Verified, Duration::from_millis(60 * round))
+            .await;
+        // The dead must not go on ordering space while the copy is taken.
+        store.shutdown().await;
+        let copy = TempDir::new().unwrap();
+        testing::copy(dir.path(), copy.path());
+        drop((store, meta));
+        dir = copy;
+        (store, meta) = open(dir.path(), &fake).await;
+        store.drop_caches().await.unwrap();
+        all_read(&store, &chunks, len).await;
+    }
+    store.flush(Level::Verified, LONG).await.unwrap();
+    assert_eq!(
+        (fake.most_declared(), fake.open_deals(), fake.locked_space()),
+        (1, 0, 0)
+    );
+    reclaimed(&store).await;
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, len).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_released_pack_goes_and_its_chunks_with_it() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(12));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..5, 50_000).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let (releasing, gone) = (store.clone(), chunks.clone());
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        gone.iter().try_for_each(|chunk| releasing.release(tx, *chunk))
+    })
+    .await
+    .unwrap();
+    let deadline = tokio::time::Instant::now() + LONG;
+    while !store.status().unwrap().packs.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(fake.deleted(), 1);
+    store.drop_caches().await.unwrap();
+    assert!(matches!(
+        store.read(chunks[0], 0..1).await,
+        Err(Error::UnknownChunk(_))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_explains_itself() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(12));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..5, 50_000).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let segment = fake.data_of_first_file();
+    let header = crate::pack::segment::Header::parse(&segment).unwrap();
+    let sealed = &segment[header.index_range()];
+    let plain = store
+        .inner
+        .keys
+        .open_index(&segment[..super::super::build::BOUND], sealed)
+        .unwrap();
+    let index = crate::pack::index::Index::decode(&plain).unwrap();
+    assert!(index.complete);
+    assert_eq!(index.keys.len(), 1);
+    assert_eq!(index.keys[0].domain, DOMAIN);
+    let found: Vec<_> = index
+        .entries
+        .iter()
+        .map(|entry| (entry.chunk, entry.owner.inode))
+        .collect();
+    let expected: Vec<_> = chunks.iter().copied().zip(0..).collect();
+    assert_eq!(found, expected);
+    let lens: u64 = index.entries.iter().map(|entry| u64::from(entry.len)).sum();
+    assert_eq!(u64::from(header.index_offset), 64 + lens);
+}
