@@ -50,6 +50,13 @@ pub(crate) fn finish(
     method: &Method,
     resource: &str,
 ) -> Response<Body> {
+    if method == Method::HEAD
+        && response.status() == StatusCode::OK
+        && response.headers().contains_key(header::CONTENT_RANGE)
+    {
+        // s3s sets this for GET alone.
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
     let status = response.status();
     if method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
         if status.is_client_error() || status.is_server_error() || status == StatusCode::NOT_MODIFIED {
