@@ -14,7 +14,7 @@ use vfs::object::ObjectWriter;
 use crate::error::{fail, fail_custom};
 use crate::integrity::digester::Digests;
 use crate::integrity::{Demand, Digester};
-use crate::layer::{BodyFault, BodyFaults};
+use crate::layer::BodyFaults;
 use crate::limits;
 
 /// What a request says about its body.
@@ -108,21 +108,7 @@ fn incomplete(message: &'static str) -> S3Error {
 /// decoders have private types and are told apart by what they say.
 fn body_error(faults: Option<&BodyFaults>, error: &(dyn std::error::Error + 'static)) -> S3Error {
     if let Some(fault) = faults.and_then(BodyFaults::get) {
-        return match fault {
-            BodyFault::Connection => incomplete("The request body terminated unexpectedly."),
-            BodyFault::Idle => fail(
-                S3ErrorCode::RequestTimeout,
-                "Your socket connection to the server was not read from or written to within the timeout period.",
-            ),
-            BodyFault::ChunkTooLarge => fail(
-                S3ErrorCode::InvalidRequest,
-                "A signed chunk of the body is larger than 16 MiB: use smaller chunks.",
-            ),
-            BodyFault::BadFraming => fail(
-                S3ErrorCode::InvalidRequest,
-                "The aws-chunked encoding of the body is malformed.",
-            ),
-        };
+        return fault.to_s3();
     }
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {

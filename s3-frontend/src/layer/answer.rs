@@ -83,6 +83,12 @@ pub(crate) fn finish(
     response
 }
 
+/// Whether an error document says no more than its code.
+pub(crate) fn is_bare(response: &Response<Body>) -> bool {
+    let document = response.body().bytes();
+    document.is_some_and(|document| !document.windows(9).any(|window| window == b"<Message>"))
+}
+
 fn complete_document(document: &[u8], id: &RequestId, resource: &str) -> Option<String> {
     let document = std::str::from_utf8(document).ok()?;
     let open = document.strip_suffix("</Error>")?;

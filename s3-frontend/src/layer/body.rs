@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use s3s::{S3Error, S3ErrorCode};
 use tokio::time::Sleep;
 
 use super::chunked::{ChunkError, Chunks, Framing};
+use crate::error::fail;
 
 /// Why a body broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,34 @@ pub(crate) enum BodyFault {
     /// The aws-chunked framing is broken.
     #[error("the aws-chunked framing is malformed")]
     BadFraming,
+    /// A body that is held in memory is larger than allowed.
+    #[error("the body is too large")]
+    TooLarge,
+}
+
+impl BodyFault {
+    /// What the client is told.
+    pub(crate) fn to_s3(self) -> S3Error {
+        match self {
+            Self::Connection => fail(
+                S3ErrorCode::IncompleteBody,
+                "The request body terminated unexpectedly.",
+            ),
+            Self::Idle => fail(
+                S3ErrorCode::RequestTimeout,
+                "Your socket connection to the server was not read from or written to within the timeout period.",
+            ),
+            Self::ChunkTooLarge => fail(
+                S3ErrorCode::InvalidRequest,
+                "A signed chunk of the body is larger than 16 MiB: use smaller chunks.",
+            ),
+            Self::BadFraming => fail(
+                S3ErrorCode::InvalidRequest,
+                "The aws-chunked encoding of the body is malformed.",
+            ),
+            Self::TooLarge => fail(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big."),
+        }
+    }
 }
 
 /// Carries the first fault of a body to the operation that reads it: s3s wraps errors in private
@@ -48,13 +78,16 @@ pub(crate) struct GuardedBody<B = Incoming> {
     /// Armed only while the client is waited for: time that the gateway takes does not count.
     idle: Option<Pin<Box<Sleep>>>,
     patience: Duration,
+    /// Bytes that may still come.
+    allowance: u64,
     faults: Arc<BodyFaults>,
 }
 
 impl<B> GuardedBody<B> {
-    /// Waits at most `patience` for each piece of `inner`.
+    /// Waits at most `patience` for each piece of `inner`, and takes any number of bytes.
     pub(crate) fn new(inner: B, framing: Framing, patience: Duration, faults: Arc<BodyFaults>) -> Self {
         Self {
+            allowance: u64::MAX,
             inner,
             chunks: Chunks::new(framing),
             ready: VecDeque::new(),
@@ -62,6 +95,12 @@ impl<B> GuardedBody<B> {
             patience,
             faults,
         }
+    }
+
+    /// Takes at most `limit` bytes.
+    pub(crate) fn limited(mut self, limit: u64) -> Self {
+        self.allowance = limit;
+        self
     }
 
     fn fail(&self, fault: BodyFault) -> BodyFault {
@@ -103,6 +142,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
                 Some(Err(_)) => return Poll::Ready(Some(Err(this.fail(BodyFault::Connection)))),
                 Some(Ok(frame)) => frame,
             };
+            let len = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let Some(allowance) = this.allowance.checked_sub(len) else {
+                return Poll::Ready(Some(Err(this.fail(BodyFault::TooLarge))));
+            };
+            this.allowance = allowance;
             let Some(chunks) = &mut this.chunks else {
                 return Poll::Ready(Some(Ok(frame)));
             };
@@ -163,6 +207,17 @@ mod tests {
         let body = GuardedBody::new(broken, Framing::Plain, PATIENCE, Arc::clone(&faults));
         assert_eq!(body.collect().await.unwrap_err(), BodyFault::Connection);
         assert_eq!(faults.get(), Some(BodyFault::Connection));
+    }
+
+    #[tokio::test]
+    async fn a_limited_body_ends_at_its_limit() {
+        for (limit, fits) in [(3, true), (2, false)] {
+            let faults = Arc::new(BodyFaults::default());
+            let body = Full::new(Bytes::from_static(b"abc"));
+            let body = GuardedBody::new(body, Framing::Plain, PATIENCE, Arc::clone(&faults)).limited(limit);
+            assert_eq!(body.collect().await.is_ok(), fits);
+            assert_eq!(faults.get(), (!fits).then_some(BodyFault::TooLarge));
+        }
     }
 
     #[tokio::test]

@@ -11,19 +11,20 @@ mod body;
 mod chunked;
 mod signature;
 
-pub(crate) use body::{BodyFault, BodyFaults};
+pub(crate) use body::BodyFaults;
 pub(crate) use signature::check_form_region;
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use s3s::service::S3Service;
-use s3s::{Body, S3Error};
+use s3s::{Body, S3Error, S3ErrorCode};
 
 use self::answer::RequestIds;
 use self::body::GuardedBody;
-use crate::error::fail_custom;
+use crate::error::{fail, fail_custom};
 use crate::limits;
 
 /// Takes requests off the wire and hands the acceptable ones to s3s.
@@ -49,19 +50,41 @@ impl Front {
         let method = request.method().clone();
         let resource = request.uri().path().to_owned();
         let response = match self.admit(request) {
-            Ok(request) => match self.s3.call(request).await {
-                Ok(response) => response,
-                Err(error) => {
-                    tracing::error!(error = %s3s::StdError::from(error), "request could not be answered");
-                    refusal(S3Error::new(s3s::S3ErrorCode::InternalError))
-                }
-            },
+            Ok(admitted) => self.answer(admitted).await,
             Err(error) => refusal(error),
         };
         answer::finish(response, &id, &method, &resource)
     }
 
-    fn admit(&self, request: Request<Incoming>) -> Result<Request<Body>, S3Error> {
+    async fn answer(&self, admitted: Admitted) -> Response<Body> {
+        let Admitted {
+            request,
+            faults,
+            document,
+        } = admitted;
+        let response = match self.s3.call(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::error!(error = %s3s::StdError::from(error), "request could not be answered");
+                return refusal(S3Error::new(S3ErrorCode::InternalError));
+            }
+        };
+        // s3s calls every failure to read an XML body an internal error.
+        if document && response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            if let Some(fault) = faults.get() {
+                return refusal(fault.to_s3());
+            }
+            if answer::is_bare(&response) {
+                return refusal(fail(
+                    S3ErrorCode::InvalidRequest,
+                    "The request body does not match the hash, signature or length that its headers state.",
+                ));
+            }
+        }
+        response
+    }
+
+    fn admit(&self, request: Request<Incoming>) -> Result<Admitted, S3Error> {
         let (mut parts, body) = request.into_parts();
         if parts.method == Method::OPTIONS {
             return Err(fail_custom(
@@ -74,9 +97,48 @@ impl Front {
         let faults = Arc::new(BodyFaults::default());
         parts.extensions.insert(Arc::clone(&faults));
         let framing = chunked::Framing::of(&parts.headers);
-        let body = Body::http_body_unsync(GuardedBody::new(body, framing, limits::BODY_IDLE_TIMEOUT, faults));
-        Ok(Request::from_parts(parts, body))
+        let document = takes_document(&parts);
+        let mut body = GuardedBody::new(body, framing, limits::BODY_IDLE_TIMEOUT, Arc::clone(&faults));
+        if document {
+            body = body.limited(limits::MAX_XML_BODY as u64);
+        }
+        let request = Request::from_parts(parts, Body::http_body_unsync(body));
+        Ok(Admitted {
+            request,
+            faults,
+            document,
+        })
     }
+}
+
+/// A request that may go to s3s.
+struct Admitted {
+    request: Request<Body>,
+    faults: Arc<BodyFaults>,
+    /// Whether its body is a document that s3s holds in memory, not an object's bytes.
+    document: bool,
+}
+
+/// Bodies are documents where the query names a sub-resource, and in every POST but a form.
+fn takes_document(parts: &Parts) -> bool {
+    const OF_OBJECTS: [&str; 3] = ["partNumber", "uploadId", "x-id"];
+    let form = || {
+        let value = parts
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| {
+            value
+                .trim_start()
+                .to_ascii_lowercase()
+                .starts_with("multipart/form-data")
+        })
+    };
+    if parts.method == Method::POST {
+        return !form();
+    }
+    form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+        .any(|(name, _)| !OF_OBJECTS.contains(&&*name) && !name.to_ascii_lowercase().starts_with("x-amz-"))
 }
 
 fn refusal(error: S3Error) -> Response<Body> {
@@ -85,4 +147,32 @@ fn refusal(error: S3Error) -> Response<Body> {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_told_from_objects() {
+        let takes = |method: Method, uri: &str, content_type: &str| {
+            let request = Request::builder()
+                .method(method)
+                .uri(uri)
+                .header("content-type", content_type);
+            takes_document(&request.body(()).unwrap().into_parts().0)
+        };
+        for object in [
+            "/b/k",
+            "/b/k?partNumber=1&uploadId=x&x-id=UploadPart",
+            "/b/k?X-Amz-Signature=0",
+        ] {
+            assert!(!takes(Method::PUT, object, "text/xml"), "{object}");
+        }
+        for document in ["/b?cors", "/b/k?tagging", "/b/k?acl="] {
+            assert!(takes(Method::PUT, document, ""), "{document}");
+        }
+        assert!(takes(Method::POST, "/b/k?uploadId=x", "application/xml"));
+        assert!(!takes(Method::POST, "/b", "Multipart/form-data; boundary=x"));
+    }
 }

@@ -10,7 +10,6 @@ use vfs::{ListPage, ListRequest, ObjectInfo};
 
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::integrity::record::Checksum;
 use crate::metadata::check_expected_owner;
 use crate::naming::NameEncoding;
 use crate::{limits, naming, owner};
@@ -78,12 +77,10 @@ fn common_prefixes(page: &ListPage, names: NameEncoding) -> Option<Vec<CommonPre
 }
 
 fn object(info: &ObjectInfo, names: NameEncoding, with_owner: bool) -> Object {
-    let checksum = Checksum::of(info);
     Object {
-        checksum_algorithm: checksum
-            .as_ref()
-            .map(|checksum| vec![checksum.algorithm.to_dto()]),
-        checksum_type: checksum.map(|checksum| checksum.coverage.to_dto()),
+        // Kept in the object's metadata, which a listing does not read.
+        checksum_algorithm: None,
+        checksum_type: None,
         e_tag: Some(naming::etag(&info.etag)),
         key: Some(names.encode(&info.key)),
         last_modified: Some(naming::timestamp(info.modified)),

@@ -174,7 +174,7 @@ impl Request {
                 }
             })
             .collect();
-        query.sort();
+        query.sort_by(|a, b| a.split('=').cmp(b.split('=')));
         let canonical: String = headers
             .iter()
             .map(|(name, value)| format!("{name}:{}\n", value.trim()))

@@ -80,6 +80,13 @@ async fn bad_lists_are_refused() {
         .send()
         .await
         .expect_error(404, "NoSuchBucket");
+    let mismatch = c
+        .post("/bucket?delete")
+        .payload(&"0".repeat(64))
+        .body(body)
+        .send()
+        .await;
+    mismatch.expect_error(400, "InvalidRequest");
     let huge = format!("<Delete>{}</Delete>", " ".repeat(9 << 20));
     c.post("/bucket?delete")
         .body(huge)

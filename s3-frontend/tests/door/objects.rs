@@ -197,6 +197,7 @@ async fn what_is_not_there_is_not_found() {
         .expect_error(404, "NoSuchVersion");
 }
 
+/// Dot segments are left to clients that do not fold them (`tests/clients/s3_boto3.py`).
 #[tokio::test]
 async fn every_key_is_a_key() {
     let h = Harness::with_bucket("bucket").await;
@@ -206,11 +207,7 @@ async fn every_key_is_a_key() {
         "a/",
         "a//b",
         "a/b",
-        "%2Flead",
-        ".",
-        "..",
-        "a/../b",
-        "%2E",
+        "/lead",
         "~",
         "x%00y",
         "%0A",
@@ -249,22 +246,17 @@ async fn every_key_is_a_key() {
     for (key, body) in &expected {
         let path: String = key
             .iter()
-            .map(|byte| {
-                if *byte == b'/' {
-                    "/".into()
-                } else {
-                    format!("%{byte:02X}")
-                }
+            .map(|byte| match byte {
+                b'/' | b'.' | b'-' | b'_' | b'~' => char::from(*byte).to_string(),
+                byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+                byte => format!("%{byte:02X}"),
             })
             .collect();
-        // An HTTP client folds dot segments: those are read by their escaped form too.
         let got = c
-            .get(&format!("/bucket/{}", path.replace("%2E", ".")))
+            .get(&format!("/bucket/{path}"))
             .send()
             .await;
-        if got.status == 200 {
-            assert_eq!(&got.text(), body, "{key:?}");
-        }
+        assert_eq!(&got.expect(200).text(), body, "{key:?}");
     }
     c.put(&format!("/bucket/{}", "k".repeat(1025)))
         .body("x")
