@@ -252,10 +252,7 @@ async fn every_key_is_a_key() {
                 byte => format!("%{byte:02X}"),
             })
             .collect();
-        let got = c
-            .get(&format!("/bucket/{path}"))
-            .send()
-            .await;
+        let got = c.get(&format!("/bucket/{path}")).send().await;
         assert_eq!(&got.expect(200).text(), body, "{key:?}");
     }
     c.put(&format!("/bucket/{}", "k".repeat(1025)))
