@@ -2,5 +2,6 @@
 // Clippy grants these to test functions, and not to the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 mod memory;
+mod namespace;
 mod protocol;
 mod tools;
