@@ -10,7 +10,7 @@ use block_frontend::{Error, NbdConfig, NbdServer};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use meta::{EngineKind, Meta, MetaConfig};
-use store::{Store, StoreConfig};
+use store::{PassphraseCost, Store, StoreConfig};
 use vfs::object::Commit;
 use vfs::{Creator, InodeNo, Level, SetAttr, Vfs, VfsConfig};
 
@@ -24,15 +24,8 @@ async fn open(dir: &Path) -> Vfs {
     })
     .unwrap();
     let config = StoreConfig {
-        path: dir.join("store"),
-        staging_limit: 1024 * MIB,
-        memory_cache: 16 * MIB,
-        disk_cache: 16 * MIB,
-        pack_segments: 1,
-        pack_max_age: Duration::from_hours(1),
-        parallel_packs: 1,
-        owner: None,
-        territory: Vec::new(),
+        passphrase_cost: PassphraseCost::LIGHT,
+        ..StoreConfig::new(dir.join("store"))
     };
     let passphrase = zeroize::Zeroizing::new(b"passphrase of a test".to_vec());
     let store = Store::open(config, meta.clone(), passphrase, None).await.unwrap();
