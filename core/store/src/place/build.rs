@@ -128,7 +128,25 @@ fn assemble_first(
             )))
         })
     })?;
+    explains_itself(shared, &bytes, &index)?;
     Ok((bytes, sealed))
+}
+
+/// Reads a segment as somebody would who has nothing but it and the root key: a pack that does not
+/// explain itself must not be paid for.
+fn explains_itself(shared: &Shared, bytes: &[u8], index: &Index) -> Result<(), StepError> {
+    let header = Header::parse(bytes)?;
+    let found = bytes
+        .get(header.index_range())
+        .and_then(|sealed| shared.local.open_index(&bytes[..BOUND], sealed))
+        .and_then(|plain| Index::decode(&plain));
+    let whole = found
+        .is_some_and(|found| found.entries == index.entries && (!found.complete || found.keys == index.keys));
+    if whole {
+        Ok(())
+    } else {
+        Err(SegmentError::Layout("the segment does not explain itself".into()).into())
+    }
 }
 
 fn encode(segment: Vec<u8>) -> Result<Built, StepError> {

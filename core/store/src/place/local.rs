@@ -19,6 +19,8 @@ pub(crate) trait Local: Send + Sync + 'static {
     fn wrapped_keys(&self, frame: &[u8]) -> Result<Keys>;
     /// Seals a segment's index, bound to the segment's header.
     fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8>;
+    /// Opens what [`Self::seal_index`] sealed; `None` when it is something else.
+    fn open_index(&self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>>;
     /// Gives back the staging space of chunks: the network has them, or nothing refers to them.
     /// Chunks that staging does not have are passed over.
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()>;
@@ -45,6 +47,9 @@ impl Local for Inner {
     }
     fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8> {
         self.keys.seal_index(header, index)
+    }
+    fn open_index(&self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.keys.open_index(header, sealed)
     }
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
         self.staging.reclaim(chunks).await
