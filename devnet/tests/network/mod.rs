@@ -52,10 +52,14 @@ pub fn genesis() -> Genesis {
 }
 
 pub async fn start(dir: &Path, sealing: Sealing) -> Network {
+    start_with(dir, sealing, genesis()).await
+}
+
+pub async fn start_with(dir: &Path, sealing: Sealing, genesis: Genesis) -> Network {
     let config = NodeConfig {
         dir: dir.to_owned(),
         sealing,
-        genesis: genesis(),
+        genesis,
     };
     let node = Node::open(config).unwrap();
     let author = Author::start(node.clone()).unwrap();

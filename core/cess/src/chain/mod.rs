@@ -163,7 +163,7 @@ impl Network {
         let opaque = match versioned {
             Ok(answer) => Option::<Vec<u8>>::decode(&mut answer.as_slice()).map_err(undecodable)?,
             Err(Failure::Refused(_)) => None,
-            Err(Failure::Failed(error)) => return Err(error),
+            Err(failure) => return Err(failure.into()),
         };
         let bytes = match opaque {
             Some(bytes) => bytes,

@@ -2,8 +2,8 @@
 //!
 //! One connection serves everybody. Whoever finds it broken drops it, and the next request connects
 //! again, to the next endpoint of the list that is healthy. What a node *answers*, even with an
-//! error, is never repeated; what a connection swallowed is, since every request here may be sent
-//! twice (submissions are made idempotent by their nonce).
+//! error, is never asked again. What a connection swallowed is asked again, but only where asking
+//! twice does no harm: [`Rpc::ask`] for reading, [`Rpc::ask_once`] for the rest.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -31,7 +31,9 @@ const REST: Duration = Duration::from_millis(250);
 pub(super) enum Failure {
     /// The node answered with an error of its own.
     Refused(UserError),
-    /// No node answered, or not with what was asked for.
+    /// The connection broke, or stayed silent: the node may have got the request or not.
+    Lost(String),
+    /// No node got the request, or one answered with something else than was asked for.
     Failed(Error),
 }
 
@@ -39,6 +41,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Failed(error) => error,
+            Failure::Lost(reason) => Self::Unreachable(reason),
             // "Method not found" will not get better by itself.
             Failure::Refused(error) if error.code == -32601 => {
                 Self::UnsupportedRuntime(format!("the node lacks an RPC method: {}", error.message))
@@ -116,22 +119,34 @@ impl Rpc {
         F: Fn(Arc<Methods>) -> Fut,
         Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
     {
-        let mut reason = String::new();
-        for _ in 0..=self.endpoints.len() {
-            let connection = self.connection().await.map_err(Failure::Failed)?;
-            match timeout(self.timeout, request(connection.methods)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(subxt_rpcs::Error::User(error))) => return Err(Failure::Refused(error)),
-                Ok(Err(error @ (subxt_rpcs::Error::Deserialization(_) | subxt_rpcs::Error::Decode(_)))) => {
-                    return Err(Failure::Failed(Error::Corrupt(format!("{what}: {error}"))));
-                }
-                Ok(Err(error)) => reason = error.to_string(),
-                Err(_) => reason = format!("no answer within {:?}", self.timeout),
+        let mut turn = 0;
+        loop {
+            match self.ask_once(what, &request).await {
+                Err(Failure::Lost(_)) if turn < self.endpoints.len() => turn += 1,
+                answer => return answer,
             }
-            warn!(what, reason, "an RPC connection failed");
-            self.disconnect(connection.generation).await;
         }
-        Err(Failure::Failed(Error::Unreachable(format!("{what}: {reason}"))))
+    }
+
+    /// Asks a node, and only one.
+    pub(super) async fn ask_once<T, F, Fut>(&self, what: &str, request: F) -> Result<T, Failure>
+    where
+        F: FnOnce(Arc<Methods>) -> Fut,
+        Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
+    {
+        let connection = self.connection().await.map_err(Failure::Failed)?;
+        let reason = match timeout(self.timeout, request(connection.methods)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(subxt_rpcs::Error::User(error))) => return Err(Failure::Refused(error)),
+            Ok(Err(error @ (subxt_rpcs::Error::Deserialization(_) | subxt_rpcs::Error::Decode(_)))) => {
+                return Err(Failure::Failed(Error::Corrupt(format!("{what}: {error}"))));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {:?}", self.timeout),
+        };
+        warn!(what, reason, "an RPC connection failed");
+        self.disconnect(connection.generation).await;
+        Err(Failure::Lost(format!("{what}: {reason}")))
     }
 
     async fn disconnect(&self, generation: u64) {

@@ -94,14 +94,14 @@ impl Runtime {
     }
 
     /// The bytes of a signed extrinsic that can be included during the [`MORTALITY`] blocks from
-    /// block `head` (number and hash) on.
-    pub fn sign(&self, call: &Call, key: &Keypair, nonce: u64, head: (u64, H256)) -> Result<Vec<u8>> {
+    /// block `birth` (number and hash) on.
+    pub fn sign(&self, call: &Call, key: &Keypair, nonce: u64, birth: (u64, H256)) -> Result<Vec<u8>> {
         let unsupported = |error: subxt::error::ExtrinsicError| {
             Error::UnsupportedRuntime(format!("signing {}: {error}", call.name()))
         };
         let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
             .nonce(nonce)
-            .mortal_from_unchecked(MORTALITY, head.0, head.1)
+            .mortal_from_unchecked(MORTALITY, birth.0, birth.1)
             .build();
         let mut signable = self
             .at

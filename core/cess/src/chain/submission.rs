@@ -8,9 +8,11 @@
 //! program took in between is answered by the node as stale; then the question is asked again.
 //!
 //! # Inclusion
-//! An extrinsic counts when a best block has it. If the connection breaks while waiting, the blocks
-//! since the submission are searched for the very bytes, through whatever connection there is then.
-//! A signature is valid for [`MORTALITY`](super::runtime::MORTALITY) blocks, so that an extrinsic
+//! An extrinsic counts when a best block has it. If the connection breaks while submitting or
+//! waiting, the extrinsic may be on its way or not. It is not signed anew, for then it could happen
+//! twice; the very same bytes are handed in again, through whatever connection there is then, and
+//! the blocks since the first submission are searched for them.
+//! A signature is valid for [`MORTALITY`] blocks, so that an extrinsic
 //! that is given up cannot appear much later. A block can still be retracted: whoever cannot live
 //! with that re-reads the state, as all idempotent steps do.
 
@@ -25,12 +27,13 @@ use subxt_rpcs::UserError;
 use subxt_rpcs::methods::legacy::{NumberOrHex, TransactionStatus};
 use subxt_signer::sr25519::Keypair;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::calls::Call;
 use super::items;
 use super::outcome::Outcome;
 use super::rpc::Failure;
+use super::runtime::MORTALITY;
 use super::types::Included;
 use super::{Network, Runtime};
 use crate::{AccountId, Error, Result};
@@ -60,8 +63,11 @@ struct Sent {
     /// Best block when it was signed: it can only be in later ones.
     since: u64,
     runtime: Arc<Runtime>,
-    statuses: subxt_rpcs::client::RpcSubscription<TransactionStatus<H256>>,
+    /// What the node says about it; `None` if the connection broke before it said anything.
+    statuses: Option<Statuses>,
 }
+
+type Statuses = subxt_rpcs::client::RpcSubscription<TransactionStatus<H256>>;
 
 impl Network {
     /// Signs and submits a call, waits until a best block has it, and reads what it did there.
@@ -72,10 +78,19 @@ impl Network {
         call: impl Fn(&Runtime) -> Result<Call>,
     ) -> Result<(Included, Outcome)> {
         let sent = self.send(key, call).await?;
-        let deadline = Instant::now() + self.rpc.timeout() * INCLUSION_FACTOR;
-        let (hash, number, index) = self
-            .included(sent.statuses, &sent.extrinsic, sent.since, deadline)
-            .await?;
+        let patience = self.rpc.timeout() * INCLUSION_FACTOR;
+        let deadline = Instant::now() + patience;
+        let watched = match sent.statuses {
+            Some(statuses) => {
+                self.watch(statuses, &sent.extrinsic, deadline - patience / 2)
+                    .await?
+            }
+            None => None,
+        };
+        let (hash, number, index) = match watched {
+            Some(place) => place,
+            None => self.search(&sent.extrinsic, sent.since, deadline).await?,
+        };
         let events = self
             .rpc
             .ask("state_getStorage", |rpc| async move {
@@ -103,27 +118,30 @@ impl Network {
             let runtime = self.current_runtime().await?;
             let call = call(&runtime)?;
             let head = self.head().await?;
+            let birth = self.birth(head).await?;
             let nonce = self.next_nonce(account).await?;
-            let extrinsic = runtime.sign(&call, key, nonce, head)?;
+            let extrinsic = runtime.sign(&call, key, nonce, birth)?;
             let submitted = self
                 .rpc
-                .ask("author_submitAndWatchExtrinsic", |rpc| {
+                .ask_once("author_submitAndWatchExtrinsic", |rpc| {
                     let extrinsic = extrinsic.clone();
                     async move { rpc.author_submit_and_watch_extrinsic(&extrinsic).await }
                 })
                 .await;
-            let refusal = match submitted {
-                Ok(statuses) => {
-                    debug!(call = call.name(), nonce, "submitted");
-                    return Ok(Sent {
-                        extrinsic,
-                        since: head.0,
-                        runtime,
-                        statuses,
-                    });
-                }
+            let (statuses, refusal) = match submitted {
+                Ok(statuses) => (Some(statuses), None),
+                Err(Failure::Lost(_)) => (None, None),
+                Err(Failure::Refused(error)) => (None, Some(error)),
                 Err(Failure::Failed(error)) => return Err(error),
-                Err(Failure::Refused(error)) => error,
+            };
+            let Some(refusal) = refusal else {
+                debug!(call = call.name(), nonce, "submitted");
+                return Ok(Sent {
+                    extrinsic,
+                    since: head.0,
+                    runtime,
+                    statuses,
+                });
             };
             match Refusal::of(&refusal) {
                 Refusal::TryAgain if attempt < ATTEMPTS => {
@@ -144,6 +162,24 @@ impl Network {
                 }
             }
         }
+    }
+
+    /// The block that a signature's validity begins with: the last finalised one, so that it does
+    /// not fall with a retracted block; but the best one where finality is far behind, so that the
+    /// signature does not expire at once.
+    async fn birth(&self, head: (u64, H256)) -> Result<(u64, H256)> {
+        let hash = self
+            .rpc
+            .ask("chain_getFinalizedHead", |rpc| async move {
+                rpc.chain_get_finalized_head().await
+            })
+            .await?;
+        let finalised = u64::from(self.number_of(hash).await?);
+        Ok(if finalised + MORTALITY / 2 > head.0 {
+            (finalised, hash)
+        } else {
+            head
+        })
     }
 
     /// Number and hash of the best block.
@@ -182,7 +218,7 @@ impl Network {
             .await;
         match counted {
             Ok(nonce) => Ok(nonce),
-            Err(Failure::Failed(error)) => Err(error),
+            Err(failure @ (Failure::Failed(_) | Failure::Lost(_))) => Err(failure.into()),
             // Some nodes do not offer it; the runtime's own answer leaves the pool out.
             Err(Failure::Refused(_)) => {
                 let best = self.best_hash().await?;
@@ -200,66 +236,76 @@ impl Network {
         }
     }
 
-    /// Waits until a best block has the extrinsic: hash and number of the block, place in it.
-    async fn included(
+    /// Follows the node's word until a best block has the extrinsic: hash and number of the block,
+    /// place in it. `None` if the node falls silent or what it says cannot be used.
+    async fn watch(
         &self,
-        mut statuses: subxt_rpcs::client::RpcSubscription<TransactionStatus<H256>>,
+        mut statuses: Statuses,
         extrinsic: &[u8],
-        since: u64,
-        deadline: Instant,
-    ) -> Result<(H256, u32, u32)> {
-        let late = || {
-            Error::Unreachable(
-                "not included in time; it still can be, until its signature expires".to_owned(),
-            )
+        until: Instant,
+    ) -> Result<Option<(H256, u32, u32)>> {
+        let gone = |why: &str| {
+            Err(Error::Unreachable(format!(
+                "the extrinsic {why} in the node's pool"
+            )))
         };
-        loop {
-            let Ok(status) = timeout_at(deadline, statuses.next()).await else {
-                return Err(late());
-            };
+        while let Ok(Some(status)) = timeout_at(until, statuses.next()).await {
             match status {
-                Some(Ok(TransactionStatus::InBlock(hash) | TransactionStatus::Finalized(hash))) => {
-                    match self.place_in(hash, extrinsic).await {
-                        Ok(Some(index)) => return Ok((hash, self.number_of(hash).await?, index)),
-                        Ok(None) => warn!(?hash, "a block lacks the extrinsic that it is said to have"),
-                        // The block is there; the connection that said so need not be any more.
-                        Err(error) => warn!(%error, "cannot read the block of an extrinsic"),
-                    }
-                    break;
+                Ok(TransactionStatus::InBlock(hash) | TransactionStatus::Finalized(hash)) => {
+                    // The block is there, but the connection that said so need not be any more.
+                    return match self.place_in(hash, extrinsic).await {
+                        Ok(Some(index)) => Ok(Some((hash, self.number_of(hash).await?, index))),
+                        Ok(None) => Ok(None),
+                        Err(error) => {
+                            debug!(%error, "cannot read the block of an extrinsic");
+                            Ok(None)
+                        }
+                    };
                 }
-                Some(Ok(TransactionStatus::Usurped(_))) => {
-                    return Err(Error::Unreachable(
-                        "replaced by another extrinsic of the same nonce".to_owned(),
-                    ));
-                }
-                Some(Ok(TransactionStatus::Dropped)) => {
-                    return Err(Error::Unreachable("dropped from the node's pool".to_owned()));
-                }
-                Some(Ok(TransactionStatus::Invalid)) => {
-                    return Err(Error::Unreachable("became invalid in the node's pool".to_owned()));
-                }
-                Some(Ok(TransactionStatus::FinalityTimeout(_))) | None => break,
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    warn!(%error, "watching an extrinsic failed");
+                Ok(TransactionStatus::Usurped(_)) => return gone("was replaced by another"),
+                Ok(TransactionStatus::Dropped) => return gone("was dropped"),
+                Ok(TransactionStatus::Invalid) => return gone("became invalid"),
+                Ok(TransactionStatus::FinalityTimeout(_)) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    debug!(%error, "watching an extrinsic failed");
                     break;
                 }
             }
         }
+        Ok(None)
+    }
+
+    /// Looks for the extrinsic in the blocks after `since`, and hands it in again while it is not
+    /// there.
+    async fn search(&self, extrinsic: &[u8], since: u64, deadline: Instant) -> Result<(H256, u32, u32)> {
         let mut searched = since;
-        while Instant::now() < deadline {
-            match self.search(extrinsic, &mut searched).await {
+        loop {
+            match self.search_blocks(extrinsic, &mut searched).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
+                Ok(None) => {
+                    // The answer does not matter: it was there already, or is now, or its nonce is
+                    // used up, and then the next look at the blocks finds out by whom.
+                    let again = self
+                        .rpc
+                        .ask_once("author_submitExtrinsic", |rpc| async move {
+                            rpc.author_submit_extrinsic(extrinsic).await
+                        })
+                        .await;
+                    debug!(?again, "handed in again");
+                }
                 Err(error) => debug!(%error, "searching an extrinsic"),
+            }
+            if Instant::now() >= deadline {
+                let reason = "not included in time; it still can be, until its signature expires";
+                return Err(Error::Unreachable(reason.to_owned()));
             }
             sleep(SEARCH_PAUSE).await;
         }
-        Err(late())
     }
 
     /// Looks through the blocks after `searched` and moves it on.
-    async fn search(&self, extrinsic: &[u8], searched: &mut u64) -> Result<Option<(H256, u32, u32)>> {
+    async fn search_blocks(&self, extrinsic: &[u8], searched: &mut u64) -> Result<Option<(H256, u32, u32)>> {
         let (best, _) = self.head().await?;
         while *searched < best {
             let number = *searched + 1;
@@ -269,7 +315,7 @@ impl Network {
                     rpc.chain_get_block_hash(Some(NumberOrHex::Number(number))).await
                 })
                 .await?;
-            // A reorganisation can take the best block back while its descendants are searched.
+            // A reorganisation can take the best block back while its ancestors are searched.
             let Some(hash) = hash else { return Ok(None) };
             if let Some(index) = self.place_in(hash, extrinsic).await? {
                 return Ok(Some((hash, number as u32, index)));
@@ -323,6 +369,8 @@ impl Refusal {
             {
                 Self::TryAgain
             }
+            // Another one of the same nonce waits in the pool. (Each signature is another one, so it
+            // cannot be the same extrinsic.)
             1013 | 1014 => Self::TryAgain,
             1011 | 1012 | 1015 | 1016 | -32603 => Self::Busy,
             _ => Self::Final(reason.chars().take(200).collect()),
