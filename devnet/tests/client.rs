@@ -381,9 +381,7 @@ async fn another_endpoint_takes_over_in_the_middle_of_a_call() {
         ..Sealing::default()
     };
     let network = start(dir.path(), stalled).await;
-    let second = cess_devnet::rpc::start(network.node.clone(), "127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
+    let second = cess_devnet::rpc::start(network.node.clone(), "127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoints = [network.url(), format!("ws://{}", second.address())];
     let chain = Chain::connect(config(&endpoints)).await.unwrap();
     let bob = id(&dev::bob());
