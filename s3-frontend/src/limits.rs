@@ -23,6 +23,11 @@ pub(crate) const MAX_USER_METADATA: usize = 2 * KIB as usize;
 pub(crate) const MAX_XML_BODY: usize = 8 * MIB as usize;
 /// Largest file of a browser form upload: such a body is held in memory.
 pub(crate) const MAX_FORM_FILE: u64 = 64 * MIB;
+/// Bytes of all other fields of a form together: a policy is at most 20 KiB.
+pub(crate) const MAX_FORM_FIELDS: usize = MIB as usize;
+/// Forms taken at a time. They are read before anybody knows who sent them: this bounds the memory
+/// that strangers can fill.
+pub(crate) const MAX_FORMS: usize = 4;
 /// Largest signed aws-chunked chunk: it is held in memory until its signature is checked.
 pub(crate) const MAX_SIGNED_CHUNK: u64 = 16 * MIB;
 /// Unsigned aws-chunked chunks are cut into pieces of this size, so that none is held whole.

@@ -70,6 +70,8 @@ fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
     let mut s3s_config = s3s::config::S3Config::default();
     s3s_config.xml_max_body_size = limits::MAX_XML_BODY;
     s3s_config.post_object_max_file_size = limits::MAX_FORM_FILE;
+    s3s_config.form_max_field_size = limits::MAX_FORM_FIELDS;
+    s3s_config.form_max_fields_size = limits::MAX_FORM_FIELDS;
     let mut builder = S3ServiceBuilder::new(Door::new(vfs, config.region.clone()));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
     builder.set_auth(Keys::new(&config.credentials));

@@ -5,6 +5,7 @@
 //! | request ids, `Resource` and `RequestId` in error documents | [`answer`] |
 //! | old signature versions, unsigned `x-amz-*` headers, region, presigned lifetime, session tokens | [`signature`] |
 //! | `OPTIONS` (CORS preflight) | here |
+//! | forms of strangers held in memory | here |
 //! | idle bodies, aws-chunked chunks of any size held in memory, why a body broke off | [`body`], [`chunked`] |
 mod answer;
 mod body;
@@ -21,6 +22,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
+use tokio::sync::Semaphore;
 
 use self::answer::RequestIds;
 use self::body::GuardedBody;
@@ -32,6 +34,7 @@ pub(crate) struct Front {
     s3: S3Service,
     region: String,
     ids: RequestIds,
+    forms: Semaphore,
 }
 
 impl Front {
@@ -41,6 +44,7 @@ impl Front {
             s3,
             region,
             ids: RequestIds::new(),
+            forms: Semaphore::new(limits::MAX_FORMS),
         }
     }
 
@@ -50,6 +54,10 @@ impl Front {
         let method = request.method().clone();
         let resource = request.uri().path().to_owned();
         let response = match self.admit(request) {
+            Ok(admitted) if admitted.form => match self.forms.acquire().await {
+                Ok(_permit) => self.answer(admitted).await,
+                Err(_) => refusal(S3Error::new(S3ErrorCode::ServiceUnavailable)),
+            },
             Ok(admitted) => self.answer(admitted).await,
             Err(error) => refusal(error),
         };
@@ -61,6 +69,7 @@ impl Front {
             request,
             faults,
             document,
+            form: _,
         } = admitted;
         let response = match self.s3.call(request).await {
             Ok(response) => response,
@@ -97,7 +106,8 @@ impl Front {
         let faults = Arc::new(BodyFaults::default());
         parts.extensions.insert(Arc::clone(&faults));
         let framing = chunked::Framing::of(&parts.headers);
-        let document = takes_document(&parts);
+        let form = is_form(&parts);
+        let document = !form && takes_document(&parts);
         let mut body = GuardedBody::new(body, framing, limits::BODY_IDLE_TIMEOUT, Arc::clone(&faults));
         if document {
             body = body.limited(limits::MAX_XML_BODY as u64);
@@ -107,6 +117,7 @@ impl Front {
             request,
             faults,
             document,
+            form,
         })
     }
 }
@@ -117,28 +128,57 @@ struct Admitted {
     faults: Arc<BodyFaults>,
     /// Whether its body is a document that s3s holds in memory, not an object's bytes.
     document: bool,
+    /// Whether it is a browser form.
+    form: bool,
 }
 
-/// Bodies are documents where the query names a sub-resource, and in every POST but a form.
-fn takes_document(parts: &Parts) -> bool {
-    const OF_OBJECTS: [&str; 3] = ["partNumber", "uploadId", "x-id"];
-    let form = || {
-        let value = parts
-            .headers
-            .get(http::header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| {
+/// A browser form (POST Object).
+fn is_form(parts: &Parts) -> bool {
+    let content_type = parts
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    parts.method == Method::POST
+        && content_type.is_some_and(|value| {
             value
                 .trim_start()
                 .to_ascii_lowercase()
                 .starts_with("multipart/form-data")
         })
-    };
-    if parts.method == Method::POST {
-        return !form();
-    }
-    form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
-        .any(|(name, _)| !OF_OBJECTS.contains(&&*name) && !name.to_ascii_lowercase().starts_with("x-amz-"))
+}
+
+/// Sub-resources whose PUT carries a document.
+const DOCUMENTS: [&str; 23] = [
+    "accelerate",
+    "acl",
+    "analytics",
+    "cors",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "logging",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "retention",
+    "tagging",
+    "versioning",
+    "website",
+];
+
+/// Bodies are documents where the query names such a sub-resource, and in every POST but a form.
+fn takes_document(parts: &Parts) -> bool {
+    parts.method == Method::POST
+        || form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+            .any(|(name, _)| DOCUMENTS.contains(&&*name))
 }
 
 fn refusal(error: S3Error) -> Response<Body> {
@@ -160,12 +200,13 @@ mod tests {
                 .method(method)
                 .uri(uri)
                 .header("content-type", content_type);
-            takes_document(&request.body(()).unwrap().into_parts().0)
+            let parts = request.body(()).unwrap().into_parts().0;
+            !is_form(&parts) && takes_document(&parts)
         };
         for object in [
             "/b/k",
             "/b/k?partNumber=1&uploadId=x&x-id=UploadPart",
-            "/b/k?X-Amz-Signature=0",
+            "/b/k?X-Amz-Signature=0&other=1",
         ] {
             assert!(!takes(Method::PUT, object, "text/xml"), "{object}");
         }
