@@ -1,0 +1,294 @@
+//! A namespace in a temporary directory, over a store without a network.
+#![allow(dead_code)] // each test binary uses its part
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use meta::{EngineKind, Meta, MetaConfig};
+use store::{Store, StoreConfig};
+use tempfile::TempDir;
+use vfs::object::Commit;
+use vfs::{Attr, Creator, InodeNo, Kind, Level, ListPage, ListRequest, ObjectInfo, Result, Vfs, VfsConfig};
+
+/// Who makes files in tests.
+pub const ME: Creator = Creator {
+    uid: 1000,
+    gid: 100,
+    mode: 0o644,
+};
+
+/// An open namespace.
+pub struct Namespace {
+    pub dir: TempDir,
+    pub vfs: Vfs,
+    pub store: Store,
+    pub meta: Meta,
+}
+
+/// Settings that never flush by themselves within a test.
+pub fn quiet() -> VfsConfig {
+    VfsConfig {
+        write_buffer: 64 << 20,
+        write_back_age: Duration::from_secs(3600),
+        ack: Level::Staged,
+        ack_timeout: Duration::from_secs(1),
+    }
+}
+
+impl Namespace {
+    pub async fn new() -> Self {
+        Self::with(quiet()).await
+    }
+
+    pub async fn with(config: VfsConfig) -> Self {
+        Self::open(TempDir::new().unwrap(), config).await
+    }
+
+    pub async fn open(dir: TempDir, config: VfsConfig) -> Self {
+        let meta = Meta::open(&MetaConfig {
+            engine: EngineKind::Fjall,
+            path: dir.path().join("meta"),
+            cache_bytes: 16 << 20,
+        })
+        .unwrap();
+        let store = Store::open(
+            store_config(dir.path().join("store")),
+            meta.clone(),
+            passphrase(),
+            None,
+        )
+        .await
+        .unwrap();
+        let vfs = Vfs::open(config, meta.clone(), store.clone()).await.unwrap();
+        Self {
+            dir,
+            vfs,
+            store,
+            meta,
+        }
+    }
+
+    /// Opens a copy of the directory as it is on disk now: what a crash of the gateway leaves.
+    pub async fn crash_image(&self) -> Self {
+        let dir = TempDir::new().unwrap();
+        copy(self.dir.path(), dir.path());
+        Self::open(dir, quiet()).await
+    }
+
+    /// Stops in good order and opens again.
+    pub async fn reopen(self) -> Self {
+        let Self {
+            dir,
+            vfs,
+            store,
+            meta,
+        } = self;
+        vfs.shutdown().await.unwrap();
+        store.shutdown().await;
+        drop((vfs, store, meta));
+        Self::open(dir, quiet()).await
+    }
+
+    pub async fn bucket(&self, name: &str) -> InodeNo {
+        self.vfs.create_bucket(name).await.unwrap().ino
+    }
+
+    pub async fn file(&self, parent: InodeNo, name: &str) -> InodeNo {
+        self.vfs
+            .mknod(parent, name.as_bytes(), Kind::File, 0, ME)
+            .await
+            .unwrap()
+            .ino
+    }
+
+    pub async fn dir(&self, parent: InodeNo, name: &str) -> InodeNo {
+        self.vfs
+            .mkdir(parent, name.as_bytes(), Creator { mode: 0o755, ..ME })
+            .await
+            .unwrap()
+            .ino
+    }
+
+    pub async fn put(&self, bucket: &str, key: &str, data: &[u8]) -> Result<ObjectInfo> {
+        self.put_as(
+            bucket,
+            key.as_bytes(),
+            data,
+            Commit {
+                etag: fake_md5(data),
+                ..Commit::default()
+            },
+        )
+        .await
+    }
+
+    pub async fn put_as(&self, bucket: &str, key: &[u8], data: &[u8], commit: Commit) -> Result<ObjectInfo> {
+        let mut writer = self.vfs.object_writer(bucket, key).await?;
+        for piece in data.chunks(100_000) {
+            writer.write(Bytes::copy_from_slice(piece)).await?;
+        }
+        assert_eq!(writer.len(), data.len() as u64);
+        writer.commit(commit).await
+    }
+
+    pub async fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>> {
+        self.get_range(bucket, key.as_bytes(), 0..u64::MAX).await
+    }
+
+    pub async fn get_range(&self, bucket: &str, key: &[u8], range: std::ops::Range<u64>) -> Result<Vec<u8>> {
+        let reader = self.vfs.get_object(bucket, key).await?;
+        let pieces: Vec<Bytes> = reader.stream(range).try_collect().await?;
+        Ok(pieces.concat())
+    }
+
+    /// The whole file as a mount reads it.
+    pub async fn read(&self, ino: InodeNo) -> Vec<u8> {
+        let size = self.vfs.getattr(ino).await.unwrap().size;
+        let mut data = Vec::new();
+        while (data.len() as u64) < size {
+            let piece = self.vfs.read(ino, data.len() as u64, 1 << 20).await.unwrap();
+            assert!(!piece.is_empty());
+            data.extend_from_slice(&piece);
+        }
+        data
+    }
+
+    pub async fn write(&self, ino: InodeNo, offset: u64, data: &[u8]) {
+        self.vfs
+            .write(ino, offset, Bytes::copy_from_slice(data))
+            .await
+            .unwrap();
+    }
+
+    pub async fn lookup(&self, parent: InodeNo, name: &str) -> Result<Attr> {
+        self.vfs.lookup(parent, name.as_bytes()).await
+    }
+
+    /// Names as a mount lists them, in small steps.
+    pub async fn names(&self, dir: InodeNo) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut after = None;
+        loop {
+            let entries = self.vfs.readdir(dir, after, 3).await.unwrap();
+            let Some(last) = entries.last() else { return names };
+            after = Some(last.position.clone());
+            for entry in &entries {
+                let attr = self.vfs.lookup(dir, &entry.name).await.unwrap();
+                assert_eq!(attr, entry.attr);
+            }
+            names.extend(
+                entries
+                    .into_iter()
+                    .map(|entry| String::from_utf8(entry.name).unwrap()),
+            );
+        }
+    }
+
+    /// Keys as S3 lists them.
+    pub async fn keys(&self, bucket: &str) -> Vec<String> {
+        let page = self
+            .list(
+                bucket,
+                ListRequest {
+                    max: 10_000,
+                    ..ListRequest::default()
+                },
+            )
+            .await;
+        assert_eq!(page.next, None);
+        page.objects
+            .into_iter()
+            .map(|info| String::from_utf8(info.key).unwrap())
+            .collect()
+    }
+
+    pub async fn list(&self, bucket: &str, request: ListRequest) -> ListPage {
+        self.vfs.list_objects(bucket, request).await.unwrap()
+    }
+
+    /// Waits until the purge and release workers have nothing left, by looking at their tables.
+    pub async fn settle(&self) {
+        use meta::Read;
+        for _ in 0..1000 {
+            let left = {
+                let snapshot: Box<dyn Read + Send> = self.meta.snapshot().unwrap();
+                [0x0b, 0x0d].iter().any(|table| {
+                    use std::ops::Bound::{Excluded, Included};
+                    let (from, to) = ([*table], [*table + 1]);
+                    snapshot
+                        .range(Included(&from), Excluded(&to), false)
+                        .unwrap()
+                        .next()
+                        .is_some()
+                })
+            };
+            if !left {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the workers do not come to an end");
+    }
+
+    /// Rows of the store that count something: 0 when it holds no chunk.
+    pub fn chunks(&self) -> usize {
+        use meta::Read;
+        use std::ops::Bound::{Excluded, Included};
+        let snapshot: Box<dyn Read + Send> = self.meta.snapshot().unwrap();
+        snapshot
+            .range(Included(&[0x80]), Excluded(&[0x81]), false)
+            .unwrap()
+            .count()
+    }
+}
+
+/// Looks like an MD5 and depends on the content.
+pub fn fake_md5(data: &[u8]) -> String {
+    use md5::{Digest, Md5};
+    let mut hex = String::new();
+    for byte in Md5::digest(data) {
+        hex.push_str(&format!("{byte:02x}"));
+    }
+    hex
+}
+
+/// Bytes that differ from place to place and do not compress.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    use rand::{RngCore, SeedableRng};
+    let mut data = vec![0; len];
+    rand::rngs::StdRng::seed_from_u64(seed).fill_bytes(&mut data);
+    data
+}
+
+fn passphrase() -> zeroize::Zeroizing<Vec<u8>> {
+    zeroize::Zeroizing::new(b"a passphrase for tests".to_vec())
+}
+
+fn store_config(path: PathBuf) -> StoreConfig {
+    StoreConfig {
+        path,
+        staging_limit: 4 << 30,
+        memory_cache: 16 << 20,
+        disk_cache: 16 << 20,
+        pack_segments: 1,
+        pack_max_age: Duration::from_secs(3600),
+        parallel_packs: 1,
+        owner: None,
+        territory: b"test".to_vec(),
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if let Err(error) = std::fs::copy(entry.path(), &target) {
+            // A file that went away while the copy was made was not needed any more.
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        }
+    }
+}
