@@ -1,4 +1,5 @@
 //! The bytes of files against plain byte vectors, and against concurrent use.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::large_stack_arrays)] // tests
 mod namespace;
 
 use std::sync::Arc;

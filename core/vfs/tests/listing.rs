@@ -1,4 +1,5 @@
 //! Listings against plain sorted keys.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::large_stack_arrays)] // tests
 mod namespace;
 
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
 //! Object operations on a real store.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::large_stack_arrays)] // tests
 mod namespace;
 
 use std::collections::BTreeMap;
@@ -332,7 +333,7 @@ async fn conditions_are_decided_in_the_transaction() {
         }
     }
     assert_eq!(winners.len(), 1);
-    assert_eq!(n.get("b", "race").await.unwrap(), winners[0][1..].as_bytes());
+    assert_eq!(n.get("b", "race").await.unwrap(), &winners[0].as_bytes()[1..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
 //! Volumes and exports.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::large_stack_arrays)] // tests
 mod namespace;
 
 use bytes::Bytes;
