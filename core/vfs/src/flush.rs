@@ -77,7 +77,7 @@ impl Core {
             state.base = Some(base);
             state.written += 1;
             if was_clean {
-                state.dirty_since = Some(clock::monotonic());
+                state.dirty_since = Some(store::clock::monotonic());
             }
         }
         let eager = before < EAGER_BYTES && layer.bytes() >= EAGER_BYTES;
@@ -280,7 +280,7 @@ pub(crate) async fn run(core: Arc<Core>) {
             () = core.flush_wanted.notified() => {}
             () = tokio::time::sleep(tick) => {}
         }
-        let now = clock::monotonic();
+        let now = store::clock::monotonic();
         failed.retain(|_, until| *until > now);
         let mut due = due(&core, now);
         due.retain(|ino| !failed.contains_key(ino));
@@ -295,7 +295,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         for (ino, result) in results {
             if let Err(error) = result {
                 tracing::warn!(ino = ino.0, %error, "background flush failed; it will be tried again");
-                failed.insert(ino, clock::monotonic() + RETRY_PAUSE);
+                failed.insert(ino, store::clock::monotonic() + RETRY_PAUSE);
             }
         }
     }

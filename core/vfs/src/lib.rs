@@ -28,7 +28,6 @@ mod names;
 pub mod object;
 pub mod posix;
 mod purge;
-mod random;
 mod release;
 mod schema;
 mod types;

@@ -74,7 +74,10 @@ impl Model {
     }
 
     fn is_empty(&self, directory: &str) -> bool {
-        !self.things.keys().any(|key| key.starts_with(directory) && key != directory)
+        !self
+            .things
+            .keys()
+            .any(|key| key.starts_with(directory) && key != directory)
     }
 
     /// The key of what a mount shows as `path` (no trailing slash): the directory wins.
@@ -89,14 +92,17 @@ impl Model {
     fn imply_parents(&mut self, key: &str) {
         let mut at = parent(key).to_owned();
         while !at.is_empty() {
-            self.things.entry(at.clone()).or_insert(Thing::Directory { explicit: false });
+            self.things
+                .entry(at.clone())
+                .or_insert(Thing::Directory { explicit: false });
             at = parent(&at).to_owned();
         }
     }
 
     fn prune(&mut self, directory: &str) {
         let mut at = directory.to_owned();
-        while matches!(self.things.get(&at), Some(Thing::Directory { explicit: false })) && self.is_empty(&at) {
+        while matches!(self.things.get(&at), Some(Thing::Directory { explicit: false })) && self.is_empty(&at)
+        {
             self.things.remove(&at);
             at = parent(&at).to_owned();
         }
@@ -115,7 +121,9 @@ impl Model {
         if !self.directory(parent(from)) || !self.directory(parent(to)) {
             return Outcome::NotFound;
         }
-        let Some(source) = self.shown(from) else { return Outcome::NotFound };
+        let Some(source) = self.shown(from) else {
+            return Outcome::NotFound;
+        };
         let is_dir = source.ends_with('/');
         if is_dir && format!("{to}/").starts_with(&source) && to != from {
             return Outcome::Invalid;
@@ -137,11 +145,16 @@ impl Model {
             }
         }
         let new = if is_dir { format!("{to}/") } else { to.to_owned() };
-        let moved: Vec<String> =
-            self.things.keys().filter(|key| **key == source || is_dir && key.starts_with(&source)).cloned().collect();
+        let moved: Vec<String> = self
+            .things
+            .keys()
+            .filter(|key| **key == source || is_dir && key.starts_with(&source))
+            .cloned()
+            .collect();
         for key in moved {
             let thing = self.things.remove(&key).unwrap();
-            self.things.insert(format!("{new}{}", &key[source.len()..]), thing);
+            self.things
+                .insert(format!("{new}{}", &key[source.len()..]), thing);
         }
         self.emptied(parent(from));
         Outcome::Done
@@ -158,7 +171,9 @@ struct Run {
 impl Run {
     fn path(&mut self) -> String {
         let depth = self.random.random_range(1..4);
-        let names: Vec<_> = (0..depth).map(|_| ["a", "b", "c-"][self.random.random_range(0..3)]).collect();
+        let names: Vec<_> = (0..depth)
+            .map(|_| ["a", "b", "c-"][self.random.random_range(0..3)])
+            .collect();
         names.join("/")
     }
 
@@ -193,7 +208,9 @@ impl Run {
                 let data = noise(self.random.random(), size);
                 self.n.put("b", key, &data).await.unwrap();
                 self.model.imply_parents(key);
-                self.model.things.insert(key.to_owned(), Thing::File(Rc::new(RefCell::new(data))));
+                self.model
+                    .things
+                    .insert(key.to_owned(), Thing::File(Rc::new(RefCell::new(data))));
             }
             2 => {
                 let key = format!("{key}/");
@@ -212,39 +229,74 @@ impl Run {
             4 => {
                 let key = format!("{key}/");
                 let there = self.n.vfs.delete_object("b", key.as_bytes(), none).await.unwrap();
-                let was = matches!(self.model.things.get(&key), Some(Thing::Directory { explicit: true }));
+                let was = matches!(
+                    self.model.things.get(&key),
+                    Some(Thing::Directory { explicit: true })
+                );
                 assert_eq!(there, was);
                 if there {
-                    self.model.things.insert(key.clone(), Thing::Directory { explicit: false });
+                    self.model
+                        .things
+                        .insert(key.clone(), Thing::Directory { explicit: false });
                     self.model.prune(&key);
                 }
             }
             5 => {
                 let target = self.path();
-                let copied =
-                    self.n.vfs.copy_object("b", key.as_bytes(), "b", target.as_bytes(), CopyMeta::Keep, none).await;
+                let copied = self
+                    .n
+                    .vfs
+                    .copy_object("b", key.as_bytes(), "b", target.as_bytes(), CopyMeta::Keep, none)
+                    .await;
                 let source = self.model.file(key);
-                assert_eq!(outcome(copied), if source.is_some() { Outcome::Done } else { Outcome::NotFound });
+                assert_eq!(
+                    outcome(copied),
+                    if source.is_some() {
+                        Outcome::Done
+                    } else {
+                        Outcome::NotFound
+                    }
+                );
                 if let Some(source) = source {
                     let copy = source.borrow().clone();
                     self.model.imply_parents(&target);
-                    self.model.things.insert(target, Thing::File(Rc::new(RefCell::new(copy))));
+                    self.model
+                        .things
+                        .insert(target, Thing::File(Rc::new(RefCell::new(copy))));
                 }
             }
             6 => {
                 let Some(dir) = dir else { return };
                 let made = outcome(self.n.vfs.mkdir(dir, name.as_bytes(), ME).await);
-                assert_eq!(made, if exists.is_some() { Outcome::Exists } else { Outcome::Done });
+                assert_eq!(
+                    made,
+                    if exists.is_some() {
+                        Outcome::Exists
+                    } else {
+                        Outcome::Done
+                    }
+                );
                 if made == Outcome::Done {
-                    self.model.things.insert(format!("{key}/"), Thing::Directory { explicit: true });
+                    self.model
+                        .things
+                        .insert(format!("{key}/"), Thing::Directory { explicit: true });
                 }
             }
             7 => {
                 let Some(dir) = dir else { return };
                 let made = outcome(self.n.vfs.mknod(dir, name.as_bytes(), Kind::File, 0, ME).await);
-                assert_eq!(made, if exists.is_some() { Outcome::Exists } else { Outcome::Done });
+                assert_eq!(
+                    made,
+                    if exists.is_some() {
+                        Outcome::Exists
+                    } else {
+                        Outcome::Done
+                    }
+                );
                 if made == Outcome::Done {
-                    self.model.things.insert(key.to_owned(), Thing::File(Rc::default()));
+                    self.model
+                        .things
+                        .insert(key.to_owned(), Thing::File(Rc::default()));
                 }
             }
             8 => {
@@ -276,14 +328,26 @@ impl Run {
             }
             10 => {
                 let target = self.path();
-                let (Some(dir), Ok((to, to_name))) = (dir, self.at(&target).await) else { return };
+                let (Some(dir), Ok((to, to_name))) = (dir, self.at(&target).await) else {
+                    return;
+                };
                 let flags = RenameFlags::default();
-                let renamed = self.n.vfs.rename(dir, name.as_bytes(), to, to_name.as_bytes(), flags).await;
-                assert_eq!(outcome(renamed), self.model.rename(key, &target), "{key} to {target}");
+                let renamed = self
+                    .n
+                    .vfs
+                    .rename(dir, name.as_bytes(), to, to_name.as_bytes(), flags)
+                    .await;
+                assert_eq!(
+                    outcome(renamed),
+                    self.model.rename(key, &target),
+                    "{key} to {target}"
+                );
             }
             11 => {
                 let target = self.path();
-                let (Some(source), Ok((to, to_name))) = (self.model.file(key), self.at(&target).await) else { return };
+                let (Some(source), Ok((to, to_name))) = (self.model.file(key), self.at(&target).await) else {
+                    return;
+                };
                 if exists.as_deref() != Some(key) {
                     return;
                 }
@@ -303,13 +367,20 @@ impl Run {
                 let ino = self.n.lookup(dir.unwrap(), &name).await.unwrap().ino;
                 let offset = self.random.random_range(0..15_000);
                 if choice == 12 {
-                    let size = SetAttr { size: Some(offset), ..SetAttr::default() };
+                    let size = SetAttr {
+                        size: Some(offset),
+                        ..SetAttr::default()
+                    };
                     self.n.vfs.setattr(ino, size).await.unwrap();
                     content.borrow_mut().resize(offset as usize, 0);
                 } else {
                     let len = self.random.random_range(1..8_000);
                     let data = noise(self.random.random(), len);
-                    self.n.vfs.write(ino, offset, Bytes::from(data.clone())).await.unwrap();
+                    self.n
+                        .vfs
+                        .write(ino, offset, Bytes::from(data.clone()))
+                        .await
+                        .unwrap();
                     let mut content = content.borrow_mut();
                     let (start, end) = (offset as usize, offset as usize + data.len());
                     let size = content.len().max(end);
@@ -338,9 +409,10 @@ impl Run {
             match thing {
                 Thing::File(content) => {
                     assert!(self.n.get("b", key).await.unwrap() == *content.borrow(), "{key}");
-                    let links = self.model.things.values().filter(|other| {
-                        matches!(other, Thing::File(other) if Rc::ptr_eq(other, content))
-                    });
+                    let links =
+                        self.model.things.values().filter(
+                            |other| matches!(other, Thing::File(other) if Rc::ptr_eq(other, content)),
+                        );
                     let ino = self.n.vfs.head_object("b", key.as_bytes()).await.unwrap().ino;
                     let attr = self.n.vfs.getattr(ino).await.unwrap();
                     assert_eq!(attr.nlink as usize, links.count(), "{key}");
@@ -353,9 +425,14 @@ impl Run {
                     let attr = self.n.lookup(dir, &name).await.unwrap();
                     let children = |wanted: fn(&str) -> bool| {
                         let keys = self.model.things.keys();
-                        keys.filter(|other| parent(other) == key && *other != key && wanted(other)).count()
+                        keys.filter(|other| parent(other) == key && *other != key && wanted(other))
+                            .count()
                     };
-                    assert_eq!(attr.nlink as usize, 2 + children(|key| key.ends_with('/')), "{key}");
+                    assert_eq!(
+                        attr.nlink as usize,
+                        2 + children(|key| key.ends_with('/')),
+                        "{key}"
+                    );
                     assert_eq!(self.n.names(attr.ino).await.len(), children(|_| true), "{key}");
                 }
             }
@@ -366,7 +443,12 @@ impl Run {
 async fn run(seed: u64) {
     let n = Namespace::new().await;
     let bucket = n.bucket("b").await;
-    let mut run = Run { n, bucket, model: Model::default(), random: StdRng::seed_from_u64(seed) };
+    let mut run = Run {
+        n,
+        bucket,
+        model: Model::default(),
+        random: StdRng::seed_from_u64(seed),
+    };
     for round in 0..8 {
         for _ in 0..60 {
             run.step().await;
@@ -377,18 +459,30 @@ async fn run(seed: u64) {
             run.compare().await;
         }
         if round % 4 == 3 {
-            run.n.vfs.flush_all(vfs::Level::Staged, std::time::Duration::from_secs(10)).await.unwrap();
+            run.n
+                .vfs
+                .flush_all(vfs::Level::Staged, std::time::Duration::from_secs(10))
+                .await
+                .unwrap();
             run.n = run.n.crash_image().await;
             run.compare().await;
         }
     }
     // Nothing is left when everything is deleted.
     for key in run.n.keys("b").await {
-        run.n.vfs.delete_object("b", key.as_bytes(), Precondition::default()).await.unwrap();
+        run.n
+            .vfs
+            .delete_object("b", key.as_bytes(), Precondition::default())
+            .await
+            .unwrap();
     }
     run.n.vfs.delete_bucket("b").await.unwrap();
     run.n.settle().await;
-    assert_eq!((run.n.chunks(), run.n.vfs.statfs().await.unwrap().inodes), (0, 1), "seed {seed}");
+    assert_eq!(
+        (run.n.chunks(), run.n.vfs.statfs().await.unwrap().inodes),
+        (0, 1),
+        "seed {seed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use crate::schema::{self, INODE, ORPHAN, PART, PartRecord, UPLOAD, UploadRecord}
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, UploadId, UploadInfo, Vfs,
-    bucket, clock, extent, inode, purge, random,
+    bucket, clock, extent, inode, purge,
 };
 
 /// Most parts of an upload.
@@ -117,7 +117,7 @@ impl Vfs {
         let upload = self.core.numbers.take(&self.core.meta, 1).await?.0;
         let record = UploadRecord {
             created: clock::now(),
-            nonce: random::u64()?,
+            nonce: store::random::u64(),
             meta,
         };
         let id = upload_id(upload, record.nonce);

@@ -276,7 +276,10 @@ fn store_config(path: PathBuf) -> StoreConfig {
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    let mut entries: Vec<_> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()).collect();
+    let mut entries: Vec<_> = std::fs::read_dir(from)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .collect();
     // The guard file first: an image taken while commits go on may lag behind, never run ahead.
     entries.sort_by_key(|entry| entry.file_name() != "guard");
     for entry in entries {
