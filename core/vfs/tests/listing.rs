@@ -10,11 +10,11 @@ use rand::{Rng, SeedableRng};
 use vfs::object::Commit;
 use vfs::{ListPage, ListRequest, Precondition};
 
+/// Objects, rolled-up prefixes, and where to go on.
+type Page = (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<Vec<u8>>);
+
 /// What a listing must answer, by looking at every key.
-fn expected(
-    keys: &BTreeSet<Vec<u8>>,
-    request: &ListRequest,
-) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<Vec<u8>>) {
+fn expected(keys: &BTreeSet<Vec<u8>>, request: &ListRequest) -> Page {
     let (mut objects, mut prefixes, mut last) = (Vec::new(), Vec::<Vec<u8>>::new(), None);
     let after = request.start_after.clone().unwrap_or_default();
     for key in keys.iter().filter(|key| key.starts_with(&request.prefix)) {
@@ -34,9 +34,9 @@ fn expected(
         }
         last = Some(entry.clone());
         if rolled.is_some() {
-            prefixes.push(entry)
+            prefixes.push(entry);
         } else {
-            objects.push(entry)
+            objects.push(entry);
         }
     }
     (objects, prefixes, None)
@@ -49,7 +49,7 @@ fn random_text(random: &mut StdRng, most: usize) -> Vec<u8> {
         .collect()
 }
 
-fn seen(page: ListPage) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Option<Vec<u8>>) {
+fn seen(page: ListPage) -> Page {
     (
         page.objects.into_iter().map(|info| info.key).collect(),
         page.prefixes,

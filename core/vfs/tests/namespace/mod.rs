@@ -208,23 +208,12 @@ impl Namespace {
         self.vfs.list_objects(bucket, request).await.unwrap()
     }
 
-    /// Waits until the purge and release workers have nothing left, by looking at their tables.
+    /// Waits until the purge and release workers have nothing left, by looking at their tables, and
+    /// until the count of inodes agrees with their rows.
     pub async fn settle(&self) {
-        use meta::Read;
         for _ in 0..1000 {
-            let left = {
-                let snapshot: Box<dyn Read + Send> = self.meta.snapshot().unwrap();
-                [0x0b, 0x0d].iter().any(|table| {
-                    use std::ops::Bound::{Excluded, Included};
-                    let (from, to) = ([*table], [*table + 1]);
-                    snapshot
-                        .range(Included(&from), Excluded(&to), false)
-                        .unwrap()
-                        .next()
-                        .is_some()
-                })
-            };
-            if !left {
+            let counted = self.vfs.statfs().await.unwrap().inodes as usize;
+            if self.rows(0x0b) == 0 && self.rows(0x0d) == 0 && self.rows(0x02) == counted {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -232,13 +221,17 @@ impl Namespace {
         panic!("the workers do not come to an end");
     }
 
-    /// Rows of the store that count something: 0 when it holds no chunk.
+    /// Rows of staged chunks: 0 when the store holds none.
     pub fn chunks(&self) -> usize {
-        use meta::Read;
+        self.rows(0x80)
+    }
+
+    /// Rows of a table.
+    fn rows(&self, table: u8) -> usize {
         use std::ops::Bound::{Excluded, Included};
-        let snapshot: Box<dyn Read + Send> = self.meta.snapshot().unwrap();
+        let snapshot = self.meta.snapshot().unwrap();
         snapshot
-            .range(Included(&[0x80]), Excluded(&[0x81]), false)
+            .range(Included(&[table]), Excluded(&[table + 1]), false)
             .unwrap()
             .count()
     }
