@@ -75,7 +75,11 @@ pub(crate) fn node_kind(mode: u32) -> Option<Kind> {
 /// A moment as the kernel wants it.
 fn system_time(time: Timestamp) -> SystemTime {
     let distance = Duration::from_nanos(time.0.unsigned_abs());
-    if time.0 < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
+    if time.0 < 0 {
+        UNIX_EPOCH - distance
+    } else {
+        UNIX_EPOCH + distance
+    }
 }
 
 /// A moment from the kernel, clamped to what a [`Timestamp`] can hold.
@@ -124,7 +128,11 @@ mod tests {
             (-1, 500_000_000, -500_000_000),
             (-2, 999_999_999, -1_000_000_001),
         ] {
-            assert_eq!(timestamp(from_kernel(seconds, nanos)), Timestamp(expected), "{seconds} {nanos}");
+            assert_eq!(
+                timestamp(from_kernel(seconds, nanos)),
+                Timestamp(expected),
+                "{seconds} {nanos}"
+            );
         }
     }
 
@@ -164,6 +172,9 @@ mod tests {
             birth: Timestamp(0),
         };
         let shown = file_attr(&attr);
-        assert_eq!((shown.blocks, shown.perm, shown.nlink, shown.ino.0), (2, 0o4755, 3, 7));
+        assert_eq!(
+            (shown.blocks, shown.perm, shown.nlink, shown.ino.0),
+            (2, 0o4755, 3, 7)
+        );
     }
 }

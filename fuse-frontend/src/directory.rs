@@ -158,7 +158,10 @@ mod tests {
                 panic!("cookie {number} is lost");
             };
             let place = u64::from_be_bytes(bytes.try_into().expect("8 bytes"));
-            assert!(place <= number && number - place < MILESTONE, "{number} led to {place}");
+            assert!(
+                place <= number && number - place < MILESTONE,
+                "{number} led to {place}"
+            );
             if number >= total - RECENT as u64 {
                 assert_eq!(place, number);
             }

@@ -97,7 +97,12 @@ mod tests {
             (Error::TooManyLinks, libc::EMLINK),
             (Error::PreconditionFailed, libc::EIO),
             (Error::NoSpace, libc::ENOSPC),
-            (Error::SlowDown { retry_after: Duration::from_secs(1) }, libc::EAGAIN),
+            (
+                Error::SlowDown {
+                    retry_after: Duration::from_secs(1),
+                },
+                libc::EAGAIN,
+            ),
             (Error::Unavailable("x".into()), libc::ETIMEDOUT),
             (Error::Damaged("x".into()), libc::EIO),
             (Error::WriteLost, libc::EIO),

@@ -49,7 +49,11 @@ pub(crate) struct Door {
 impl Door {
     /// A door to `vfs` whose requests run in `requests`.
     pub(crate) fn new(vfs: Vfs, requests: Requests) -> Self {
-        Self { vfs, requests, directories: Arc::default() }
+        Self {
+            vfs,
+            requests,
+            directories: Arc::default(),
+        }
     }
 
     fn vfs(&self) -> Vfs {
@@ -62,7 +66,11 @@ fn name_of(name: &OsStr) -> Vec<u8> {
 }
 
 fn creator(request: &Request, mode: u32, umask: u32) -> Creator {
-    Creator { uid: request.uid(), gid: request.gid(), mode: mode & !umask & PERMISSIONS }
+    Creator {
+        uid: request.uid(),
+        gid: request.gid(),
+        mode: mode & !umask & PERMISSIONS,
+    }
 }
 
 fn answer_entry(reply: ReplyEntry, attr: Attr) {
@@ -90,7 +98,12 @@ impl Filesystem for Door {
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let vfs = self.vfs();
-        self.requests.serve("getattr", reply, async move { Ok(vfs.getattr(inode(ino)).await?) }, answer_attr);
+        self.requests.serve(
+            "getattr",
+            reply,
+            async move { Ok(vfs.getattr(inode(ino)).await?) },
+            answer_attr,
+        );
     }
 
     fn setattr(
@@ -127,7 +140,10 @@ impl Filesystem for Door {
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
         let vfs = self.vfs();
         let work = async move { Ok(vfs.readlink(inode(ino)).await?) };
-        self.requests.serve("readlink", reply, work, |reply, target: Vec<u8>| reply.data(&target));
+        self.requests
+            .serve("readlink", reply, work, |reply, target: Vec<u8>| {
+                reply.data(&target);
+            });
     }
 
     fn mknod(
@@ -200,7 +216,11 @@ impl Filesystem for Door {
             exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
         };
         let (vfs, name, to_name) = (self.vfs(), name_of(name), name_of(to_name));
-        let work = async move { Ok(vfs.rename(inode(parent), &name, inode(to), &to_name, flags).await?) };
+        let work = async move {
+            Ok(vfs
+                .rename(inode(parent), &name, inode(to), &to_name, flags)
+                .await?)
+        };
         self.requests.serve("rename", reply, work, answer_empty);
     }
 
@@ -245,7 +265,13 @@ impl Filesystem for Door {
         };
         self.requests.serve("create", reply, work, |reply, (attr, open)| {
             open.hand_over();
-            reply.created(&TTL, &file_attr(&attr), GENERATION, FileHandle(0), FopenFlags::empty());
+            reply.created(
+                &TTL,
+                &file_attr(&attr),
+                GENERATION,
+                FileHandle(0),
+                FopenFlags::empty(),
+            );
         });
     }
 
@@ -262,7 +288,8 @@ impl Filesystem for Door {
     ) {
         let vfs = self.vfs();
         let work = async move { Ok(vfs.read(inode(ino), offset, size).await?) };
-        self.requests.serve("read", reply, work, |reply, data: Bytes| reply.data(&data));
+        self.requests
+            .serve("read", reply, work, |reply, data: Bytes| reply.data(&data));
     }
 
     /// A write through a file opened with `O_APPEND` goes where the file ends *now*, which may be
@@ -296,7 +323,14 @@ impl Filesystem for Door {
 
     /// Closing a file promises nothing, and all it wrote is with the vfs already; `ENOSYS` tells the
     /// kernel to save the round trip from now on (it still writes back mapped pages first).
-    fn flush(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
         reply.error(Errno::ENOSYS);
     }
 
@@ -311,13 +345,26 @@ impl Filesystem for Door {
         reply: ReplyEmpty,
     ) {
         let vfs = self.vfs();
-        self.requests.serve("release", reply, async move { Ok(vfs.close(inode(ino)).await?) }, answer_empty);
+        self.requests.serve(
+            "release",
+            reply,
+            async move { Ok(vfs.close(inode(ino)).await?) },
+            answer_empty,
+        );
     }
 
-    fn fsync(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, _data_only: bool, reply: ReplyEmpty) {
+    fn fsync(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        _data_only: bool,
+        reply: ReplyEmpty,
+    ) {
         let vfs = self.vfs();
         let work = async move { Ok(patiently(|| vfs.fsync(inode(ino), None)).await?) };
-        self.requests.serve_within(SYNC_DEADLINE, "fsync", reply, work, answer_empty);
+        self.requests
+            .serve_within(SYNC_DEADLINE, "fsync", reply, work, answer_empty);
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -329,7 +376,14 @@ impl Filesystem for Door {
         });
     }
 
-    fn readdir(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
         match self.directories.get(handle.0) {
             Some(cookies) => list(self.vfs(), &self.requests, inode(ino), cookies, offset, reply),
             None => reply.error(Errno::EBADF),
@@ -360,7 +414,12 @@ impl Filesystem for Door {
     ) {
         self.directories.close(handle.0);
         let vfs = self.vfs();
-        self.requests.serve("releasedir", reply, async move { Ok(vfs.close(inode(ino)).await?) }, answer_empty);
+        self.requests.serve(
+            "releasedir",
+            reply,
+            async move { Ok(vfs.close(inode(ino)).await?) },
+            answer_empty,
+        );
     }
 
     fn fsyncdir(
@@ -373,26 +432,28 @@ impl Filesystem for Door {
     ) {
         let vfs = self.vfs();
         let work = async move { Ok(vfs.sync_namespace().await?) };
-        self.requests.serve_within(SYNC_DEADLINE, "fsyncdir", reply, work, answer_empty);
+        self.requests
+            .serve_within(SYNC_DEADLINE, "fsyncdir", reply, work, answer_empty);
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let vfs = self.vfs();
         let work = async move { Ok(vfs.statfs().await?) };
-        self.requests.serve("statfs", reply, work, |reply, space: StatFs| {
-            let block = u64::from(BLOCK_SIZE);
-            let free = space.free_bytes / block;
-            reply.statfs(
-                space.total_bytes / block,
-                free,
-                free,
-                space.inodes.saturating_add(FREE_INODES),
-                FREE_INODES,
-                BLOCK_SIZE,
-                NAME_MAX,
-                BLOCK_SIZE,
-            );
-        });
+        self.requests
+            .serve("statfs", reply, work, |reply, space: StatFs| {
+                let block = u64::from(BLOCK_SIZE);
+                let free = space.free_bytes / block;
+                reply.statfs(
+                    space.total_bytes / block,
+                    free,
+                    free,
+                    space.inodes.saturating_add(FREE_INODES),
+                    FREE_INODES,
+                    BLOCK_SIZE,
+                    NAME_MAX,
+                    BLOCK_SIZE,
+                );
+            });
     }
 
     fn setxattr(
@@ -413,7 +474,11 @@ impl Filesystem for Door {
             Err(errno) => return reply.error(errno),
         };
         let (vfs, name, value) = (self.vfs(), name_of(name), value.to_vec());
-        let work = async move { vfs.setxattr(inode(ino), &name, &value, how).await.map_err(xattr::no_data) };
+        let work = async move {
+            vfs.setxattr(inode(ino), &name, &value, how)
+                .await
+                .map_err(xattr::no_data)
+        };
         self.requests.serve("setxattr", reply, work, answer_empty);
     }
 
@@ -423,15 +488,18 @@ impl Filesystem for Door {
         }
         let (vfs, name) = (self.vfs(), name_of(name));
         let work = async move { vfs.getxattr(inode(ino), &name).await.map_err(xattr::no_data) };
-        self.requests.serve("getxattr", reply, work, move |reply, value| xattr::answer(reply, &value, size));
+        self.requests.serve("getxattr", reply, work, move |reply, value| {
+            xattr::answer(reply, &value, size);
+        });
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let vfs = self.vfs();
         let work = async move { Ok(xattr::list(&vfs.listxattr(inode(ino)).await?)?) };
-        self.requests.serve("listxattr", reply, work, move |reply, list: Vec<u8>| {
-            xattr::answer(reply, &list, size);
-        });
+        self.requests
+            .serve("listxattr", reply, work, move |reply, list: Vec<u8>| {
+                xattr::answer(reply, &list, size);
+            });
     }
 
     fn removexattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -497,10 +565,11 @@ impl Filesystem for Door {
         };
         let vfs = self.vfs();
         let work = async move { seek(&vfs, inode(ino), offset, what).await };
-        self.requests.serve("lseek", reply, work, |reply, found| match i64::try_from(found) {
-            Ok(found) => reply.offset(found),
-            Err(_) => reply.error(Errno::EOVERFLOW),
-        });
+        self.requests
+            .serve("lseek", reply, work, |reply, found| match i64::try_from(found) {
+                Ok(found) => reply.offset(found),
+                Err(_) => reply.error(Errno::EOVERFLOW),
+            });
     }
 
     fn copy_file_range(
@@ -523,7 +592,8 @@ impl Filesystem for Door {
                 patiently(|| vfs.copy_range(inode(from), from_offset, inode(to), to_offset, len)).await?;
             u32::try_from(copied).map_err(|_| Failure::from(Errno::EIO))
         };
-        self.requests.serve("copy_file_range", reply, work, ReplyWrite::written);
+        self.requests
+            .serve("copy_file_range", reply, work, ReplyWrite::written);
     }
 }
 
@@ -547,10 +617,19 @@ mod tests {
         let keep = libc::FALLOC_FL_KEEP_SIZE;
         assert_eq!(allocation(0), Some(Allocate::Reserve { keep_size: false }));
         assert_eq!(allocation(keep), Some(Allocate::Reserve { keep_size: true }));
-        assert_eq!(allocation(libc::FALLOC_FL_PUNCH_HOLE | keep), Some(Allocate::Punch));
+        assert_eq!(
+            allocation(libc::FALLOC_FL_PUNCH_HOLE | keep),
+            Some(Allocate::Punch)
+        );
         assert_eq!(allocation(libc::FALLOC_FL_PUNCH_HOLE), None);
-        assert_eq!(allocation(libc::FALLOC_FL_ZERO_RANGE), Some(Allocate::Zero { keep_size: false }));
-        assert_eq!(allocation(libc::FALLOC_FL_ZERO_RANGE | keep), Some(Allocate::Zero { keep_size: true }));
+        assert_eq!(
+            allocation(libc::FALLOC_FL_ZERO_RANGE),
+            Some(Allocate::Zero { keep_size: false })
+        );
+        assert_eq!(
+            allocation(libc::FALLOC_FL_ZERO_RANGE | keep),
+            Some(Allocate::Zero { keep_size: true })
+        );
         assert_eq!(allocation(libc::FALLOC_FL_COLLAPSE_RANGE), None);
         assert_eq!(allocation(libc::FALLOC_FL_INSERT_RANGE), None);
         assert_eq!(allocation(libc::FALLOC_FL_UNSHARE_RANGE), None);

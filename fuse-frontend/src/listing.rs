@@ -87,7 +87,14 @@ async fn fill<R: Entries>(
         }
         // A directory that was removed while open has no parent any more.
         let parent = vfs.parent(dir).await.unwrap_or(dir);
-        if reply.push(&FileAttr { ino: INodeNo(parent.0), ..attr }, AFTER_DOT_DOT, b"..") {
+        if reply.push(
+            &FileAttr {
+                ino: INodeNo(parent.0),
+                ..attr
+            },
+            AFTER_DOT_DOT,
+            b"..",
+        ) {
             return Ok(());
         }
         empty = false;

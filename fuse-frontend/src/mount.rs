@@ -49,7 +49,9 @@ pub struct Mount {
 
 impl std::fmt::Debug for Mount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mount").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Mount")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,12 @@ impl Mount {
         };
         let session = session.spawn()?;
         tracing::info!(path = %path.display(), threads = config.threads, "mounted");
-        Ok(Self { path, requests, session, mounted })
+        Ok(Self {
+            path,
+            requests,
+            session,
+            mounted,
+        })
     }
 
     /// Where it is mounted, free of symlinks.
@@ -86,7 +93,12 @@ impl Mount {
     /// still use the mount it is taken away from them all the same: the kernel writes back what it
     /// holds, and their further system calls on it answer `ENOTCONN`. Bounded in time.
     pub async fn shutdown(self) {
-        let Self { path, requests, session, mounted } = self;
+        let Self {
+            path,
+            requests,
+            session,
+            mounted,
+        } = self;
         let ended = match mounted {
             Some(mounted) => {
                 unmount(&path, &requests, mounted).await;
@@ -108,7 +120,11 @@ impl Mount {
 
 fn session_config(config: &MountConfig) -> Config {
     let mut options = Config::default();
-    options.acl = if config.allow_other { SessionACL::All } else { SessionACL::Owner };
+    options.acl = if config.allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
     options.n_threads = Some(config.threads.max(1));
     // A queue per event loop in the kernel.
     options.clone_fd = true;
@@ -126,7 +142,10 @@ fn with_helper(door: Door, path: &Path, options: &Config) -> io::Result<Session<
         MountOption::NoDev,
     ];
     Session::new(door, path, &options).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot mount on {} without root: {error}", path.display()))
+        io::Error::new(
+            error.kind(),
+            format!("cannot mount on {} without root: {error}", path.display()),
+        )
     })
 }
 
@@ -137,7 +156,9 @@ async fn unmount(path: &Path, requests: &Requests, mounted: Mounted) {
         (mounted, gentle)
     });
     // An error means that the runtime goes down; dropping `mounted` tore the mount off.
-    let Ok((mounted, gentle)) = gentle.await else { return };
+    let Ok((mounted, gentle)) = gentle.await else {
+        return;
+    };
     match gentle {
         Ok(Unmount::Done) => return,
         Ok(Unmount::Busy) => tracing::warn!(path = %path.display(), "in use; unmounting by force"),
@@ -166,5 +187,8 @@ async fn join<T: Send + 'static>(end: impl FnOnce() -> T + Send + 'static) -> Re
             let _ = sender.send(end());
         })
         .map_err(|_| ())?;
-    timeout(JOIN_LIMIT, receiver).await.map_err(|_| ())?.map_err(|_| ())
+    timeout(JOIN_LIMIT, receiver)
+        .await
+        .map_err(|_| ())?
+        .map_err(|_| ())
 }

@@ -23,7 +23,10 @@ pub(crate) fn mounted_at(path: &Path) -> io::Result<Option<MountEntry>> {
 
 /// Lines that do not have the documented form are skipped.
 fn parse(table: &[u8]) -> Vec<MountEntry> {
-    table.split(|&byte| byte == b'\n').filter_map(parse_line).collect()
+    table
+        .split(|&byte| byte == b'\n')
+        .filter_map(parse_line)
+        .collect()
 }
 
 /// `36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/root rw`, see proc(5).
@@ -46,10 +49,13 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {
-        let code = (byte == b'\\').then(|| tail.get(..3)).flatten().and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
+        let code = (byte == b'\\')
+            .then(|| tail.get(..3))
+            .flatten()
+            .and_then(|digits| {
+                let digits = std::str::from_utf8(digits).ok()?;
+                u8::from_str_radix(digits, 8).ok()
+            });
         match code {
             Some(code) => {
                 out.push(code);

@@ -41,7 +41,9 @@ pub(crate) fn prepare(path: &Path) -> io::Result<PathBuf> {
     let path = resolve(path)?;
     for _ in 0..MAX_STALE {
         match probe(&path) {
-            Ok(directory) if !directory => return Err(refused(ErrorKind::NotADirectory, &path, "is not a directory")),
+            Ok(directory) if !directory => {
+                return Err(refused(ErrorKind::NotADirectory, &path, "is not a directory"));
+            }
             Ok(_) => {
                 check_free(&path)?;
                 return Ok(path);
@@ -51,28 +53,46 @@ pub(crate) fn prepare(path: &Path) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-    Err(refused(ErrorKind::ResourceBusy, &path, "carries too many dead mounts"))
+    Err(refused(
+        ErrorKind::ResourceBusy,
+        &path,
+        "carries too many dead mounts",
+    ))
 }
 
 /// Whether `path` is a directory, asked in a thread of its own since a dead server may never answer.
 fn probe(path: &Path) -> io::Result<bool> {
     let (sender, receiver) = mpsc::channel();
     let asked = path.to_path_buf();
-    std::thread::Builder::new().name("mountpoint-probe".into()).spawn(move || {
-        let _ = sender.send(std::fs::symlink_metadata(asked).map(|metadata| metadata.is_dir()));
-    })?;
-    receiver
-        .recv_timeout(PROBE_TIMEOUT)
-        .unwrap_or_else(|_| Err(refused(ErrorKind::TimedOut, path, "does not answer: is its server stopped?")))
+    std::thread::Builder::new()
+        .name("mountpoint-probe".into())
+        .spawn(move || {
+            let _ = sender.send(std::fs::symlink_metadata(asked).map(|metadata| metadata.is_dir()));
+        })?;
+    receiver.recv_timeout(PROBE_TIMEOUT).unwrap_or_else(|_| {
+        Err(refused(
+            ErrorKind::TimedOut,
+            path,
+            "does not answer: is its server stopped?",
+        ))
+    })
 }
 
 /// Refuses a directory that is in use.
 fn check_free(path: &Path) -> io::Result<()> {
     if mounted_at(path)?.is_some_and(|entry| entry.kind == KIND) {
-        return Err(refused(ErrorKind::ResourceBusy, path, "is mounted and served by another gateway"));
+        return Err(refused(
+            ErrorKind::ResourceBusy,
+            path,
+            "is mounted and served by another gateway",
+        ));
     }
     if std::fs::read_dir(path)?.next().is_some() {
-        return Err(refused(ErrorKind::DirectoryNotEmpty, path, "is not empty; a mount would hide what is in it"));
+        return Err(refused(
+            ErrorKind::DirectoryNotEmpty,
+            path,
+            "is not empty; a mount would hide what is in it",
+        ));
     }
     Ok(())
 }
@@ -81,7 +101,13 @@ fn check_free(path: &Path) -> io::Result<()> {
 fn remove_stale(path: &Path) -> io::Result<()> {
     match mounted_at(path)? {
         Some(entry) if entry.kind == KIND => {}
-        _ => return Err(refused(ErrorKind::ResourceBusy, path, "carries a dead mount of something else; unmount it")),
+        _ => {
+            return Err(refused(
+                ErrorKind::ResourceBusy,
+                path,
+                "carries a dead mount of something else; unmount it",
+            ));
+        }
     }
     tracing::warn!(path = %path.display(), "removing the dead mount of an earlier gateway");
     match umount2(path, MntFlags::MNT_DETACH) {
@@ -96,7 +122,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             if status.success() {
                 Ok(())
             } else {
-                Err(refused(ErrorKind::PermissionDenied, path, "carries a dead mount; unmount it with fusermount3 -uz"))
+                Err(refused(
+                    ErrorKind::PermissionDenied,
+                    path,
+                    "carries a dead mount; unmount it with fusermount3 -uz",
+                ))
             }
         }
         result => Ok(result?),
@@ -128,10 +158,19 @@ pub(crate) struct Mounted {
 impl Mounted {
     /// Mounts on `path`, as made by [`prepare`]; also answers the channel to the kernel. `Ok(None)`
     /// when this process has no right to mount.
-    pub(crate) fn new(path: &Path, allow_other: bool, read_only: bool) -> io::Result<Option<(Self, OwnedFd)>> {
-        let channel = OpenOptions::new().read(true).write(true).open("/dev/fuse").map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot open /dev/fuse (is the fuse module loaded?): {error}"))
-        })?;
+    pub(crate) fn new(
+        path: &Path,
+        allow_other: bool,
+        read_only: bool,
+    ) -> io::Result<Option<(Self, OwnedFd)>> {
+        let channel = match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+            Ok(channel) => channel,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
+            Err(error) => {
+                let why = format!("cannot open /dev/fuse (is the fuse module loaded?): {error}");
+                return Err(io::Error::new(error.kind(), why));
+            }
+        };
         let root = std::fs::metadata(path)?;
         let mut options = format!(
             "fd={},rootmode={:o},user_id={},group_id={},default_permissions",
@@ -164,10 +203,20 @@ impl Mounted {
             other => {
                 let _ = umount2(path, MntFlags::MNT_DETACH);
                 other?;
-                return Err(refused(ErrorKind::Other, path, "was mounted but is not in the table of mounts"));
+                return Err(refused(
+                    ErrorKind::Other,
+                    path,
+                    "was mounted but is not in the table of mounts",
+                ));
             }
         };
-        Ok(Some((Self { path: path.to_path_buf(), device }, channel.into())))
+        Ok(Some((
+            Self {
+                path: path.to_path_buf(),
+                device,
+            },
+            channel.into(),
+        )))
     }
 
     /// Lets the kernel read ahead further than its default. A mount works without it.

@@ -74,7 +74,11 @@ pub(crate) struct Requests {
 impl Requests {
     /// Requests run on `runtime`.
     pub(crate) fn new(runtime: Handle) -> Self {
-        Self { runtime, running: TaskTracker::new(), closed: Arc::new(AtomicBool::new(false)) }
+        Self {
+            runtime,
+            running: TaskTracker::new(),
+            closed: Arc::new(AtomicBool::new(false)),
+        }
     }
 
     /// Runs `work` in a task and answers with what it yields.
@@ -201,7 +205,10 @@ impl OpenInode {
     /// Opens `ino`.
     pub(crate) async fn open(vfs: &Vfs, requests: &Requests, ino: InodeNo) -> vfs::Result<Self> {
         vfs.open_inode(ino).await?;
-        Ok(Self { owner: Some((vfs.clone(), requests.clone())), ino })
+        Ok(Self {
+            owner: Some((vfs.clone(), requests.clone())),
+            ino,
+        })
     }
 
     /// The kernel will say when to close it (RELEASE).
@@ -304,9 +311,15 @@ mod tests {
     #[tokio::test]
     async fn a_writer_is_held_back_while_told_to_slow_down() {
         let tries = AtomicUsize::new(0);
-        let slow = || vfs::Error::SlowDown { retry_after: Duration::ZERO };
+        let slow = || vfs::Error::SlowDown {
+            retry_after: Duration::ZERO,
+        };
         let result = patiently(|| async {
-            if tries.fetch_add(1, Ordering::SeqCst) < 3 { Err(slow()) } else { Ok(5) }
+            if tries.fetch_add(1, Ordering::SeqCst) < 3 {
+                Err(slow())
+            } else {
+                Ok(5)
+            }
         })
         .await;
         assert_eq!(result.expect("in the end"), 5);

@@ -22,7 +22,11 @@ pub(crate) fn is_refused(name: &[u8]) -> bool {
 /// What to answer when such a name is read: "not supported" for ACLs, as file systems without them
 /// do, and "not there" for capabilities.
 pub(crate) fn refused_read(name: &[u8]) -> Errno {
-    if name.starts_with(b"system.") { Errno::EOPNOTSUPP } else { Errno::ENODATA }
+    if name.starts_with(b"system.") {
+        Errno::EOPNOTSUPP
+    } else {
+        Errno::ENODATA
+    }
 }
 
 /// An attribute that is not there is `ENODATA`, not `ENOENT`.
@@ -50,7 +54,11 @@ pub(crate) fn list(names: &[Vec<u8>]) -> Result<Vec<u8>, Errno> {
         list.extend_from_slice(name);
         list.push(0);
     }
-    if list.len() > LIST_MAX { Err(Errno::E2BIG) } else { Ok(list) }
+    if list.len() > LIST_MAX {
+        Err(Errno::E2BIG)
+    } else {
+        Ok(list)
+    }
 }
 
 /// What a reader with room for `room` bytes is told about a value of `len` bytes; room for none
@@ -94,7 +102,10 @@ mod tests {
 
     #[test]
     fn lists_are_zero_terminated_and_bounded() {
-        assert_eq!(list(&[b"user.a".to_vec(), b"user.b".to_vec()]).expect("short"), b"user.a\0user.b\0");
+        assert_eq!(
+            list(&[b"user.a".to_vec(), b"user.b".to_vec()]).expect("short"),
+            b"user.a\0user.b\0"
+        );
         assert_eq!(list(&[]).expect("empty"), b"");
         let many = vec![vec![b'x'; 255]; 256];
         assert_eq!(list(&many).expect("64 KiB").len(), LIST_MAX);
@@ -113,7 +124,9 @@ mod tests {
     #[test]
     fn only_what_would_lie_is_refused() {
         assert!(is_refused(b"system.posix_acl_access") && is_refused(b"security.capability"));
-        assert!(!is_refused(b"user.system.x") && !is_refused(b"security.selinux") && !is_refused(b"trusted.x"));
+        assert!(
+            !is_refused(b"user.system.x") && !is_refused(b"security.selinux") && !is_refused(b"trusted.x")
+        );
         assert_eq!(refused_read(b"system.posix_acl_default"), Errno::EOPNOTSUPP);
         assert_eq!(refused_read(b"security.capability"), Errno::ENODATA);
     }

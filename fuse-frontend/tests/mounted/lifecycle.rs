@@ -1,0 +1,174 @@
+//! Mounting and unmounting, in order and out of order.
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::support::gateway;
+use crate::support::{Gateway, bytes, errno};
+
+/// Leaves a mount whose server is gone, as a killed gateway does.
+fn make_stale(path: &Path, kind: &str) {
+    let channel = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .expect("/dev/fuse");
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", channel.as_raw_fd());
+    mount(
+        Some("cess"),
+        path,
+        Some(kind),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .expect("mount");
+    drop(channel);
+    assert_eq!(errno(fs::metadata(path)), libc::ENOTCONN);
+}
+
+#[test]
+fn a_dead_mount_of_our_own_is_replaced() {
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    fs::write(gateway.path("file"), "kept").expect("write");
+    gateway.unmount();
+    assert_eq!(
+        fs::read_dir(&gateway.root).expect("list").count(),
+        0,
+        "the mountpoint is bare again"
+    );
+    make_stale(&gateway.root, "fuse.cess");
+    gateway.remount(false);
+    assert_eq!(fs::read(gateway.path("file")).expect("read"), b"kept");
+    gateway.unmount();
+    assert_eq!(fs::read_dir(&gateway.root).expect("list").count(), 0);
+}
+
+#[test]
+fn a_dead_mount_of_others_is_left_alone() {
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    gateway.unmount();
+    make_stale(&gateway.root, "fuse.other");
+    let error = gateway::mount(&gateway.runtime, &gateway.root, &gateway.vfs, false).expect_err("not ours");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    assert!(
+        error.to_string().contains("dead mount of something else"),
+        "{error}"
+    );
+    umount2(&gateway.root, MntFlags::MNT_DETACH).expect("unmount");
+}
+
+#[test]
+fn a_mount_in_use_by_another_gateway_is_refused() {
+    let Some(gateway) = Gateway::start() else { return };
+    let error = gateway::mount(&gateway.runtime, &gateway.root, &gateway.vfs, false).expect_err("taken");
+    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+    assert!(error.to_string().contains("served by another gateway"), "{error}");
+    fs::write(gateway.path("file"), "x").expect("the first one still serves");
+}
+
+#[test]
+fn a_read_only_mount_refuses_writes_and_shows_those_of_others() {
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    fs::write(gateway.path("file"), "x").expect("write");
+    gateway.unmount();
+    gateway.remount(true);
+    assert_eq!(errno(fs::write(gateway.path("file"), "y")), libc::EROFS);
+    assert_eq!(errno(fs::create_dir(gateway.path("dir"))), libc::EROFS);
+    gateway.put_object("object", b"through S3");
+    assert_eq!(fs::read(gateway.path("object")).expect("read"), b"through S3");
+}
+
+#[test]
+fn a_busy_mount_is_taken_away_without_losing_what_was_written() {
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    let data = bytes(1, 400_000);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(gateway.path("file"))
+        .expect("create");
+    file.write_all_at(&data, 0).expect("write");
+    let map = crate::support::syscalls::Map::shared(&file, data.len()).expect("mmap");
+    map.write(1000, b"mapped");
+    let directory = File::open(&gateway.bucket).expect("open");
+    gateway.unmount();
+    // Out of the namespace, and dead for those who hold it.
+    assert_eq!(fs::read_dir(&gateway.root).expect("list").count(), 0);
+    assert_eq!(errno(file.metadata()), libc::ENOTCONN);
+    assert_eq!(errno(file.sync_all()), libc::ENOTCONN);
+    assert_eq!(errno(directory.metadata()), libc::ENOTCONN);
+    drop((map, file, directory));
+    gateway.remount(false);
+    let mut expected = data;
+    expected[1000..1006].copy_from_slice(b"mapped");
+    assert!(fs::read(gateway.path("file")).expect("read") == expected);
+}
+
+#[test]
+fn a_dropped_mount_leaves_nothing_behind() {
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    let file = File::create(gateway.path("file")).expect("create");
+    drop(gateway.take_mount());
+    assert_eq!(fs::read_dir(&gateway.root).expect("list").count(), 0);
+    assert_eq!(errno(file.metadata()), libc::ENOTCONN);
+    gateway.remount(false);
+    assert!(gateway.path("file").exists());
+}
+
+#[test]
+fn a_mount_taken_away_by_hand_ends_in_order() {
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    fs::write(gateway.path("file"), "x").expect("write");
+    umount2(&gateway.root, MntFlags::empty()).expect("umount by hand");
+    gateway.unmount();
+    gateway.remount(false);
+    assert_eq!(fs::read(gateway.path("file")).expect("read"), b"x");
+}
+
+/// Unmounting must not take away what the mountpoint is itself mounted on.
+#[test]
+fn a_mountpoint_that_is_itself_a_mount_stays_one() {
+    if !gateway::can_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("dir");
+    let below = dir.path().join("mnt");
+    fs::create_dir(&below).expect("mkdir");
+    mount(
+        Some("none"),
+        &below,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .expect("tmpfs");
+    let path = dir.path().to_path_buf();
+    let is_tmpfs = |path: &Path| {
+        let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        table
+            .lines()
+            .any(|line| line.contains(path.to_str().expect("text")) && line.contains(" - tmpfs "))
+    };
+    let mut gateway = Gateway::start_in(dir).expect("can mount");
+    assert_eq!(fs::read_dir(&gateway.root).expect("list").count(), 0);
+    gateway.unmount();
+    assert!(is_tmpfs(&path.join("mnt")), "the file system below was unmounted");
+    umount2(&below, MntFlags::MNT_DETACH).expect("unmount");
+}

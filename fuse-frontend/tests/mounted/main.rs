@@ -1,0 +1,18 @@
+//! The door as a process sees it: real mounts, real system calls, a namespace in a directory of its
+//! own without a network behind it. Without `/dev/fuse` or the right to mount, each test says so and
+//! ends.
+mod append;
+mod attributes;
+mod directories;
+mod doors;
+mod durability;
+mod files;
+mod lifecycle;
+mod links;
+mod mapping;
+mod model;
+mod names;
+mod rename;
+mod sparse;
+mod support;
+mod xattrs;
