@@ -32,7 +32,7 @@ impl From<Errno> for Failure {
     }
 }
 
-/// The errno of a vfs error. Extended attributes say `ENODATA` instead of `ENOENT`; see `xattr`.
+/// The errno of a vfs error. Extended attributes have their own words for two of them; see `xattr`.
 ///
 /// * What may succeed later and lost nothing is `ETIMEDOUT` (data out of reach, level not reached in
 ///   time) or `EAGAIN` (staging full, after this door has waited in vain): programs treat both as
@@ -48,8 +48,7 @@ pub(crate) fn errno(error: &vfs::Error) -> Errno {
         Error::NotEmpty => Errno::ENOTEMPTY,
         Error::InvalidName(_) | Error::Invalid(_) | Error::InvalidPart(_) => Errno::EINVAL,
         Error::NameTooLong => Errno::ENAMETOOLONG,
-        Error::TooLarge => Errno::E2BIG,
-        Error::OutOfRange => Errno::EFBIG,
+        Error::TooLarge | Error::OutOfRange => Errno::EFBIG,
         // Makes mv and cp fall back to copying.
         Error::CrossBucket => Errno::EXDEV,
         Error::NotPermitted => Errno::EPERM,
@@ -89,7 +88,7 @@ mod tests {
             (Error::InvalidName("x"), libc::EINVAL),
             (Error::Invalid("x"), libc::EINVAL),
             (Error::NameTooLong, libc::ENAMETOOLONG),
-            (Error::TooLarge, libc::E2BIG),
+            (Error::TooLarge, libc::EFBIG),
             (Error::OutOfRange, libc::EFBIG),
             (Error::CrossBucket, libc::EXDEV),
             (Error::NotPermitted, libc::EPERM),

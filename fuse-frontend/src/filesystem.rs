@@ -477,7 +477,7 @@ impl Filesystem for Door {
         let work = async move {
             vfs.setxattr(inode(ino), &name, &value, how)
                 .await
-                .map_err(xattr::no_data)
+                .map_err(xattr::failure)
         };
         self.requests.serve("setxattr", reply, work, answer_empty);
     }
@@ -487,7 +487,7 @@ impl Filesystem for Door {
             return reply.error(xattr::refused_read(name.as_bytes()));
         }
         let (vfs, name) = (self.vfs(), name_of(name));
-        let work = async move { vfs.getxattr(inode(ino), &name).await.map_err(xattr::no_data) };
+        let work = async move { vfs.getxattr(inode(ino), &name).await.map_err(xattr::failure) };
         self.requests.serve("getxattr", reply, work, move |reply, value| {
             xattr::answer(reply, &value, size);
         });
@@ -507,7 +507,7 @@ impl Filesystem for Door {
             return reply.error(xattr::refused_read(name.as_bytes()));
         }
         let (vfs, name) = (self.vfs(), name_of(name));
-        let work = async move { vfs.removexattr(inode(ino), &name).await.map_err(xattr::no_data) };
+        let work = async move { vfs.removexattr(inode(ino), &name).await.map_err(xattr::failure) };
         self.requests.serve("removexattr", reply, work, answer_empty);
     }
 

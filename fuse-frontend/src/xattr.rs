@@ -14,6 +14,9 @@ use crate::errno::Failure;
 /// Most bytes in the list of names (the kernel's `XATTR_LIST_MAX`).
 const LIST_MAX: usize = 64 << 10;
 
+/// Attributes that the vfs computes.
+const COMPUTED: &[u8] = b"user.cess.";
+
 /// Whether names like this one are never kept.
 pub(crate) fn is_refused(name: &[u8]) -> bool {
     name == b"security.capability" || name.starts_with(b"system.")
@@ -29,10 +32,12 @@ pub(crate) fn refused_read(name: &[u8]) -> Errno {
     }
 }
 
-/// An attribute that is not there is `ENODATA`, not `ENOENT`.
-pub(crate) fn no_data(error: vfs::Error) -> Failure {
+/// An attribute that is not there is `ENODATA`, not `ENOENT`; one that is too large `E2BIG`, not
+/// `EFBIG`.
+pub(crate) fn failure(error: vfs::Error) -> Failure {
     match error {
         vfs::Error::NotFound => Errno::ENODATA.into(),
+        vfs::Error::TooLarge => Errno::E2BIG.into(),
         other => other.into(),
     }
 }
@@ -47,10 +52,11 @@ pub(crate) fn how(flags: i32) -> Result<XattrSet, Errno> {
     }
 }
 
-/// Names as listxattr(2) wants them: each followed by a zero byte.
+/// Names as listxattr(2) wants them: each followed by a zero byte. Computed ones are left out: who
+/// lists attributes means to copy them, and these cannot be set.
 pub(crate) fn list(names: &[Vec<u8>]) -> Result<Vec<u8>, Errno> {
-    let mut list = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum());
-    for name in names {
+    let mut list = Vec::new();
+    for name in names.iter().filter(|name| !name.starts_with(COMPUTED)) {
         list.extend_from_slice(name);
         list.push(0);
     }
@@ -107,6 +113,10 @@ mod tests {
             b"user.a\0user.b\0"
         );
         assert_eq!(list(&[]).expect("empty"), b"");
+        assert_eq!(
+            list(&[b"user.cess.state".to_vec(), b"user.b".to_vec()]).expect("one"),
+            b"user.b\0"
+        );
         let many = vec![vec![b'x'; 255]; 256];
         assert_eq!(list(&many).expect("64 KiB").len(), LIST_MAX);
         let more = vec![vec![b'x'; 255]; 257];

@@ -98,6 +98,8 @@ fn computed_attributes_are_read_only() {
         errno(setxattr(&path, "user.cess.state", b"verified", 0)),
         libc::EPERM
     );
+    // They are not listed, since copying them would fail.
+    assert_eq!(listxattr(&path).expect("list"), [""; 0]);
     let etag = getxattr(&path, "user.cess.etag").expect("etag");
     fs::write(&path, "y").expect("write");
     assert_ne!(getxattr(&path, "user.cess.etag").expect("etag"), etag);
