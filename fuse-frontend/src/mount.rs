@@ -171,6 +171,10 @@ async fn unmount(path: &Path, requests: &Requests, mounted: Mounted) {
         Ok(Ok(Err(error))) => tracing::warn!(path = %path.display(), %error, "write-back failed"),
         Ok(Err(_)) | Err(_) => tracing::warn!(path = %path.display(), "write-back did not end in time"),
     }
+    // syncfs on FUSE returns when the kernel has begun to send, not when it has been answered.
+    if !requests.calm(WRITE_BACK_LIMIT).await {
+        tracing::warn!(path = %path.display(), "processes do not stop using the mount");
+    }
     requests.close();
     requests.drain(DRAIN_LIMIT).await;
     // Asks the kernel, not the file system: does not block.

@@ -5,7 +5,7 @@
 //! open for ever. What it then yields is dropped, which undoes it where that matters ([`OpenInode`]).
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fuser::Errno;
@@ -32,6 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Shortest and longest pause between two tries of a writer that is held back.
 const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(5);
+
+/// A kernel that has more to send sends it as soon as an event loop reads; this is that time many
+/// times over.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// A reply that can be an error: all of them.
 pub(crate) trait Refuse: Send + 'static {
@@ -69,6 +73,7 @@ refuse!(
 pub(crate) struct Requests {
     runtime: Handle,
     running: TaskTracker,
+    started: Arc<AtomicU64>,
     closed: Arc<AtomicBool>,
 }
 
@@ -78,6 +83,7 @@ impl Requests {
         Self {
             runtime,
             running: TaskTracker::new(),
+            started: Arc::default(),
             closed: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -128,7 +134,23 @@ impl Requests {
 
     /// Runs a task that [`Self::drain`] waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.started.fetch_add(1, Ordering::Relaxed);
         self.running.spawn_on(task, &self.runtime);
+    }
+
+    /// Waits until none runs and none has come for [`QUIET`], at most `limit`. Answers whether that
+    /// was so.
+    pub(crate) async fn calm(&self, limit: Duration) -> bool {
+        let calm = async {
+            loop {
+                let before = self.started.load(Ordering::Relaxed);
+                tokio::time::sleep(QUIET).await;
+                if self.running.is_empty() && self.started.load(Ordering::Relaxed) == before {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(limit, calm).await.is_ok()
     }
 
     /// Answers every request from now on with `ENOTCONN`.

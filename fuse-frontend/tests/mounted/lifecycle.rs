@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::support::gateway;
-use crate::support::{Gateway, bytes, errno};
+use crate::support::{Gateway, Map, bytes, errno};
 
 /// Leaves a mount whose server is gone, as a killed gateway does.
 fn make_stale(path: &Path, kind: &str) {
@@ -101,7 +101,7 @@ fn a_busy_mount_is_taken_away_without_losing_what_was_written() {
         .open(gateway.path("file"))
         .expect("create");
     file.write_all_at(&data, 0).expect("write");
-    let map = crate::support::syscalls::Map::shared(&file, data.len()).expect("mmap");
+    let mut map = Map::shared(&gateway.path("file"), data.len());
     map.write(1000, b"mapped");
     let directory = File::open(&gateway.bucket).expect("open");
     gateway.unmount();

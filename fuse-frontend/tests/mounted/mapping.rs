@@ -4,8 +4,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use vfs::InodeNo;
 
-use crate::support::syscalls::Map;
-use crate::support::{Gateway, bytes};
+use crate::support::{Gateway, Map, bytes};
 
 fn mapped(gateway: &Gateway, data: &[u8]) -> (File, Map, InodeNo) {
     let path = gateway.path("mapped");
@@ -13,9 +12,9 @@ fn mapped(gateway: &Gateway, data: &[u8]) -> (File, Map, InodeNo) {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
-        .open(path)
+        .open(&path)
         .expect("open");
-    let map = Map::shared(&file, data.len()).expect("mmap");
+    let map = Map::shared(&path, data.len());
     let ino = InodeNo(file.metadata().expect("stat").ino());
     (file, map, ino)
 }
@@ -24,7 +23,7 @@ fn mapped(gateway: &Gateway, data: &[u8]) -> (File, Map, InodeNo) {
 fn a_synced_map_is_seen_by_every_door() {
     let Some(gateway) = Gateway::start() else { return };
     let mut data = bytes(1, 300_000);
-    let (file, map, ino) = mapped(&gateway, &data);
+    let (file, mut map, ino) = mapped(&gateway, &data);
     assert!(map.read(0, data.len()) == data);
     for (seed, at) in [(2, 0_usize), (3, 4090), (4, 131_072), (5, 299_900)] {
         let patch = bytes(seed, 100);
@@ -35,7 +34,7 @@ fn a_synced_map_is_seen_by_every_door() {
         file.read_exact_at(&mut read, at as u64).expect("read");
         assert!(read == patch);
     }
-    map.sync().expect("msync");
+    map.sync();
     let seen = gateway
         .runtime
         .block_on(gateway.vfs.read(ino, 0, 300_000))
@@ -52,7 +51,7 @@ fn a_synced_map_is_seen_by_every_door() {
 #[test]
 fn a_map_and_writes_share_their_pages() {
     let Some(gateway) = Gateway::start() else { return };
-    let (file, map, _) = mapped(&gateway, &bytes(1, 20_000));
+    let (file, mut map, _) = mapped(&gateway, &bytes(1, 20_000));
     file.write_all_at(b"by a write", 5000).expect("write");
     assert_eq!(map.read(5000, 10), b"by a write");
     map.write(9000, b"by the map");
@@ -67,7 +66,7 @@ fn a_map_that_was_never_synced_is_written_back_when_it_goes() {
         return;
     };
     let data = bytes(1, 50_000);
-    let (file, map, ino) = mapped(&gateway, &data);
+    let (file, mut map, ino) = mapped(&gateway, &data);
     map.write(10_000, b"left in the page cache");
     drop(map);
     drop(file);

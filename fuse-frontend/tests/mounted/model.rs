@@ -7,8 +7,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-use crate::support::Gateway;
-use crate::support::syscalls::{Map, copy_range};
+use crate::support::syscalls::copy_range;
+use crate::support::{Gateway, Map};
 
 /// Longest file, over several chunks.
 const MAX: usize = 1 << 20;
@@ -88,10 +88,10 @@ fn step(gateway: &Gateway, file: &mut File, model: &mut Vec<u8>, random: &mut St
         6 if !model.is_empty() => {
             let (at, len) = range(random, model.len());
             let data = random_bytes(random, len);
-            let map = Map::shared(file, model.len()).expect("mmap");
+            let mut map = Map::shared(&gateway.path("file"), model.len());
             map.write(at, &data);
             if random.random_bool(0.5) {
-                map.sync().expect("msync");
+                map.sync();
             }
             model[at..at + len].copy_from_slice(&data);
             format!("map {len} at {at}")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fuse_frontend::{Mount, MountConfig};
 use meta::{EngineKind, Meta, MetaConfig};
-use store::{Store, StoreConfig};
+use store::{PassphraseCost, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use vfs::{Level, Vfs, VfsConfig};
@@ -43,15 +43,12 @@ pub(crate) async fn open_namespace(data: &Path) -> (Vfs, Store) {
     };
     let meta = Meta::open(&engine).expect("open the metadata");
     let config = StoreConfig {
-        path: data.join("store"),
         staging_limit: 1 << 30,
         memory_cache: 8 << 20,
         disk_cache: 16 << 20,
-        pack_segments: 1,
+        passphrase_cost: PassphraseCost::LIGHT,
         pack_max_age: NEVER,
-        parallel_packs: 1,
-        owner: None,
-        territory: Vec::new(),
+        ..StoreConfig::new(data.join("store"))
     };
     let passphrase = b"only for tests".to_vec().into();
     let store = Store::open(config, meta.clone(), passphrase, None)

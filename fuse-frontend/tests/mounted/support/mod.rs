@@ -1,8 +1,10 @@
 //! What the tests stand on.
 pub(crate) mod gateway;
+pub(crate) mod map;
 pub(crate) mod syscalls;
 
 pub(crate) use gateway::Gateway;
+pub(crate) use map::Map;
 
 /// The errno of a failed call.
 #[track_caller]

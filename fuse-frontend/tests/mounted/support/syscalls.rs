@@ -90,15 +90,15 @@ pub(crate) fn copy_range(from: &File, from_at: i64, to: &File, to_at: i64, len: 
     })
 }
 
-/// A mapping of the first `len` bytes of a file, readable and, if shared, writable.
-pub(crate) struct Map {
+/// A shared, writable mapping of the first `len` bytes of a file.
+pub(crate) struct SharedMap {
     start: NonNull<u8>,
     len: usize,
 }
 
-impl Map {
-    /// mmap(2), `MAP_SHARED`. The file must be at least `len` bytes long whenever the map is used.
-    pub(crate) fn shared(file: &File, len: usize) -> Result<Self> {
+impl SharedMap {
+    /// mmap(2). The file must be at least `len` bytes long whenever the map is used.
+    pub(crate) fn new(file: &File, len: usize) -> Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel chooses the address, so no existing memory is replaced.
         let start = unsafe {
@@ -144,7 +144,7 @@ impl Map {
     }
 }
 
-impl Drop for Map {
+impl Drop for SharedMap {
     fn drop(&mut self) {
         // SAFETY: exactly the mapping, and nothing refers to it any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
