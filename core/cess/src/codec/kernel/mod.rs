@@ -1,9 +1,9 @@
 //! The inner loop of the erasure code: rows of coefficients times four long inputs.
 //!
 //! One implementation per kind of vector unit, all with the same result; [`Kernel::best`] picks the
-//! fastest that this processor has. A kernel makes [`ROWS`] outputs in one pass, because with four
-//! inputs that keeps every coefficient in a register; more outputs take more passes, and the
-//! [`BLOCK`] in between keeps the inputs of the next pass in the first-level cache.
+//! fastest that this processor has. A kernel makes four outputs in one pass, because with four
+//! inputs that keeps every coefficient in a register; more outputs take more passes over a block
+//! small enough that the inputs of the next pass are still in the first-level cache.
 
 mod scalar;
 #[cfg(target_arch = "x86_64")]
