@@ -34,6 +34,8 @@ pub struct PackStatus {
     pub bytes: u64,
     /// Miner accounts (SS58) by fragment index, once placed.
     pub miners: Vec<String>,
+    /// Fragments that the last read-back could not verify.
+    pub unverified: u32,
     /// Why the last step did not succeed, if it did not.
     pub last_error: Option<String>,
 }

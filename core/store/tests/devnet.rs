@@ -1,5 +1,6 @@
 //! The store over a whole CESS network on this machine: plaintext in, twelve miners, plaintext
 //! back from four.
+#![allow(clippy::unwrap_used)] // a test
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;

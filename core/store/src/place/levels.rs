@@ -1,5 +1,5 @@
 //! How far chunks have come, and waiting for it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use meta::{Meta, Read};
@@ -36,13 +36,25 @@ fn behind<R: Read + ?Sized>(
     chunks: &[ChunkId],
     level: Level,
 ) -> Result<(Vec<ChunkId>, Option<ChunkId>)> {
+    let places: HashMap<ChunkId, u64> = locations::get_many(read, chunks)?
+        .into_iter()
+        .map(|(chunk, place)| (chunk, place.pack))
+        .collect();
+    let mut reached: HashMap<u64, bool> = HashMap::new();
     let mut left = Vec::new();
     let mut highest = None;
     for chunk in chunks {
-        match locations::get(read, *chunk)? {
-            Some(place) => {
-                let reached =
-                    record::get(read, place.pack)?.is_none_or(|record| level_of(record.state) >= level);
+        match places.get(chunk) {
+            Some(pack) => {
+                let reached = match reached.get(pack) {
+                    Some(reached) => *reached,
+                    None => {
+                        let record = record::get(read, *pack)?;
+                        let done = record.is_none_or(|record| level_of(record.state) >= level);
+                        reached.insert(*pack, done);
+                        done
+                    }
+                };
                 if !reached {
                     left.push(*chunk);
                 }
@@ -184,6 +196,7 @@ pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
                 chunks: record.chunks,
                 bytes: record.bytes,
                 miners,
+                unverified: record.unverified,
                 last_error: record.last_error,
             })
         })

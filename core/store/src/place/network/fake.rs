@@ -439,7 +439,7 @@ impl Network for Fake {
                     if lost {
                         Err(unreachable())
                     } else {
-                        Ok(included.clone())
+                        Ok(included)
                     }
                 })
                 .collect())
