@@ -60,7 +60,7 @@ pub struct ChainFaultRequest {
 pub struct Admin {
     /// Where it is.
     pub access: Access,
-    _gate: Gate,
+    gate: Gate,
     file: PathBuf,
 }
 
@@ -84,11 +84,14 @@ impl Admin {
         };
         let file = dir.join(FILE);
         write_private(&file, &json!(access).to_string())?;
-        Ok(Self {
-            access,
-            _gate: gate,
-            file,
-        })
+        Ok(Self { access, gate, file })
+    }
+}
+
+impl Admin {
+    /// Closes the port.
+    pub async fn close(mut self) {
+        self.gate.close().await;
     }
 }
 

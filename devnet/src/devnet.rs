@@ -189,13 +189,24 @@ impl Devnet {
             author,
             ..
         } = self;
-        drop(admin);
+        admin.close().await;
         // Joins a thread that may be syncing a block.
         let stopped = tokio::task::spawn_blocking(move || author.stop()).await;
         if let Err(error) = stopped {
             tracing::error!(%error, "the block author");
         }
-        drop(controls);
+        // The admin API held the only other reference.
+        let Some(Controls { chain, miners }) = Arc::into_inner(controls) else {
+            return;
+        };
+        for miner in miners {
+            miner.stop().await;
+        }
+        if let Some((_, rpc)) = chain
+            && let Some(mut rpc) = Arc::into_inner(rpc)
+        {
+            rpc.close().await;
+        }
     }
 }
 

@@ -56,6 +56,13 @@ impl Gate {
         let _ = self.open.send(open);
     }
 
+    /// Closes the port and every connection; both are gone when this returns.
+    pub async fn close(&mut self) {
+        self.task.abort();
+        // It was aborted: how it ended says nothing.
+        let _ = (&mut self.task).await;
+    }
+
     /// Whether connections are served.
     pub fn is_open(&self) -> bool {
         *self.open.borrow()

@@ -121,6 +121,11 @@ impl Miner {
         Ok(())
     }
 
+    /// Stops; the port is free when this returns.
+    pub async fn stop(mut self) {
+        self.gate.close().await;
+    }
+
     /// The faults in force.
     pub fn faults(&self) -> Faults {
         *self.inner.faults.lock()

@@ -29,3 +29,6 @@ pub mod timestamp;
 pub mod transaction_payment;
 pub mod utility;
 pub mod version;
+
+#[cfg(test)]
+mod tests;

@@ -207,10 +207,15 @@ impl Pool {
 
     /// The first nonce of `signer` at or after `nonce` that is not in the pool.
     pub fn next_free(&self, signer: &AccountId32, nonce: u32) -> u32 {
-        let line = self.by_signer.get(signer);
-        (nonce..)
-            .find(|at| line.is_none_or(|line| !line.contains_key(at)))
-            .unwrap_or(nonce)
+        let waiting = self
+            .by_signer
+            .get(signer)
+            .into_iter()
+            .flat_map(|line| line.range(nonce..));
+        waiting
+            .zip(nonce..)
+            .take_while(|((at, _), free)| *at == free)
+            .fold(nonce, |_, (_, free)| free + 1)
     }
 
     /// Bytes of all that is ready or not, in no order.

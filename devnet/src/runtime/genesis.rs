@@ -1,7 +1,6 @@
 //! The state of block 0.
 
 use super::balances::{EXISTENTIAL_DEPOSIT, TOTAL_ISSUANCE};
-use super::file_bank;
 use super::primitives::{AccountId32, BoundedVec, EndPoint, FixedU128, H256};
 use super::sminer::{ALL_MINER, COUNTER_FOR_MINER_ITEMS, MINER_ITEMS, MinerInfo, POSITIVE};
 use super::state::{Changes, Overlay, RawState};
@@ -79,6 +78,5 @@ pub fn build(genesis: &Genesis) -> Changes {
     let idle = genesis.idle_space.saturating_mul(genesis.miners.len() as u128);
     storage_handler::TOTAL_IDLE_SPACE.put(&mut state, &idle);
     super::system::PARENT_HASH.put(&mut state, &H256::default());
-    debug_assert!(file_bank::SEGMENT_CHARGE == 96 << 20);
     state.into_changes()
 }
