@@ -1,5 +1,6 @@
 //! Chain and miners together, through the client library a gateway uses: files placed and read
 //! back, every quirk of the miners' HTTP, every fault.
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

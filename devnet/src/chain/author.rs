@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 
 /// How long an instant block waits for company after the first extrinsic arrived.
 const GATHER: Duration = Duration::from_millis(3);
+/// Least time between instant blocks, so that a signed era of a few dozen blocks does not end
+/// while its extrinsic is on the way.
+const SPACING: Duration = Duration::from_millis(20);
 /// Pause after a block could not be written.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -96,7 +99,7 @@ fn run(node: &Node) {
             continue;
         }
         if instant {
-            std::thread::sleep(GATHER);
+            std::thread::sleep(GATHER.max(SPACING.saturating_sub(last.elapsed())));
         }
         last = Instant::now();
         if let Err(error) = node.seal() {

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use super::header::{Header, digest};
 use super::log::{Log, LogReader, Record, from_stored, to_stored};
-use super::pool::{Pool, Status, Watcher};
+use super::pool::{Pool, Status, Waiting, Watcher};
 use super::view::View;
 use crate::clock::now_millis;
 use crate::error::{Error, Result};
@@ -20,8 +20,9 @@ use crate::runtime::genesis::{self, Genesis};
 use crate::runtime::primitives::{Digest, H256};
 use crate::runtime::state::{Changes, RawState, apply};
 
-/// Blocks whose state can be read by default, as a pruning node keeps them.
-pub const DEFAULT_STATE_BLOCKS: usize = 256;
+/// Blocks whose state can be read by default. A pruning node of the network keeps 256, which last
+/// 25 minutes; instant blocks come far quicker.
+pub const DEFAULT_STATE_BLOCKS: usize = 2048;
 /// Most bytes of undo records that are kept for reading old states.
 const MAX_UNDO_BYTES: usize = 256 << 20;
 /// Announcements that a slow subscriber may lag behind before it misses some.
@@ -379,7 +380,14 @@ impl Node {
         };
         let hash = header.hash();
         let record = Record::Block(header.clone(), body, to_stored(&changes));
-        let offset = bench.log.append(&record, sync)?;
+        let offset = match bench.log.append(&record, sync) {
+            Ok(offset) => offset,
+            Err(error) => {
+                bench.operations = operations;
+                self.put_back(record, included);
+                return Err(error);
+            }
+        };
 
         let sealing = self.sealing();
         {
@@ -403,6 +411,20 @@ impl Node {
         let _ = self.heads.send(Head::Best(header.clone()));
         self.finalize();
         Ok(header)
+    }
+
+    /// The block could not be written: its extrinsics wait again.
+    fn put_back(&self, record: Record, included: Vec<Waiting>) {
+        let Record::Block(_, body, _) = record else { return };
+        let state = self.state.read();
+        let mut pool = self.pool.lock();
+        // The first extrinsic is the author's own.
+        for (bytes, mut waiting) in body.into_iter().skip(1).zip(included) {
+            waiting.bytes = bytes;
+            let nonce = execute::next_nonce(&state.raw, &waiting.signed.signer);
+            // One that has been replaced meanwhile stays out.
+            let _ = pool.add(waiting, nonce);
+        }
     }
 
     /// What the next block is offered: keys into the pool, and the extrinsics with their lengths.

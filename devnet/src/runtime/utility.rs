@@ -10,7 +10,7 @@ use super::primitives::{DispatchError, DispatchResult, Origin};
 /// Index of this pallet.
 pub const INDEX: u8 = 1;
 /// Most calls in one batch.
-pub const BATCHED_CALLS_LIMIT: u32 = 10_922;
+pub const BATCHED_CALLS_LIMIT: u32 = 3640;
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 #[allow(non_camel_case_types, missing_docs)]

@@ -335,7 +335,7 @@ pub(super) fn expire_due(context: &mut Context<'_>) {
         territory.state = TerritoryState::Expired;
         put(context, &owner, &name, &territory);
         PURCHASED_SPACE.mutate(&mut context.state, |sold| {
-            *sold = sold.saturating_sub(territory.total_space)
+            *sold = sold.saturating_sub(territory.total_space);
         });
         context.deposit(Event::LeaseExpired {
             acc: owner,

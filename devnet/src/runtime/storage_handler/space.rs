@@ -114,14 +114,14 @@ pub fn is_expired(context: &Context<'_>, owner: &AccountId32, name: &TerrName) -
 pub fn put_in_service(context: &mut Context<'_>, bytes: u128) {
     TOTAL_IDLE_SPACE.mutate(&mut context.state, |idle| *idle = idle.saturating_sub(bytes));
     TOTAL_SERVICE_SPACE.mutate(&mut context.state, |service| {
-        *service = service.saturating_add(bytes)
+        *service = service.saturating_add(bytes);
     });
 }
 
 /// Network totals: `bytes` leave service, of which `idle` can be offered again at once.
 pub fn take_out_of_service(context: &mut Context<'_>, bytes: u128, idle: u128) {
     TOTAL_SERVICE_SPACE.mutate(&mut context.state, |service| {
-        *service = service.saturating_sub(bytes)
+        *service = service.saturating_sub(bytes);
     });
     TOTAL_IDLE_SPACE.mutate(&mut context.state, |total| *total = total.saturating_add(idle));
 }
