@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
 use crate::chunk_ids::ChunkIds;
 use crate::frame::compression::Compression;
@@ -82,7 +83,7 @@ pub struct StoreConfig {
     pub staging_limit: u64,
     /// Budget of the plaintext memory cache.
     pub memory_cache: u64,
-    /// Budget of the ciphertext disk cache.
+    /// Budget of the ciphertext disk cache; below 16 MiB there is none.
     pub disk_cache: u64,
     /// How chunks are compressed before they are sealed.
     pub compression: Compression,
@@ -171,6 +172,7 @@ impl Store {
         tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
         let inner = Inner {
             memory: MemoryCache::new(config.memory_cache),
+            disk: DiskCache::open(&config.path.join("cache"), config.disk_cache).await,
             ids: ChunkIds::new(meta.clone()),
             config,
             meta,
@@ -189,7 +191,7 @@ impl Store {
                 Some(Arc::new(Placing::start(
                     meta,
                     network,
-                    inner.clone(),
+                    Arc::new(inner.clone()),
                     miners,
                     settings,
                 )?))
@@ -323,16 +325,12 @@ impl Store {
             staging_limit: self.inner.config.staging_limit,
             packs: levels::packs(&*snapshot)?,
             memory_cache: self.inner.memory.usage(),
-            disk_cache: (0, self.inner.config.disk_cache),
+            disk_cache: self.inner.disk.usage(),
         })
     }
     /// Forgets what only speeds things up: memory cache and disk cache, files included.
     pub async fn drop_caches(&self) -> Result<()> {
-        self.inner.memory.clear();
-        if let Some(remote) = &self.inner.remote {
-            remote.forget();
-        }
-        Ok(())
+        self.inner.drop_caches().await
     }
     /// Stops the workers at a safe point. Staged data stays staged.
     pub async fn shutdown(&self) {
@@ -342,6 +340,7 @@ impl Store {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.inner.disk.close().await;
     }
 
     /// Everything staged and everything committed is durable.

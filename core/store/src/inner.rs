@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
 use crate::chunk_ids::ChunkIds;
 use crate::keys::Keys;
@@ -22,6 +23,7 @@ pub(crate) struct Inner {
     pub ids: ChunkIds,
     pub staging: Staging,
     pub memory: MemoryCache,
+    pub disk: DiskCache,
     /// Reads from miners; `None` without a network.
     pub remote: Option<Remote>,
     /// Reads that others can join.

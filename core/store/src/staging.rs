@@ -284,6 +284,15 @@ impl Staging {
         Err(Error::Damaged(chunk))
     }
 
+    /// Whether a recorded chunk is in staging.
+    pub(crate) fn holds(&self, chunk: ChunkId) -> Result<bool> {
+        Ok(self
+            .meta
+            .snapshot()?
+            .get(&tables::chunk_key(tables::STAGED, chunk))?
+            .is_some())
+    }
+
     /// Who asked for a chunk in staging.
     pub(crate) fn owner(&self, chunk: ChunkId) -> Result<Owner> {
         let snapshot = self.meta.snapshot()?;

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use foyer::{
-    BlockEngineConfig, Code, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder, HybridCachePolicy,
+    BlockEngineConfig, Code, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
+    HybridCachePolicy,
 };
 use tokio::sync::RwLock;
 
@@ -36,7 +37,9 @@ struct Stored(Bytes);
 
 impl Code for Stored {
     fn encode(&self, writer: &mut impl Write) -> foyer::Result<()> {
-        writer.write_all(&(self.0.len() as u32).to_le_bytes()).map_err(foyer::Error::io_error)?;
+        writer
+            .write_all(&(self.0.len() as u32).to_le_bytes())
+            .map_err(foyer::Error::io_error)?;
         writer.write_all(&self.0).map_err(foyer::Error::io_error)
     }
 
@@ -85,7 +88,11 @@ impl DiskCache {
                 })
             }
         };
-        Self { directory: directory.to_owned(), budget, cache: RwLock::new(cache) }
+        Self {
+            directory: directory.to_owned(),
+            budget,
+            cache: RwLock::new(cache),
+        }
     }
 
     /// Whether there is one.
@@ -103,6 +110,15 @@ impl DiskCache {
                 None
             }
         }
+    }
+
+    /// Whether the frame of `chunk` is probably here.
+    pub(crate) async fn contains(&self, chunk: ChunkId) -> bool {
+        self.cache
+            .read()
+            .await
+            .as_ref()
+            .is_some_and(|cache| cache.contains(&chunk.0))
     }
 
     /// Keeps `frame`, unless more comes than the disk takes.
@@ -144,12 +160,17 @@ async fn open(directory: &Path, budget: u64) -> Result<Option<Cache>> {
         delete(directory).await?;
         return Ok(None);
     }
-    let block = (budget / BLOCKS).clamp(BLOCK_MIN, BLOCK_MAX).next_multiple_of(4096);
+    let block = (budget / BLOCKS)
+        .clamp(BLOCK_MIN, BLOCK_MAX)
+        .next_multiple_of(4096);
     let blocks = budget / block;
     let home = directory.join(format!("{blocks}x{block}"));
     keep_only(directory, &home).map_err(|error| Error::Disk(format!("disk cache: {error}")))?;
     let failed = |error: foyer::Error| Error::Disk(format!("disk cache: {error}"));
-    let device = FsDeviceBuilder::new(&home).with_capacity((blocks * block) as usize).build().map_err(failed)?;
+    let device = FsDeviceBuilder::new(&home)
+        .with_capacity((blocks * block) as usize)
+        .build()
+        .map_err(failed)?;
     let cache = HybridCacheBuilder::new()
         .with_name("frames")
         .with_policy(HybridCachePolicy::WriteOnInsertion)
@@ -201,7 +222,9 @@ fn keep_only(directory: &Path, home: &Path) -> std::io::Result<()> {
 
 /// Bytes of disk under `directory`: block files are made sparse and fill up.
 fn allocated(directory: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {
@@ -246,18 +269,29 @@ mod tests {
         assert_eq!(hits(&cache, 0..50).await, 50);
         assert!(cache.get(ChunkId(99)).await.is_none());
         cache.close().await;
-        assert!(cache.get(ChunkId(1)).await.is_none(), "closed is empty, not broken");
+        assert!(
+            cache.get(ChunkId(1)).await.is_none(),
+            "closed is empty, not broken"
+        );
         cache.insert(ChunkId(1), Bytes::from_static(b"late")).await;
 
         let cache = DiskCache::open(&path, BUDGET).await;
         assert_eq!(hits(&cache, 0..50).await, 50);
-        assert!(cache.usage().0 >= 5_000_000 && cache.usage().0 <= BUDGET, "{:?}", cache.usage());
+        assert!(
+            cache.usage().0 >= 5_000_000 && cache.usage().0 <= BUDGET,
+            "{:?}",
+            cache.usage()
+        );
         cache.remove(ChunkId(7)).await;
         assert!(cache.get(ChunkId(7)).await.is_none());
 
         cache.clear().await.unwrap();
         assert_eq!(hits(&cache, 0..50).await, 0);
-        assert!(cache.usage().0 < 100_000, "no content on disk: {:?}", cache.usage());
+        assert!(
+            cache.usage().0 < 100_000,
+            "no content on disk: {:?}",
+            cache.usage()
+        );
         fill(&cache, 0..10).await;
         assert_eq!(hits(&cache, 0..10).await, 10);
     }
@@ -292,7 +326,9 @@ mod tests {
         }
         assert!(cache.usage().0 <= BUDGET, "{:?}", cache.usage());
         cache.close().await;
-        for block in std::fs::read_dir(std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path()).unwrap() {
+        for block in
+            std::fs::read_dir(std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path()).unwrap()
+        {
             let block = block.unwrap().path();
             let mut bytes = std::fs::read(&block).unwrap();
             for at in (0..bytes.len()).step_by(1000) {

@@ -89,8 +89,14 @@ fn flushed<R: Read + ?Sized>(read: &R, horizon: ChunkId, level: Level) -> Result
     }
     let reached = record::all(read)?
         .into_iter()
-        .all(|(_, record)| record.retired || record.first > horizon.0 || level_of(record.state) >= level);
+        .all(|(_, record)| record.retired || record.first > horizon.0 || settled(&record, level));
     Ok((reached, None))
+}
+
+/// Whether a pack has reached `level` as a flush means it: nothing is verified that still takes
+/// space in staging, so that who flushes and drops the caches finds the disk empty.
+fn settled(record: &record::Record, level: Level) -> bool {
+    level_of(record.state) >= level && (level < Level::Verified || record.reclaimed)
 }
 
 /// Waits until `chunks` reached `level`. Without workers nothing rises above staged.

@@ -1,4 +1,6 @@
 //! What placing needs from this gateway's own disk and keys.
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use meta::{Read, Transaction};
@@ -27,7 +29,7 @@ pub(crate) trait Local: Send + Sync + 'static {
 }
 
 #[async_trait]
-impl Local for Inner {
+impl Local for Arc<Inner> {
     fn frame(&self, chunk: ChunkId) -> Result<Bytes> {
         self.staging.frame(chunk)?.ok_or(Error::UnknownChunk(chunk))
     }
@@ -52,7 +54,7 @@ impl Local for Inner {
         self.keys.open_index(header, sealed)
     }
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
-        self.staging.reclaim(chunks).await
+        Inner::reclaim(self, chunks).await
     }
 }
 

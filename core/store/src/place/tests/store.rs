@@ -19,6 +19,7 @@ async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
         pack_segments: 1,
         pack_max_age: Duration::from_secs(3600),
         staging_limit: 1 << 30,
+        disk_cache: 32 << 20,
         passphrase_cost: PassphraseCost::LIGHT,
         owner: Some(OWNER),
         territory: TERRITORY.to_vec(),
