@@ -210,7 +210,6 @@ impl Keys {
     }
 
     /// Opens a segment's index; `None` when it was not sealed by this store or with this header.
-    #[cfg(test)]
     pub(crate) fn open_index(&self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         Some(wrap::open(&self.indexes, header, sealed)?.to_vec())
     }
