@@ -15,6 +15,10 @@ use crate::inode_numbers::InodeNumbers;
 use crate::schema::{self, INODE, InodeRecord};
 use crate::{Error, InodeNo, Kind, Result, clock, extent, flush, inode, purge, release};
 
+/// How often an operation looks again when a name's inode was purged between two looks. Names come
+/// and go, but nobody loses that race so often: beyond it the metadata are damaged.
+pub(crate) const LOOKS: usize = 1000;
+
 /// Settings of the namespace.
 #[derive(Clone, Debug)]
 pub struct VfsConfig {

@@ -10,7 +10,7 @@ use namespace::{Namespace, noise, quiet};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use vfs::posix::Allocate;
-use vfs::{InodeNo, SetAttr, VfsConfig};
+use vfs::{Error, InodeNo, SetAttr, VfsConfig};
 
 const SPAN: u64 = 900_000;
 
@@ -116,7 +116,7 @@ async fn compare(n: &Namespace, inodes: &[InodeNo], model: &Model, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_what_plain_bytes_would_be() {
-    for seed in 0..3 {
+    for seed in 0..6 {
         let mut n = Namespace::with(VfsConfig {
             write_buffer: 3 << 20,
             ..quiet()
@@ -316,4 +316,26 @@ async fn what_was_synced_survives_a_crash_whatever_came_after() {
     n.vfs.sync_namespace().await.unwrap();
     let image = n.crash_image().await;
     assert_eq!(image.get("b", "f").await.unwrap(), b"whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_can_never_be_stored_is_told_to_each_opener() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    let file = n.file(bucket, "f").await;
+    for _ in 0..2 {
+        n.vfs.open_inode(file).await.unwrap();
+    }
+    n.write(file, 0, b"doomed").await;
+    let store = n.store.clone();
+    let shred = move |tx: &mut dyn meta::Transaction| store.destroy_domain(tx, store::DomainId(bucket.0));
+    n.meta
+        .write::<_, store::Error, _>(meta::Durability::Synced, shred)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        assert!(matches!(n.vfs.fsync(file, None).await, Err(Error::WriteLost)));
+    }
+    n.vfs.fsync(file, None).await.unwrap();
+    assert_eq!(n.vfs.getattr(file).await.unwrap().size, 0);
 }

@@ -487,7 +487,7 @@ async fn run(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_operations_agree_with_the_model() {
-    for seed in 0..3 {
+    for seed in 0..6 {
         run(seed).await;
     }
 }

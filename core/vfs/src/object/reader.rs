@@ -14,8 +14,8 @@ use super::key::{Key, find};
 use super::place;
 use crate::buffer::Guard;
 use crate::extent::{self, Extent};
-use crate::vfs::Core;
-use crate::{Error, InodeNo, Level, ObjectInfo, Result, Vfs, bucket, inode};
+use crate::vfs::{self, Core};
+use crate::{Error, InodeNo, Level, ObjectInfo, Result, Vfs, bucket, inode, schema};
 
 /// Chunks fetched ahead of a reader: 2 MiB.
 const PARALLEL_CHUNKS: usize = 8;
@@ -44,7 +44,7 @@ impl Vfs {
     /// Opens an object to read.
     pub async fn get_object(&self, bucket: &str, key: &[u8]) -> Result<ObjectReader> {
         let key = Key::new(key)?;
-        loop {
+        for _ in 0..vfs::LOOKS {
             let found = {
                 let snapshot = self.core.snapshot()?;
                 let bucket = bucket::find(&*snapshot, bucket)?;
@@ -58,6 +58,7 @@ impl Vfs {
                 return Ok(reader);
             }
         }
+        Err(schema::damaged("a name without an inode"))
     }
 }
 

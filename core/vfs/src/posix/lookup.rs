@@ -1,5 +1,6 @@
 //! Finding inodes, and keeping them alive.
 use crate::{Attr, Error, InodeNo, Kind, Result, StatFs, Vfs, dentry, inode};
+use crate::{schema, vfs};
 
 /// Capacity that [`Vfs::statfs`] reports: space on the network is bought as it is needed, so the
 /// figure only has to be larger than what anybody copies.
@@ -8,7 +9,7 @@ const CAPACITY: u64 = 1 << 50;
 impl Vfs {
     /// Attributes of the entry `name` in `parent`.
     pub async fn lookup(&self, parent: InodeNo, name: &[u8]) -> Result<Attr> {
-        loop {
+        for _ in 0..vfs::LOOKS {
             let entry = {
                 let snapshot = self.core.snapshot()?;
                 let directory = inode::load_timeless(&*snapshot, parent)?.ok_or(Error::NotFound)?;
@@ -23,6 +24,7 @@ impl Vfs {
                 result => return result,
             }
         }
+        Err(schema::damaged("a name without an inode"))
     }
 
     /// The directory that holds the directory `ino` (root: itself).
