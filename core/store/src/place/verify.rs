@@ -185,6 +185,8 @@ async fn read_back(
 ) -> Result<(), Doubt> {
     let doubt = |error: cess::Error| match error {
         cess::Error::Unreachable(_) => Doubt::OutOfReach(error.to_string()),
+        // Trouble of its own, as miners report it; says nothing about what it holds.
+        cess::Error::Miner { code: 500.., .. } => Doubt::OutOfReach(error.to_string()),
         _ => Doubt::Wrong(error.to_string()),
     };
     let ours = built.fragment(index);

@@ -436,11 +436,7 @@ impl Network for Fake {
                 .iter()
                 .map(|file| {
                     state.declare(file)?;
-                    if lost {
-                        Err(unreachable())
-                    } else {
-                        Ok(included)
-                    }
+                    if lost { Err(unreachable()) } else { Ok(included) }
                 })
                 .collect())
         });
