@@ -1,1 +1,38 @@
-fn main() {}
+//! The program `cess-gateway`: configuration, commands, wiring, admin API.
+//!
+//! - [`config`]: the documented settings of `serve`; [`dev`](command::dev) makes its own.
+//! - [`gateway`]: opens metadata, chain, store and namespace, and starts the three doors.
+//! - [`admin`]: the API that every other command of this program talks to, and its client.
+//! - [`command`]: one file per command.
+mod admin;
+mod clock;
+mod command;
+mod config;
+mod data_dir;
+mod gateway;
+mod random;
+mod ready;
+
+use clap::Parser as _;
+
+fn main() -> std::process::ExitCode {
+    // Both ring and aws-lc-rs are linked; without a choice made here rustls refuses to start.
+    // An error means that a provider was installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments = command::Arguments::parse();
+    command::start_log(&arguments);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return std::process::ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(command::run(arguments)) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

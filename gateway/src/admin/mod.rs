@@ -1,0 +1,9 @@
+//! The admin API: what every other command of this program talks to.
+//!
+//! HTTP with JSON on its own listener, behind a bearer token that only the owner of the data
+//! directory can read. [`server`] answers, [`client`] asks, [`model`] is what they exchange.
+pub mod client;
+pub mod model;
+mod server;
+
+pub use server::{Admin, AdminState};

@@ -1,0 +1,114 @@
+//! The commands of `cess-gateway`, one file each.
+mod cache;
+mod dev;
+mod flush;
+mod run;
+mod serve;
+mod status;
+mod volume;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+use crate::admin::client::Client;
+use crate::data_dir::{AdminAddress, find_gateway};
+
+/// S3, a network drive and block volumes on the CESS decentralised storage network.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+    /// What to log on standard error, e.g. `info` or `store=debug,warn`.
+    #[arg(
+        long,
+        global = true,
+        env = "CESS_GATEWAY_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a gateway on a CESS network in a box: no account, no coins, nothing to configure.
+    Dev(dev::Dev),
+    /// Run a gateway on a CESS network, from a configuration file.
+    Serve(serve::Serve),
+    /// Make, list, resize and delete block volumes.
+    Volume(volume::Volume),
+    /// Wait until everything acknowledged so far is staged, placed or verified.
+    Flush(flush::Flush),
+    /// Show packs, miners, staging, caches, chain and territory.
+    Status(status::Status),
+    /// Forget what only speeds things up.
+    Cache(cache::Cache),
+}
+
+/// How a command finds the gateway.
+#[derive(Args, Clone)]
+pub struct Target {
+    /// Data directory of the running gateway.
+    #[arg(long, value_name = "DIR", env = "CESS_GATEWAY_DATA")]
+    data: Option<PathBuf>,
+    /// Admin URL of the running gateway instead; the token is read from CESS_GATEWAY_TOKEN.
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    admin: Option<String>,
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Target {
+    /// A client of the gateway that was named.
+    fn client(&self) -> Result<Client> {
+        let address = match (&self.data, &self.admin) {
+            (_, Some(url)) => {
+                let Ok(token) = std::env::var("CESS_GATEWAY_TOKEN") else {
+                    bail!("--admin needs the token in CESS_GATEWAY_TOKEN");
+                };
+                AdminAddress {
+                    url: url.trim_end_matches('/').to_owned(),
+                    token,
+                }
+            }
+            (Some(data), None) => find_gateway(data)?,
+            (None, None) => bail!("which gateway? pass --data DIR or --admin URL"),
+        };
+        Client::new(address)
+    }
+}
+
+/// Whether somebody watches, so that progress is worth drawing.
+fn somebody_watches(json: bool) -> bool {
+    !json && std::io::stderr().is_terminal()
+}
+
+/// Starts the log on standard error.
+pub fn start_log(arguments: &Arguments) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log).unwrap_or_else(|error| {
+        eprintln!("warning: --log {}: {error}; logging warnings", arguments.log);
+        tracing_subscriber::EnvFilter::new("warn")
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Runs the command that was asked for.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Command::Dev(command) => command.run().await,
+        Command::Serve(command) => command.run().await,
+        Command::Volume(command) => command.run().await,
+        Command::Flush(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+        Command::Cache(command) => command.run().await,
+    }
+}

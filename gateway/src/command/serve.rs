@@ -1,0 +1,157 @@
+//! `cess-gateway serve`: a gateway on a CESS network, from a configuration file.
+use std::path::PathBuf;
+use std::str::FromStr as _;
+
+use anyhow::{Context as _, Result};
+use cess::AccountId;
+use cess::chain::ChainConfig;
+use clap::Args;
+use subxt_signer::SecretUri;
+use subxt_signer::sr25519::Keypair;
+use zeroize::Zeroizing;
+
+use super::run;
+use crate::config::Config;
+use crate::data_dir::{DataDir, read_private};
+use crate::gateway::{Gateway, Plan};
+use crate::ready::{ChainReady, MinerReady, NbdReady, Ready, S3Ready};
+
+/// Run a gateway on a CESS network.
+#[derive(Args)]
+pub struct Serve {
+    /// Configuration file; `deploy/cess-gateway.toml` documents every field.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/cess-gateway/cess-gateway.toml"
+    )]
+    config: PathBuf,
+    /// Print one line of JSON once everything serves, instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Serve {
+    /// Runs until a signal.
+    pub async fn run(self) -> Result<()> {
+        let stop = run::asked_to_stop();
+        tokio::pin!(stop);
+        let config = Config::read(&self.config)?;
+        let data = DataDir::lock(&config.data)?;
+        let plan = plan(&config)?;
+        let access_key = plan
+            .s3
+            .as_ref()
+            .and_then(|s3| s3.credentials.first())
+            .map(|(key, _)| key.clone());
+        let gateway = Gateway::start(&data, plan, |_| async { Ok(()) }).await?;
+        let nbd_uri = match (
+            gateway.nbd_address,
+            config.nbd.as_ref().and_then(|nbd| nbd.unix.as_ref()),
+        ) {
+            (Some(address), _) => Some(format!("nbd://{address}")),
+            (None, Some(socket)) => Some(format!("nbd+unix:///?socket={}", socket.display())),
+            (None, None) => None,
+        };
+        let miners = gateway.chain.miners().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot list the miners");
+            Vec::new()
+        });
+        let ready = Ready {
+            s3: gateway
+                .s3_address
+                .zip(config.s3.as_ref())
+                .map(|(address, s3)| S3Ready {
+                    endpoint: format!("http://{address}"),
+                    region: s3.region.clone(),
+                    access_key: access_key.unwrap_or_default(),
+                    secret_key: None,
+                }),
+            mount: gateway.mount_path.clone(),
+            nbd: nbd_uri.map(|uri| NbdReady { uri }),
+            admin: gateway.admin_address.clone(),
+            chain: ChainReady {
+                rpc: config.network.rpc.join(","),
+            },
+            devnet: None,
+            miners: miners
+                .into_iter()
+                .filter_map(|miner| {
+                    Some(MinerReady {
+                        account: miner.account.to_ss58(cess::account::SS58_PREFIX),
+                        endpoint: miner.endpoint?,
+                    })
+                })
+                .collect(),
+        };
+        let data_text = config.data.display().to_string();
+        let text = format!(
+            "CESS Gateway serves.\n\n{}",
+            ready.commands("cess-gateway", &data_text, None)
+        );
+        run::announce(&ready, self.json, &text)?;
+        stop.await?;
+        gateway.stop(&data).await
+    }
+}
+
+fn plan(config: &Config) -> Result<Plan> {
+    let network = &config.network;
+    let uri = read_private(&network.signer_file)?;
+    // The parser's own message could repeat the secret.
+    let signer = SecretUri::from_str(&uri)
+        .ok()
+        .and_then(|uri| Keypair::from_uri(&uri).ok())
+        .with_context(|| format!("{} holds no usable secret URI", network.signer_file.display()))?;
+    let account = |text: &str| {
+        AccountId::from_ss58(text)
+            .map(|(account, _)| account)
+            .with_context(|| format!("account {text}"))
+    };
+    let miner_endpoints = network
+        .miner_endpoints
+        .iter()
+        .map(|(miner, endpoint)| Ok((account(miner)?, endpoint.clone())))
+        .collect::<Result<_>>()
+        .context("in network.miner_endpoints")?;
+    let passphrase = read_private(&config.keys.passphrase_file)?;
+    let s3 = match &config.s3 {
+        Some(s3) => Some(s3_frontend::S3Config {
+            listen: s3.listen,
+            region: s3.region.clone(),
+            credentials: s3.credentials()?,
+            domains: s3.domains.clone(),
+        }),
+        None => None,
+    };
+    Ok(Plan {
+        chain: ChainConfig {
+            endpoints: network.rpc.clone(),
+            signer,
+            miner_endpoints,
+            rpc_timeout: network.rpc_timeout,
+        },
+        owner: network
+            .owner
+            .as_deref()
+            .map(account)
+            .transpose()
+            .context("in network.owner")?,
+        territory: network.territory.clone(),
+        miner_timeout: network.miner_timeout,
+        store: config.store.clone(),
+        passphrase: Zeroizing::new(passphrase.as_bytes().to_vec()),
+        s3,
+        mount: config.mount.as_ref().map(|mount| fuse_frontend::MountConfig {
+            path: mount.path.clone(),
+            allow_other: mount.allow_other,
+            read_only: mount.read_only,
+            threads: 2,
+        }),
+        nbd: config.nbd.as_ref().map(|nbd| block_frontend::NbdConfig {
+            listen: nbd.listen,
+            unix: nbd.unix.clone(),
+        }),
+        admin: config.admin.listen,
+    })
+}

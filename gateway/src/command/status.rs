@@ -1,0 +1,132 @@
+//! `cess-gateway status`: where the data is.
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::Target;
+use crate::admin::model;
+
+/// Planck in one TCESS.
+const PLANCK: u128 = 1_000_000_000_000_000_000;
+
+/// Show packs, miners, staging, caches, chain and territory.
+#[derive(Args)]
+pub struct Status {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Status {
+    /// Shows it.
+    pub async fn run(self) -> Result<()> {
+        let status: model::Status = self.target.client()?.get("/v1/status").await?;
+        if self.target.json {
+            println!("{}", serde_json::to_string(&status)?);
+        } else {
+            print!("{}", render(&status));
+        }
+        Ok(())
+    }
+}
+
+fn render(status: &model::Status) -> String {
+    let mut out = String::new();
+    let size = |bytes: u64| ByteSize(bytes).display().iec();
+    let store = &status.store;
+    // Writing to a String cannot fail.
+    let mut line = |text: String| {
+        let _ = writeln!(out, "{text}");
+    };
+    line(format!(
+        "cess-gateway {}, up {}",
+        status.version,
+        humantime::format_duration(Duration::from_secs(status.uptime))
+    ));
+    line(format!(
+        "chain     {}, account {}",
+        status.chain.runtime, status.chain.account
+    ));
+    if let Some(error) = &status.chain.error {
+        line(format!("          cannot be asked now: {error}"));
+    }
+    if let (Some(block), Some(balance)) = (status.chain.block, &status.chain.balance) {
+        line(format!("          block {block}, balance {}", tokens(balance)));
+    }
+    match &status.chain.territory {
+        Some(territory) => line(format!(
+            "territory {} ({}), {} used, {} locked, {} free of {}, until block {}",
+            territory.name,
+            territory.state,
+            size(territory.used),
+            size(territory.locked),
+            size(territory.remaining),
+            size(territory.total),
+            territory.deadline
+        )),
+        None if status.chain.error.is_none() => {
+            line(format!(
+                "territory none of that name belongs to {}: lease one",
+                status.chain.owner
+            ));
+        }
+        None => {}
+    }
+    line(format!(
+        "staging   {} of {}, {} not packed yet",
+        size(store.staging_bytes),
+        size(store.staging_limit),
+        size(store.unpacked_bytes)
+    ));
+    line(format!(
+        "caches    memory {} of {}, disk {} of {}",
+        size(store.memory_cache.0),
+        size(store.memory_cache.1),
+        size(store.disk_cache.0),
+        size(store.disk_cache.1)
+    ));
+    line(format!("packs     {}", store.packs.len()));
+    for pack in &store.packs {
+        line(format!(
+            "  {:>6}  {:<8}  {}  {} segment(s), {} chunks, {}, {} miners{}",
+            pack.id,
+            format!("{:?}", pack.state).to_lowercase(),
+            pack.fid.as_deref().unwrap_or("(not hashed yet)"),
+            pack.segments,
+            pack.chunks,
+            size(pack.bytes),
+            pack.miners.len(),
+            pack.last_error
+                .as_ref()
+                .map(|error| format!("; {error}"))
+                .unwrap_or_default()
+        ));
+    }
+    out
+}
+
+/// Planck as TCESS with four digits.
+fn tokens(planck: &str) -> String {
+    match planck.parse::<u128>() {
+        Ok(planck) => format!(
+            "{}.{:04} TCESS",
+            planck / PLANCK,
+            planck % PLANCK / (PLANCK / 10_000)
+        ),
+        Err(_) => format!("{planck} planck"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balances_are_shown_in_tokens() {
+        assert_eq!(tokens("1500000000000000000"), "1.5000 TCESS");
+        assert_eq!(tokens("99999999999999"), "0.0000 TCESS");
+        assert_eq!(tokens("many"), "many planck");
+    }
+}

@@ -1,0 +1,293 @@
+//! Settings of `cess-gateway serve`: one TOML file, every field documented here.
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer};
+
+/// The whole file. Unknown keys are refused.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory for everything the gateway keeps on this machine. No default.
+    pub data: PathBuf,
+    /// Encryption at rest.
+    pub keys: Keys,
+    /// The CESS network.
+    pub network: Network,
+    /// Sizes and levels of the data path.
+    #[serde(default)]
+    pub store: StoreSettings,
+    /// The S3 door; left out: closed.
+    pub s3: Option<S3>,
+    /// The mount; left out: none.
+    pub mount: Option<Mount>,
+    /// The NBD door; left out: closed.
+    pub nbd: Option<Nbd>,
+    /// The admin API.
+    #[serde(default)]
+    pub admin: Admin,
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// File with the passphrase (mode 0600). Whoever loses it loses the data.
+    pub passphrase_file: PathBuf,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// WebSocket URLs of chain nodes, tried in order.
+    pub rpc: Vec<String>,
+    /// File (mode 0600) with the secret URI of the signing key: a mnemonic, `0x` seed, or `//Alice`.
+    pub signer_file: PathBuf,
+    /// Account (SS58) whose territory pays; default: the signer's own. Another account must have
+    /// authorised the signer (`Oss.authorize`).
+    pub owner: Option<String>,
+    /// Name of the territory that pays.
+    #[serde(default = "default_territory")]
+    pub territory: String,
+    /// Endpoints of miners by account (SS58): they stand in for, or override, what the chain says.
+    #[serde(default)]
+    pub miner_endpoints: BTreeMap<String, String>,
+    /// Longest wait for an RPC answer. Default 30s.
+    #[serde(default = "default_rpc_timeout", deserialize_with = "duration")]
+    pub rpc_timeout: Duration,
+    /// Longest wait for one fragment to go to or come from a miner. Default 60s.
+    #[serde(default = "default_miner_timeout", deserialize_with = "duration")]
+    pub miner_timeout: Duration,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// Most bytes of sealed data waiting on this disk for the network. Default 20 GiB.
+    pub staging_limit: ByteSize,
+    /// Plaintext kept in memory. Default 256 MiB.
+    pub memory_cache: ByteSize,
+    /// Ciphertext kept on disk. Default 2 GiB.
+    pub disk_cache: ByteSize,
+    /// Memory for the metadata engine's block cache. Default 128 MiB.
+    pub meta_cache: ByteSize,
+    /// Most written bytes that are buffered in memory before writers wait. Default 128 MiB.
+    pub write_buffer: ByteSize,
+    /// Buffered bytes are staged at this age without an fsync. Default 5s.
+    #[serde(deserialize_with = "duration")]
+    pub write_back_age: Duration,
+    /// Segments of 32 MiB in a full pack, 1 to 1000. Default 4.
+    pub pack_segments: u32,
+    /// A pack that is not full closes at this age; the fuller, the earlier. Default 1h.
+    #[serde(deserialize_with = "duration")]
+    pub pack_max_age: Duration,
+    /// Packs under way to the network at a time; each takes about 96 MiB of memory. Default 2.
+    pub parallel_packs: usize,
+    /// What an acknowledgement means: staged, placed or verified. Default staged.
+    pub ack: store::Level,
+    /// Longest wait for `ack` above staged before the door answers "not yet". Default 10min.
+    #[serde(deserialize_with = "duration")]
+    pub ack_timeout: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            staging_limit: ByteSize::gib(20),
+            memory_cache: ByteSize::mib(256),
+            disk_cache: ByteSize::gib(2),
+            meta_cache: ByteSize::mib(128),
+            write_buffer: ByteSize::mib(128),
+            write_back_age: Duration::from_secs(5),
+            pack_segments: 4,
+            pack_max_age: Duration::from_secs(3600),
+            parallel_packs: 2,
+            ack: store::Level::Staged,
+            ack_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// `[s3]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    /// Address. Default 127.0.0.1:9000.
+    #[serde(default = "default_s3_listen")]
+    pub listen: SocketAddr,
+    /// Region that signatures must name. Default us-east-1.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// Host names under which buckets are virtual hosts (`bucket.NAME`). Path style always works.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// File (mode 0600) with lines `ACCESS_KEY:SECRET_KEY`.
+    pub credentials_file: PathBuf,
+}
+
+/// `[mount]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// An empty directory; made if missing.
+    pub path: PathBuf,
+    /// Let other users of the machine use it. Default false.
+    #[serde(default)]
+    pub allow_other: bool,
+    /// Refuse writes. Default false.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// `[nbd]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nbd {
+    /// TCP address. Whoever reaches it can read and write every file: keep it on loopback or a
+    /// trusted network. Default none.
+    pub listen: Option<SocketAddr>,
+    /// Unix socket. Default none.
+    pub unix: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address. Default 127.0.0.1:0, a free port that `DATA/gateway.json` names.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        if config.network.rpc.is_empty() {
+            bail!("network.rpc names no chain node");
+        }
+        if !(1..=1000).contains(&config.store.pack_segments) {
+            bail!(
+                "store.pack_segments is {}, must be 1 to 1000",
+                config.store.pack_segments
+            );
+        }
+        if config.store.parallel_packs == 0 {
+            bail!("store.parallel_packs is 0, must be at least 1");
+        }
+        if config.network.territory.len() > 63 {
+            bail!("network.territory is longer than 63 bytes");
+        }
+        if let Some(nbd) = &config.nbd
+            && nbd.listen.is_none()
+            && nbd.unix.is_none()
+        {
+            bail!("[nbd] needs `listen` or `unix`");
+        }
+        Ok(config)
+    }
+}
+
+impl S3 {
+    /// The key pairs of `credentials_file`.
+    pub fn credentials(&self) -> Result<Vec<(String, String)>> {
+        parse_credentials(&crate::data_dir::read_private(&self.credentials_file)?)
+            .with_context(|| format!("in {}", self.credentials_file.display()))
+    }
+}
+
+fn parse_credentials(text: &str) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // The text of the line stays out of the message: it may be a secret.
+        let Some((access, secret)) = line.split_once(':') else {
+            bail!("line {} is not ACCESS_KEY:SECRET_KEY", number + 1);
+        };
+        pairs.push((access.trim().to_owned(), secret.trim().to_owned()));
+    }
+    if pairs.is_empty() {
+        bail!("no key pair in it");
+    }
+    Ok(pairs)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+fn default_territory() -> String {
+    "gateway".to_owned()
+}
+fn default_rpc_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+fn default_miner_timeout() -> Duration {
+    Duration::from_secs(60)
+}
+fn default_s3_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9000))
+}
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_example_is_valid() {
+        let example = include_str!("../../deploy/cess-gateway.toml");
+        let config = Config::parse(example).unwrap();
+        assert_eq!(config.store.staging_limit, ByteSize::gib(20));
+        assert_eq!(config.store.pack_max_age, Duration::from_secs(3600));
+        assert!(config.s3.is_some() && config.mount.is_some() && config.nbd.is_some());
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let config = Config::parse(include_str!("../../deploy/cess-gateway.toml")).unwrap();
+        assert_eq!(
+            format!("{:?}", config.store),
+            format!("{:?}", StoreSettings::default())
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let text = "data = '/x'\nbogus = 1\n[keys]\npassphrase_file='p'\n[network]\nrpc=['ws://x']\nsigner_file='s'\n";
+        assert!(format!("{:#}", Config::parse(text).unwrap_err()).contains("bogus"));
+    }
+
+    #[test]
+    fn credentials_are_parsed_and_never_shown() {
+        let pairs = parse_credentials("# people\nAK : SK \n\n").unwrap();
+        assert_eq!(pairs, [("AK".to_owned(), "SK".to_owned())]);
+        let error = parse_credentials("only-a-secret").unwrap_err().to_string();
+        assert!(!error.contains("only-a-secret"), "{error}");
+    }
+}

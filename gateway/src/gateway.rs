@@ -1,0 +1,216 @@
+//! The wiring: metadata, chain, store and namespace below, three doors and the admin API above.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use cess::AccountId;
+use cess::chain::{Chain, ChainConfig};
+use cess::miner::MinerClient;
+use subxt_signer::sr25519::Keypair;
+use vfs::Vfs;
+use zeroize::Zeroizing;
+
+use crate::admin::{Admin, AdminState};
+use crate::config::StoreSettings;
+use crate::data_dir::{AdminAddress, DataDir};
+
+/// How long requests under way may take to finish when the gateway stops.
+const DOOR_GRACE: Duration = Duration::from_secs(10);
+
+/// What a gateway is made of. Filled from a configuration file by `serve`, and by `dev` itself.
+pub struct Plan {
+    /// Chain nodes and the key that pays.
+    pub chain: ChainConfig,
+    /// Account whose territory pays; `None`: the signer's.
+    pub owner: Option<AccountId>,
+    /// Its territory.
+    pub territory: String,
+    /// Longest wait for one fragment.
+    pub miner_timeout: Duration,
+    /// Sizes and levels.
+    pub store: StoreSettings,
+    /// Unlocks the keys.
+    pub passphrase: Zeroizing<Vec<u8>>,
+    /// Doors.
+    pub s3: Option<s3_frontend::S3Config>,
+    /// Doors.
+    pub mount: Option<fuse_frontend::MountConfig>,
+    /// Doors.
+    pub nbd: Option<block_frontend::NbdConfig>,
+    /// Address of the admin API.
+    pub admin: SocketAddr,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// The chain it met.
+    pub chain: Chain,
+    /// Address and token of its admin API.
+    pub admin_address: AdminAddress,
+    /// Address of the S3 door.
+    pub s3_address: Option<SocketAddr>,
+    /// TCP address of the NBD door.
+    pub nbd_address: Option<SocketAddr>,
+    /// Mount point.
+    pub mount_path: Option<PathBuf>,
+    vfs: Vfs,
+    store: store::Store,
+    s3: Option<s3_frontend::S3Server>,
+    mount: Option<fuse_frontend::Mount>,
+    nbd: Option<block_frontend::NbdServer>,
+    admin: Admin,
+}
+
+impl Gateway {
+    /// Opens what is below and starts what is above. `prepare` runs once the chain is met (`dev`
+    /// buys its territory there).
+    pub async fn start<P, F>(data: &DataDir, plan: Plan, prepare: P) -> Result<Self>
+    where
+        P: FnOnce(Chain) -> F,
+        F: Future<Output = Result<()>>,
+    {
+        let rpc = plan.chain.endpoints.join(", ");
+        let chain = Chain::connect(plan.chain)
+            .await
+            .with_context(|| format!("cannot work with the chain at {rpc}"))?;
+        prepare(chain.clone()).await?;
+        let owner = plan.owner.unwrap_or_else(|| chain.account());
+        // Miners accept any key, so the one that pays stays out of what they see.
+        let miner_key =
+            Keypair::from_secret_key(crate::random::bytes()?).context("cannot make a miner key")?;
+        let miners =
+            MinerClient::new(miner_key, plan.miner_timeout).context("cannot make the miner client")?;
+
+        let meta = meta::Meta::open(&meta::MetaConfig {
+            engine: meta::EngineKind::Fjall,
+            path: data.join("meta"),
+            cache_bytes: plan.store.meta_cache.as_u64(),
+        })
+        .context("cannot open the metadata")?;
+        let store_config = store_config(data, &plan.store, owner, &plan.territory);
+        let store = store::Store::open(
+            store_config,
+            meta.clone(),
+            plan.passphrase,
+            Some((chain.clone(), miners)),
+        )
+        .await
+        .context("cannot open the store")?;
+        let vfs_config = vfs::VfsConfig {
+            write_buffer: plan.store.write_buffer.as_u64(),
+            write_back_age: plan.store.write_back_age,
+            ack: plan.store.ack,
+            ack_timeout: plan.store.ack_timeout,
+        };
+        let vfs = Vfs::open(vfs_config, meta, store.clone())
+            .await
+            .context("cannot open the namespace")?;
+
+        let s3 = match plan.s3 {
+            Some(config) => {
+                let listen = config.listen;
+                Some(
+                    s3_frontend::S3Server::start(config, vfs.clone())
+                        .await
+                        .with_context(|| format!("cannot serve S3 on {listen}"))?,
+                )
+            }
+            None => None,
+        };
+        let nbd = match plan.nbd {
+            Some(config) => Some(
+                block_frontend::NbdServer::start(config, vfs.clone())
+                    .await
+                    .context("cannot serve NBD")?,
+            ),
+            None => None,
+        };
+        let mount_path = plan.mount.as_ref().map(|mount| mount.path.clone());
+        let mount = match plan.mount {
+            Some(config) => {
+                let path = config.path.clone();
+                Some(
+                    fuse_frontend::Mount::start(config, vfs.clone())
+                        .with_context(|| format!("cannot mount on {}", path.display()))?,
+                )
+            }
+            None => None,
+        };
+        let state = AdminState {
+            vfs: vfs.clone(),
+            store: store.clone(),
+            chain: chain.clone(),
+            owner,
+            territory: plan.territory,
+            started: std::time::Instant::now(),
+        };
+        let token = crate::random::hex::<24>()?;
+        let admin = Admin::start(plan.admin, token.clone(), state).await?;
+        let admin_address = AdminAddress {
+            url: format!("http://{}", admin.address()),
+            token,
+        };
+        data.announce(&admin_address)?;
+        Ok(Self {
+            chain,
+            admin_address,
+            s3_address: s3.as_ref().map(s3_frontend::S3Server::address),
+            nbd_address: nbd.as_ref().and_then(block_frontend::NbdServer::address),
+            mount_path,
+            vfs,
+            store,
+            s3,
+            mount,
+            nbd,
+            admin,
+        })
+    }
+
+    /// Stops from the top down: no door takes new work, what is buffered becomes durable, then the
+    /// store's workers stop at a safe point.
+    pub async fn stop(self, data: &DataDir) -> Result<()> {
+        data.withdraw();
+        let s3 = async {
+            if let Some(s3) = self.s3 {
+                s3.shutdown(DOOR_GRACE).await;
+            }
+        };
+        let nbd = async {
+            if let Some(nbd) = self.nbd {
+                nbd.shutdown(DOOR_GRACE).await;
+            }
+        };
+        let mount = async {
+            if let Some(mount) = self.mount {
+                mount.shutdown().await;
+            }
+        };
+        tokio::join!(s3, nbd, mount, self.admin.shutdown());
+        self.vfs
+            .shutdown()
+            .await
+            .context("cannot write back what was buffered")?;
+        self.store.shutdown().await;
+        Ok(())
+    }
+}
+
+fn store_config(
+    data: &DataDir,
+    settings: &StoreSettings,
+    owner: AccountId,
+    territory: &str,
+) -> store::StoreConfig {
+    store::StoreConfig {
+        path: data.join("store"),
+        staging_limit: settings.staging_limit.as_u64(),
+        memory_cache: settings.memory_cache.as_u64(),
+        disk_cache: settings.disk_cache.as_u64(),
+        pack_segments: settings.pack_segments,
+        pack_max_age: settings.pack_max_age,
+        parallel_packs: settings.parallel_packs,
+        owner: Some(owner),
+        territory: territory.as_bytes().to_vec(),
+    }
+}
