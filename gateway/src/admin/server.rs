@@ -215,9 +215,10 @@ async fn chain_status(state: &AdminState) -> ChainStatus {
             remaining: territory.remaining_space as u64,
             deadline: territory.deadline,
         });
-        cess::Result::Ok(())
+        Ok(())
     };
-    if let Err(error) = asked.await {
+    let asked: cess::Result<()> = asked.await;
+    if let Err(error) = asked {
         status.error = Some(error.to_string());
     }
     status
