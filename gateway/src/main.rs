@@ -3,8 +3,10 @@
 //! - [`config`]: the documented settings of `serve`; [`dev`](command::dev) makes its own.
 //! - [`gateway`]: opens metadata, chain, store and namespace, and starts the three doors.
 //! - [`admin`]: the API that every other command of this program talks to, and its client.
+//! - [`bench`]: measures this build.
 //! - [`command`]: one file per command.
 mod admin;
+mod bench;
 mod clock;
 mod command;
 mod config;

@@ -1,4 +1,5 @@
 //! The commands of `cess-gateway`, one file each.
+mod bench;
 mod cache;
 mod dev;
 mod flush;
@@ -48,6 +49,8 @@ enum Command {
     Status(status::Status),
     /// Forget what only speeds things up.
     Cache(cache::Cache),
+    /// Measure this build against a network in a box.
+    Bench(bench::Bench),
 }
 
 /// How a command finds the gateway.
@@ -110,5 +113,6 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Flush(command) => command.run().await,
         Command::Status(command) => command.run().await,
         Command::Cache(command) => command.run().await,
+        Command::Bench(command) => command.run().await,
     }
 }

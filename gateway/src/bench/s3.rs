@@ -1,0 +1,105 @@
+//! The S3 door: PUT and GET of small and large objects, one client and sixteen.
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use reqwest::Url;
+use rusty_s3::{Bucket, Credentials, S3Action as _, UrlStyle};
+
+use super::{Line, Target, noise, repeat_in_parallel};
+
+const VALID: Duration = Duration::from_secs(3600);
+/// Objects that GETs take turns on.
+const OBJECTS: u64 = 16;
+
+#[derive(Clone)]
+struct Client {
+    bucket: Bucket,
+    credentials: Credentials,
+    http: reqwest::Client,
+}
+
+impl Client {
+    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        let url = self.bucket.put_object(Some(&self.credentials), key).sign(VALID);
+        self.http.put(url).body(body).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    async fn get(&self, key: &str, len: usize) -> Result<()> {
+        let url = self.bucket.get_object(Some(&self.credentials), key).sign(VALID);
+        let body = self
+            .http
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .bytes()
+            .await?;
+        anyhow::ensure!(
+            body.len() == len,
+            "{key} has {} bytes instead of {len}",
+            body.len()
+        );
+        Ok(())
+    }
+}
+
+/// Measures the door.
+pub async fn measure(target: &Target, report: &impl Fn(Line)) -> Result<()> {
+    let s3 = &target.ready.s3;
+    let endpoint: Url = s3.endpoint.parse()?;
+    let client = Client {
+        bucket: Bucket::new(endpoint, UrlStyle::Path, "bench-s3", s3.region.clone())?,
+        credentials: Credentials::new(&s3.access_key, &s3.secret_key),
+        http: reqwest::Client::new(),
+    };
+    let url = client.bucket.create_bucket(&client.credentials).sign(VALID);
+    client
+        .http
+        .put(url)
+        .send()
+        .await?
+        .error_for_status()
+        .context("cannot make a bucket")?;
+    for (name, len) in [("4 KiB", 4_usize << 10), ("64 MiB", 64 << 20)] {
+        let body = Bytes::from(noise(len as u64, len));
+        for clients in [1, 16] {
+            let (put, content) = (client.clone(), body.clone());
+            let (samples, elapsed) = repeat_in_parallel(clients, target.time, move |task, number| {
+                let (client, body) = (put.clone(), content.clone());
+                // Large objects take turns, so that a long run does not fill the disk.
+                let number = if len > 1 << 20 { number % 2 } else { number };
+                async move { client.put(&format!("put/{len}/{task}/{number}"), body).await }
+            })
+            .await?;
+            report(samples.line(
+                format!("S3 PUT {name}, {clients} client(s), staged"),
+                elapsed,
+                len as u64,
+            ));
+        }
+        for number in 0..OBJECTS.min((1 << 28) / len as u64) {
+            client.put(&format!("get/{len}/{number}"), body.clone()).await?;
+        }
+        for clients in [1, 16] {
+            let get = client.clone();
+            let objects = OBJECTS.min((1 << 28) / len as u64);
+            let (samples, elapsed) = repeat_in_parallel(clients, target.time, move |task, number| {
+                let client = get.clone();
+                async move {
+                    client
+                        .get(&format!("get/{len}/{}", (task + number) % objects), len)
+                        .await
+                }
+            })
+            .await?;
+            report(samples.line(
+                format!("S3 GET {name}, {clients} client(s), hot"),
+                elapsed,
+                len as u64,
+            ));
+        }
+    }
+    Ok(())
+}

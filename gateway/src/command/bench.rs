@@ -1,0 +1,88 @@
+//! `cess-gateway bench`: measure this build against a network in a box.
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+
+use super::somebody_watches;
+use crate::bench::{self, Line, Target};
+
+/// Measure this build against a network in a box.
+#[derive(Args)]
+pub struct Bench {
+    /// Measure only these; default all.
+    #[arg(value_enum)]
+    only: Vec<Group>,
+    /// How long each line is measured.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    time: Duration,
+    /// Where the scratch gateway lives; measure the disk that will be used. Default: a temporary directory.
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Answer in JSON, one line per measurement.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// The library calls, per core, beside the bare ones they wrap.
+    Codec,
+    /// The S3 door.
+    S3,
+    /// The mount.
+    Fuse,
+    /// The NBD door.
+    Nbd,
+}
+
+impl Bench {
+    /// Measures.
+    pub async fn run(self) -> Result<()> {
+        let wanted = |group| self.only.is_empty() || self.only.contains(&group);
+        let bar = if somebody_watches(self.json) {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        let report = |line: Line| {
+            bar.suspend(|| {
+                if self.json {
+                    println!("{}", serde_json::json!(line));
+                } else {
+                    println!("{line}");
+                }
+            });
+        };
+        if wanted(Group::Codec) {
+            bar.set_message("codec");
+            let time = self.time;
+            // Computes for seconds without a pause: not on the runtime's own threads.
+            for line in tokio::task::spawn_blocking(move || bench::codec::measure(time)).await?? {
+                report(line);
+            }
+        }
+        if [Group::S3, Group::Fuse, Group::Nbd].into_iter().any(wanted) {
+            let scratch = match &self.scratch {
+                Some(dir) => tempfile::tempdir_in(dir),
+                None => tempfile::tempdir(),
+            }
+            .context("cannot make a scratch directory")?;
+            let target = Target::start(scratch.path(), self.time).await?;
+            if wanted(Group::S3) {
+                bench::s3::measure(&target, &report).await?;
+            }
+            if wanted(Group::Fuse) {
+                bench::fuse::measure(&target, &report).await?;
+            }
+            if wanted(Group::Nbd) {
+                bench::nbd::measure(&target, &report).await?;
+            }
+            target.stop().await?;
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
