@@ -82,6 +82,9 @@ pub struct StoreSettings {
     /// Buffered bytes are staged at this age without an fsync. Default 5s.
     #[serde(deserialize_with = "duration")]
     pub write_back_age: Duration,
+    /// How chunks are compressed before they are sealed: none, lz4 or zstd; what does not shrink is
+    /// stored as it is. Default zstd.
+    pub compression: store::Compression,
     /// Segments of 32 MiB in a full pack, 1 to 1000. Default 4.
     pub pack_segments: u32,
     /// A pack that is not full closes at this age; the fuller, the earlier. Default 1h.
@@ -105,6 +108,7 @@ impl Default for StoreSettings {
             meta_cache: ByteSize::mib(128),
             write_buffer: ByteSize::mib(128),
             write_back_age: Duration::from_secs(5),
+            compression: store::Compression::Zstd,
             pack_segments: 4,
             pack_max_age: Duration::from_secs(3600),
             parallel_packs: 2,

@@ -30,6 +30,10 @@ pub struct Plan {
     pub miner_timeout: Duration,
     /// Sizes and levels.
     pub store: StoreSettings,
+    /// Pauses and patience with chain and miners.
+    pub pace: store::Pace,
+    /// What guessing the passphrase costs.
+    pub passphrase_cost: store::PassphraseCost,
     /// Unlocks the keys.
     pub passphrase: Zeroizing<Vec<u8>>,
     /// Doors.
@@ -88,7 +92,7 @@ impl Gateway {
             cache_bytes: plan.store.meta_cache.as_u64(),
         })
         .context("cannot open the metadata")?;
-        let store_config = store_config(data, &plan.store, owner, &plan.territory);
+        let store_config = store_config(data, &plan, owner);
         let store = store::Store::open(
             store_config,
             meta.clone(),
@@ -196,21 +200,20 @@ impl Gateway {
     }
 }
 
-fn store_config(
-    data: &DataDir,
-    settings: &StoreSettings,
-    owner: AccountId,
-    territory: &str,
-) -> store::StoreConfig {
+fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreConfig {
+    let settings = &plan.store;
     store::StoreConfig {
         path: data.join("store"),
         staging_limit: settings.staging_limit.as_u64(),
         memory_cache: settings.memory_cache.as_u64(),
         disk_cache: settings.disk_cache.as_u64(),
+        compression: settings.compression,
+        passphrase_cost: plan.passphrase_cost,
         pack_segments: settings.pack_segments,
         pack_max_age: settings.pack_max_age,
         parallel_packs: settings.parallel_packs,
         owner: Some(owner),
-        territory: territory.as_bytes().to_vec(),
+        territory: plan.territory.as_bytes().to_vec(),
+        pace: plan.pace.clone(),
     }
 }

@@ -16,6 +16,7 @@ mod frame;
 mod inner;
 mod keys;
 mod locations;
+pub mod measure;
 #[cfg(test)]
 mod memory_rows;
 mod pack;

@@ -23,6 +23,8 @@ const TERRITORY: &str = "gateway";
 const TERRITORY_DAYS: u32 = 30;
 /// Coins of the account that pays: enough to lease and to place for as long as a trial lasts.
 const FUNDS_PLANCK: u128 = 1_000_000_000 * 1_000_000_000_000_000_000;
+/// Miners in a box look for finished groups this often; real ones twice a minute.
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
 const REGION: &str = "us-east-1";
 
 /// Run a gateway on a CESS network in a box.
@@ -105,6 +107,7 @@ impl Dev {
             miners: usize::from(self.miners),
             miner_base: IpAddr::V4(Ipv4Addr::LOCALHOST),
             funded: vec![(owner, FUNDS_PLANCK)],
+            report_period: REPORT_PERIOD,
         })
         .await
         .context("cannot start the network in a box")?;
@@ -159,6 +162,8 @@ impl Dev {
                 staging_limit: self.staging_limit,
                 ..StoreSettings::default()
             },
+            pace: pace(),
+            passphrase_cost: store::PassphraseCost::LIGHT,
             passphrase: Zeroizing::new(secrets.passphrase.as_bytes().to_vec()),
             s3: Some(s3_frontend::S3Config {
                 listen: self.s3,
@@ -197,6 +202,26 @@ impl Secrets {
             .to_string(),
             secret_key: read_or_make_private(&file("secret-key"), crate::random::hex::<20>)?,
         })
+    }
+}
+
+/// Patience for a network on this machine: blocks every second, miners a system call away.
+fn pace() -> store::Pace {
+    store::Pace {
+        tick: Duration::from_millis(250),
+        poll: Duration::from_millis(100),
+        poll_max: Duration::from_secs(1),
+        report_timeout: Duration::from_secs(20),
+        put_timeout: Duration::from_secs(20),
+        retry: Duration::from_millis(250),
+        retry_max: Duration::from_secs(5),
+        declare_settle: Duration::from_secs(10),
+        declare_gather: Duration::from_millis(100),
+        verify_patience: Duration::from_secs(15),
+        get_timeout: Duration::from_secs(10),
+        upkeep: Duration::from_secs(2),
+        miners_fresh: Duration::from_secs(2),
+        ..store::Pace::default()
     }
 }
 

@@ -140,6 +140,8 @@ fn plan(config: &Config) -> Result<Plan> {
         territory: network.territory.clone(),
         miner_timeout: network.miner_timeout,
         store: config.store.clone(),
+        pace: store::Pace::default(),
+        passphrase_cost: store::PassphraseCost::NORMAL,
         passphrase: Zeroizing::new(passphrase.as_bytes().to_vec()),
         s3,
         mount: config.mount.as_ref().map(|mount| fuse_frontend::MountConfig {
