@@ -75,7 +75,7 @@ impl Gateway {
         F: Future<Output = Result<()>>,
     {
         let rpc = plan.chain.endpoints.join(", ");
-        let chain = Chain::connect(plan.chain)
+        let chain = Chain::connect(plan.chain.clone())
             .await
             .with_context(|| format!("cannot work with the chain at {rpc}"))?;
         prepare(chain.clone()).await?;
