@@ -7,7 +7,6 @@
 //! - [`command`]: one file per command.
 mod admin;
 mod bench;
-mod clock;
 mod command;
 mod config;
 mod data_dir;
