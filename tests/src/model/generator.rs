@@ -20,6 +20,9 @@ const PREFIXES: [&str; 8] = ["", "", "a", "a/", "a/b", "b/c/", "d", "x"];
 
 /// How far into a file operations reach, in bytes.
 const REACH: u64 = 600 << 10;
+/// A kill in the middle of an operation comes at most two to the power of this many microseconds
+/// after its begin. Operations take from a tenth of a millisecond to several.
+const KILL_POWER: u32 = 12;
 /// Most miners that are dead at a time: any 4 of a pack's 12 must do.
 const MOST_DEAD: usize = 8;
 
@@ -33,7 +36,7 @@ pub fn operations(seed: u64, count: usize, kills: usize) -> Vec<Operation> {
     for index in 0..count {
         let kill = stretch > 0 && index % stretch == stretch - 1 && index / stretch < kills;
         operations.push(if kill {
-            Operation::Event(Event::Kill)
+            Operation::Event(generator.kill())
         } else {
             generator.operation()
         });
@@ -52,6 +55,30 @@ impl Generator {
             340..760 => Operation::File(self.file()),
             760..985 => Operation::Block(self.block()),
             _ => Operation::Event(self.event()),
+        }
+    }
+
+    fn kill(&mut self) -> Event {
+        if self.random.random_bool(0.3) {
+            return Event::Kill;
+        }
+        loop {
+            let operation = self.operation();
+            // A batch is many changes, each for itself; an attachment does not outlive the gateway.
+            let is_one_change = !matches!(
+                operation,
+                Operation::Event(_)
+                    | Operation::Object(ObjectOperation::DeleteMany { .. })
+                    | Operation::Block(BlockOperation::Attach { .. } | BlockOperation::Detach { .. })
+            );
+            if is_one_change {
+                let power = self.random.random_range(4..=KILL_POWER);
+                let micros = self.random.random_range(0..1 << power);
+                return Event::KillDuring {
+                    operation: Box::new(operation),
+                    micros,
+                };
+            }
         }
     }
 

@@ -10,11 +10,12 @@ pub mod outcome;
 pub mod reference;
 pub mod shrink;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use self::driver::Driver;
 use self::operation::{Blob, Event, Operation};
-use self::reference::Reference;
+use self::outcome::Expected;
+use self::reference::{Recovered, Reference};
 
 /// Length in bytes of the first part of a multipart upload: the least that S3 allows.
 pub const MULTIPART_FIRST: usize = 5 << 20;
@@ -29,28 +30,104 @@ pub fn xattr_value(value: Blob) -> Vec<u8> {
     hex::encode(value.bytes()).into_bytes()
 }
 
+/// What a run came to, for people to see that it did something.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Operations that were done.
+    pub done: usize,
+    /// Operations that were refused, as the model wants.
+    pub refused: usize,
+    /// Kills.
+    pub kills: usize,
+    /// Operations that a kill cut off before their answer.
+    pub cut_off: usize,
+    /// What the kills undid.
+    pub undone: Recovered,
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            done,
+            refused,
+            kills,
+            cut_off,
+            undone,
+        } = self;
+        write!(
+            f,
+            "{done} operations done, {refused} refused, {kills} kills that cut off {cut_off} operations and undid {} changes of names and of {} files",
+            undone.names, undone.files
+        )
+    }
+}
+
 /// Runs operations on a gateway of their own, in a new directory. The error says where gateway and
 /// model part.
-pub fn run(operations: &[Operation]) -> Result<()> {
+pub fn run(operations: &[Operation]) -> Result<Tally> {
     let mut driver = Driver::start()?;
     let mut model = Reference::default();
+    let mut tally = Tally::default();
     for (index, operation) in operations.iter().enumerate() {
-        if let Operation::Event(Event::Kill) = operation {
-            let seen = driver.kill()?;
-            if let Err(reason) = model.recover(&seen) {
-                bail!("operation {index}, after the restart: {reason}{}", driver.keep());
+        match operation {
+            Operation::Event(Event::Kill) => recover(&mut driver, &mut [&mut model], &mut tally),
+            Operation::Event(Event::KillDuring { operation, micros }) => {
+                let mut before = model.clone();
+                let expected = model.apply(operation);
+                let outcome = driver.execute_and_kill(operation, *micros)?;
+                if expected.allows(&outcome) {
+                    recover(&mut driver, &mut [&mut model], &mut tally)
+                } else {
+                    tally.cut_off += 1;
+                    recover(&mut driver, &mut [&mut model, &mut before], &mut tally).inspect(|&happened| {
+                        if happened == 1 {
+                            model = before;
+                        }
+                    })
+                }
             }
-            continue;
+            operation => {
+                let expected = model.apply(operation);
+                let outcome = driver.execute(operation);
+                if let Expected::Refused(_) = expected {
+                    tally.refused += 1;
+                } else {
+                    tally.done += 1;
+                }
+                if expected.allows(&outcome) {
+                    continue;
+                }
+                bail!(
+                    "operation {index}, {operation:?}:\n  expected {expected:?}\n  got      {outcome:?}\n  {}{}",
+                    expected.difference(&outcome),
+                    driver.keep()
+                );
+            }
         }
-        let expected = model.apply(operation);
-        let outcome = driver.execute(operation);
-        if !expected.allows(&outcome) {
-            bail!(
-                "operation {index}, {operation:?}:\n  expected {expected:?}\n  got      {outcome:?}\n  {}{}",
-                expected.difference(&outcome),
-                driver.keep()
-            );
+        .with_context(|| format!("operation {index}, {operation:?}{}", driver.keep()))?;
+    }
+    driver.stop()?;
+    Ok(tally)
+}
+
+/// Kills and restarts the gateway. Answers which of the models (the first, if several) goes on from
+/// what is there then.
+fn recover(driver: &mut Driver, models: &mut [&mut Reference], tally: &mut Tally) -> Result<usize> {
+    tally.kills += 1;
+    let seen = driver.kill()?;
+    let mut reasons = Vec::new();
+    for (index, model) in models.iter_mut().enumerate() {
+        match model.recover(&seen) {
+            Ok(recovered) => {
+                tally.undone.names += recovered.names;
+                tally.undone.files += recovered.files;
+                return Ok(index);
+            }
+            Err(reason) => reasons.push(reason),
         }
     }
-    driver.stop()
+    bail!(
+        "after the restart: {}",
+        reasons.join("\n  or, if it did not happen: ")
+    )
 }

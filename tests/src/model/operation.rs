@@ -223,6 +223,12 @@ pub fn cut(size: u64, offset: u64, len: u64) -> (u64, u64) {
 pub enum Event {
     /// kill -9 and a start on the same data; then everything is compared with what may be there.
     Kill,
+    /// kill -9 so many microseconds after the operation began. If it was answered, the answer counts;
+    /// if not, it happened or it did not.
+    KillDuring {
+        operation: Box<Operation>,
+        micros: u64,
+    },
     /// So many miners from `first` on stop answering.
     Dead {
         first: usize,

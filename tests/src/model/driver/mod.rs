@@ -7,8 +7,10 @@ mod watchdog;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use block_frontend::client::Client;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use reqwest::Url;
 use rusty_s3::{Bucket, Credentials, UrlStyle};
 use tempfile::TempDir;
@@ -103,7 +105,7 @@ impl Driver {
 
     fn event(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::Kill => self.kill().map(drop),
+            Event::Kill | Event::KillDuring { .. } => bail!("kills answer with what they left"),
             Event::Dead { first, count } => {
                 self.product.fault("--all", "heal")?;
                 let miners = &self.product.ready.miners;
@@ -127,6 +129,22 @@ impl Driver {
                 self.product.gateway(&["flush", "--wait", level]).map(drop)
             }
         }
+    }
+
+    /// Carries an operation out and kills the gateway after so many microseconds, whatever has come of
+    /// the operation by then. The gateway is still to be started again: see [`Self::kill`].
+    pub fn execute_and_kill(&mut self, operation: &Operation, micros: u64) -> Result<Outcome> {
+        let process = Pid::from_raw(i32::try_from(self.product.pid())?);
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(micros));
+            kill(process, Signal::SIGKILL)
+        });
+        let outcome = self.execute(operation);
+        match killer.join() {
+            Ok(killed) => killed?,
+            Err(_) => bail!("the thread that kills has panicked"),
+        }
+        Ok(outcome)
     }
 
     /// kill -9, a start on the same data, and what is on the mount then. Miners are well again.

@@ -155,7 +155,10 @@ impl S3 {
             O::DeleteDirectory { at } => self.delete(at, &format!("{}/", at.path)).await,
             O::DeleteMany { bucket, paths } => {
                 let objects: Vec<_> = paths.iter().cloned().map(ObjectIdentifier::new).collect();
-                let action = self.buckets[*bucket].delete_objects(Some(&self.credentials), objects.iter());
+                let mut action =
+                    self.buckets[*bucket].delete_objects(Some(&self.credentials), objects.iter());
+                // Otherwise rusty-s3 sends an empty `Quiet`, which is no boolean.
+                action.set_quiet(true);
                 let url = action.sign(SIGNED_FOR);
                 let (body, md5) = action.body_with_md5();
                 let answer = self

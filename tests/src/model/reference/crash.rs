@@ -25,13 +25,22 @@ pub enum Seen {
     },
 }
 
+/// What a crash undid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Changes of names.
+    pub names: usize,
+    /// Files whose content is older than the last they had.
+    pub files: usize,
+}
+
 /// Which file was found behind which inode, in which version.
 type Choices = BTreeMap<Id, (u64, usize)>;
 
 impl Reference {
     /// Finds out which of the allowed states the buckets are in, and goes on from there. The error
     /// says why it is none of them.
-    pub fn recover(&mut self, seen: &[Seen; BUCKETS.len()]) -> Result<(), String> {
+    pub fn recover(&mut self, seen: &[Seen; BUCKETS.len()]) -> Result<Recovered, String> {
         let mut reasons = Vec::new();
         let mut found = None;
         for (back, tree) in std::iter::once(&self.tree)
@@ -44,20 +53,25 @@ impl Reference {
             });
             match matched {
                 Ok(()) => {
-                    found = Some((tree.clone(), choices));
+                    found = Some((back, tree.clone(), choices));
                     break;
                 }
                 Err(reason) => reasons.push(format!("{back} names back: {reason}")),
             }
         }
-        let Some((tree, choices)) = found else {
+        let Some((back, tree, choices)) = found else {
             return Err(format!("no allowed state: {}", reasons.join("; ")));
+        };
+        let mut recovered = Recovered {
+            names: back,
+            files: 0,
         };
         self.tree = tree;
         self.undone.clear();
         self.slots = [None; SLOTS];
         for (id, (_, version)) in choices {
             if let Some(versions) = self.versions.get_mut(&id) {
+                recovered.files += usize::from(version + 1 < versions.len());
                 let mut kept = versions.swap_remove(version);
                 if !versions.is_empty() {
                     // Content went back; whether the ETag did is the gateway's affair.
@@ -67,7 +81,7 @@ impl Reference {
             }
         }
         self.forget();
-        Ok(())
+        Ok(recovered)
     }
 
     fn compare(
@@ -237,5 +251,12 @@ mod tests {
             directory(vec![]),
         ];
         assert!(model.recover(&newer).is_err(), "what was gone stays gone");
+    }
+
+    #[test]
+    fn it_is_told_what_was_undone() {
+        let (mut model, one, _) = model();
+        let found = [directory(vec![("a", file(&one))]), directory(vec![])];
+        assert_eq!(model.recover(&found), Ok(Recovered { names: 1, files: 1 }));
     }
 }

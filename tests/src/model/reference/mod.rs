@@ -20,7 +20,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use self::crash::Seen;
+pub use self::crash::{Recovered, Seen};
 use self::tree::{Id, Tree};
 use super::operation::{Event, Operation, SLOTS};
 use super::outcome::{Content, Etag, Expected, Refusal};
@@ -40,6 +40,7 @@ struct Attached {
 }
 
 /// The model.
+#[derive(Clone)]
 pub struct Reference {
     tree: Tree,
     /// Earlier trees that a crash may bring back, oldest first.
