@@ -6,16 +6,16 @@
 //!
 //! # How a request flows
 //! ```text
-//! listener ([`server`]) → strict layer ([`layer`]) → s3s (routing, SigV4, XML) → operation ([`ops`]) → vfs
+//! listener (`server`) → strict layer (`layer`) → s3s (routing, SigV4, XML) → operation (`ops`) → vfs
 //! ```
-//! - [`server`] accepts connections (HTTP/1.1 and HTTP/2), bounds their number, and drains them at
+//! - `server` accepts connections (HTTP/1.1 and HTTP/2), bounds their number, and drains them at
 //!   shutdown.
-//! - [`layer`] closes what the s3s crate leaves open: request ids, unsigned `x-amz-*` headers, old
+//! - `layer` closes what the s3s crate leaves open: request ids, unsigned `x-amz-*` headers, old
 //!   signature versions, the region, presigned lifetimes, idle or oversized bodies.
 //! - s3s finds the operation, verifies SigV4 and parses the input.
-//! - [`ops`] has one file per group of operations. Bytes run through [`integrity`], which computes
+//! - `ops` has one file per group of operations. Bytes run through `integrity`, which computes
 //!   MD5 and the S3 checksums beside the write, off the async workers.
-//! - [`error`] is the one map from [`vfs::Error`] to S3 codes.
+//! - `error` is the one map from [`vfs::Error`] to S3 codes.
 //!
 //! # What it promises
 //! A 200 for a write means the level that the gateway acknowledges at (at least `staged`). A body
