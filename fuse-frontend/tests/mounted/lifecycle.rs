@@ -2,12 +2,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use fuse_frontend::{Mount, MountConfig};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::support::gateway;
+use crate::support::syscalls::become_user;
 use crate::support::{Gateway, Map, bytes, errno};
 
 /// Leaves a mount whose server is gone, as a killed gateway does.
@@ -171,4 +173,58 @@ fn a_mountpoint_that_is_itself_a_mount_stays_one() {
     gateway.unmount();
     assert!(is_tmpfs(&path.join("mnt")), "the file system below was unmounted");
     umount2(&below, MntFlags::MNT_DETACH).expect("unmount");
+}
+
+#[test]
+fn without_the_right_to_mount_the_helper_mounts() {
+    const USER: u32 = 65534;
+    let has = |path: &str, bits: u32| fs::metadata(path).is_ok_and(|found| found.mode() & bits == bits);
+    if !has("/usr/bin/fusermount3", 0o4000) || !has("/dev/fuse", 0o006) {
+        eprintln!("SKIPPED: this test needs fusermount3 (set-user-id) and a /dev/fuse open to all");
+        return;
+    }
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    gateway.put_object("object", b"for everybody");
+    gateway.unmount();
+    let root = gateway.root.clone();
+    // The user's own directory, in one that the user may enter.
+    fs::set_permissions(root.parent().expect("parent"), fs::Permissions::from_mode(0o755)).expect("chmod");
+    std::os::unix::fs::chown(&root, Some(USER), Some(USER)).expect("chown");
+    let (runtime, vfs) = (&gateway.runtime, &gateway.vfs);
+    let mounted = || mount_kind(&root) == Some("fuse.cess".into());
+    std::thread::scope(|scope| {
+        let user = scope.spawn(|| {
+            become_user(USER).expect("setresuid");
+            let config = MountConfig {
+                path: root.clone(),
+                allow_other: false,
+                read_only: false,
+                threads: 2,
+            };
+            let mount = {
+                let _inside = runtime.enter();
+                Mount::start(config, vfs.clone()).expect("mount")
+            };
+            assert!(mounted());
+            assert_eq!(
+                fs::read(root.join("bucket/object")).expect("read"),
+                b"for everybody"
+            );
+            assert_eq!(errno(fs::write(root.join("bucket/object"), "x")), libc::EACCES);
+            runtime.block_on(mount.shutdown());
+        });
+        user.join().expect("no panic");
+    });
+    assert!(!mounted());
+}
+
+/// Type of what is mounted at a path.
+fn mount_kind(path: &Path) -> Option<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let line = table
+        .lines()
+        .find(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == path))?;
+    line.split(" - ").nth(1)?.split(' ').next().map(str::to_string)
 }

@@ -224,3 +224,13 @@ impl Drop for Directory {
         unsafe { libc::closedir(self.0.as_ptr()) };
     }
 }
+
+/// Makes this thread alone run as another user, with none of root's rights.
+pub(crate) fn become_user(user: u32) -> Result<()> {
+    for call in [libc::SYS_setresgid, libc::SYS_setresuid] {
+        // SAFETY: takes three numbers; the bare call changes this thread, unlike the one of libc,
+        // which changes all threads of the process.
+        check(unsafe { libc::syscall(call, user, user, user) } as isize)?;
+    }
+    Ok(())
+}
