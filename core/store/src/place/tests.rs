@@ -1,4 +1,5 @@
 //! The whole path against a network that breaks on demand.
+mod caches;
 mod crashes;
 mod faults;
 mod path;

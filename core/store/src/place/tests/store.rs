@@ -13,7 +13,7 @@ use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PassphraseCost, S
 
 const DOMAIN: DomainId = DomainId(1);
 
-async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
+pub(super) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
     let meta = testing::meta(dir);
     let config = StoreConfig {
         pack_segments: 1,
@@ -38,7 +38,12 @@ fn content(number: u64, len: usize) -> Bytes {
     frame(ChunkId(number + 1_000_000), len)
 }
 
-async fn write(store: &Store, meta: &Meta, numbers: std::ops::Range<u64>, len: usize) -> Vec<ChunkId> {
+pub(super) async fn write(
+    store: &Store,
+    meta: &Meta,
+    numbers: std::ops::Range<u64>,
+    len: usize,
+) -> Vec<ChunkId> {
     let mut staged = Vec::new();
     for number in numbers {
         let owner = Owner {
@@ -61,14 +66,14 @@ async fn write(store: &Store, meta: &Meta, numbers: std::ops::Range<u64>, len: u
     chunks
 }
 
-async fn make_domain(store: &Store, meta: &Meta) {
+pub(super) async fn make_domain(store: &Store, meta: &Meta) {
     let store = store.clone();
     meta.write::<(), Error, _>(Durability::Synced, move |tx| store.create_domain(tx, DOMAIN))
         .await
         .unwrap();
 }
 
-async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
+pub(super) async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
     for (number, chunk) in chunks.iter().enumerate() {
         let bytes = store.read(*chunk, 0..len as u32).await.unwrap();
         assert!(bytes == content(number as u64, len), "chunk {number}");
