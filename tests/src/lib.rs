@@ -1,12 +1,14 @@
 //! Whole-product tests: the real program, real clients, real faults.
 //!
 //! - [`product`]: one `cess-gateway dev` as a child process, killed and restarted at will.
+//! - [`process`]: a program of this workspace as a child process.
 //! - [`tools`]: the clients that the machine has; a test says aloud which one it lacks.
 //! - [`model`]: all doors against one model.
 //! - [`s3`]: a small S3 client.
 //! - [`content`]: bytes that are cheap to make and to recognise.
 pub mod content;
 pub mod model;
+pub mod process;
 pub mod product;
 pub mod s3;
 pub mod tools;

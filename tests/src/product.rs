@@ -1,18 +1,12 @@
 //! One `cess-gateway dev` as a child process.
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use crate::process::{Process, program};
 use crate::tools;
-
-/// Longest wait for a gateway to serve. Generous: test machines are slow and shared.
-const START_PATIENCE: Duration = Duration::from_secs(120);
-/// Longest wait for a clean stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The line of JSON that `cess-gateway dev --json` prints once everything serves.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,38 +74,20 @@ pub struct Product {
     pub ready: Ready,
     dir: PathBuf,
     arguments: Vec<String>,
-    child: Child,
-}
-
-/// Where a program of this workspace was built: `CESS_BIN_DIR`, or beside the test itself.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let dir = if let Some(dir) = std::env::var_os("CESS_BIN_DIR") {
-        PathBuf::from(dir)
-    } else {
-        let test = std::env::current_exe()?;
-        test.ancestors()
-            .nth(2)
-            .context("the test runs from an odd place")?
-            .to_owned()
-    };
-    let path = dir.join(name);
-    if !path.is_file() {
-        bail!("{} is not built; run `cargo build --bins` first", path.display());
-    }
-    Ok(path)
+    process: Process,
 }
 
 impl Product {
-    /// Starts a gateway on `dir` with extra `arguments` and waits until everything serves. Its log
-    /// goes to `dir`'s sibling `LOG` file.
+    /// Starts a gateway on `dir` with extra `arguments` and waits until everything serves. It logs
+    /// to a file beside `dir`.
     pub fn start(dir: &Path, arguments: &[&str]) -> Result<Self> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (child, ready) = spawn(dir, &arguments)?;
+        let (process, ready) = spawn(dir, &arguments)?;
         Ok(Self {
             ready,
             dir: dir.to_owned(),
             arguments,
-            child,
+            process,
         })
     }
 
@@ -122,44 +98,23 @@ impl Product {
 
     /// Process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// kill -9, and nothing else: what a crash leaves is left.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.process.kill()
     }
 
     /// Starts again on the same directory after [`Self::kill`]. Ports may be others than before.
     pub fn restart(&mut self) -> Result<()> {
-        let (child, ready) = spawn(&self.dir, &self.arguments)?;
-        self.child = child;
-        self.ready = ready;
+        (self.process, self.ready) = spawn(&self.dir, &self.arguments)?;
         Ok(())
     }
 
     /// SIGTERM, and waits for a clean end.
     pub fn stop(mut self) -> Result<()> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
-        let deadline = Instant::now() + STOP_PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                if !status.success() {
-                    bail!(
-                        "the gateway ended with {status}; see {}",
-                        log_path(&self.dir).display()
-                    );
-                }
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("the gateway does not stop; see {}", log_path(&self.dir).display());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        self.process.stop()
     }
 
     /// Runs `cess-gateway ARGUMENTS --data DIR`.
@@ -210,52 +165,16 @@ impl Product {
 impl Drop for Product {
     fn drop(&mut self) {
         // Whatever fails here, the test's own verdict stands.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.process.kill();
         let _ = nix::mount::umount2(&self.ready.mount, nix::mount::MntFlags::MNT_DETACH);
     }
 }
 
-fn log_path(dir: &Path) -> PathBuf {
-    dir.with_extension("log")
-}
-
-fn spawn(dir: &Path, arguments: &[String]) -> Result<(Child, Ready)> {
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log_path(dir))?;
-    let mut child = Command::new(program("cess-gateway")?)
-        .args(["dev", "--json", "--data"])
-        .arg(dir)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .context("cannot start the gateway")?;
-    let stdout = child.stdout.take().context("no standard output")?;
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        // The receiver is gone only when the wait below gave up.
-        let _ = tell.send(read.map(|_| line));
-    });
-    let line = match told.recv_timeout(START_PATIENCE) {
-        Ok(line) => line?,
-        Err(_) => {
-            child.kill()?;
-            child.wait()?;
-            bail!("the gateway does not come up; see {}", log_path(dir).display());
-        }
-    };
-    match serde_json::from_str(&line) {
-        Ok(ready) => Ok((child, ready)),
-        Err(error) => {
-            let status = child.wait()?;
-            let log = std::fs::read_to_string(log_path(dir)).unwrap_or_default();
-            bail!("the gateway ended with {status} instead of serving ({error}): {log}");
-        }
-    }
+fn spawn(dir: &Path, arguments: &[String]) -> Result<(Process, Ready)> {
+    let mut command = Command::new(program("cess-gateway")?);
+    command.args(["dev", "--json", "--data"]).arg(dir).args(arguments);
+    let (process, line) = Process::start(&mut command, &dir.with_extension("log"))?;
+    let ready = serde_json::from_str(&line)
+        .with_context(|| format!("no line of JSON but {line:?}; the log says: {}", process.said()))?;
+    Ok((process, ready))
 }

@@ -251,6 +251,13 @@ async fn create_volume(
     State(state): State<AdminState>,
     Json(request): Json<CreateVolume>,
 ) -> Result<Json<VolumeInfo>, AdminError> {
+    // Whoever only wants disks should not need an S3 tool first.
+    if let Some((bucket, _)) = request.path.split_once('/') {
+        match state.vfs.create_bucket(bucket).await {
+            Ok(_) | Err(vfs::Error::Exists) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let volume = state
         .vfs
         .create_volume(&request.path, request.size, request.sector, &request.description)

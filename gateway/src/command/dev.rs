@@ -93,9 +93,7 @@ struct Secrets {
 impl Dev {
     /// Runs until a signal.
     pub async fn run(self) -> Result<()> {
-        // Heard from the start: a signal during start-up must not leave a mount behind.
-        let stop = run::asked_to_stop();
-        tokio::pin!(stop);
+        let mut stop = run::StopSignal::listen()?;
         let data = DataDir::lock(&self.data)?;
         let secrets = Secrets::open(&data)?;
         let owner = AccountId(secrets.signer.public_key().0);
@@ -134,7 +132,7 @@ impl Dev {
             data_text.trim_end_matches('/'),
         );
         run::announce(&ready, self.json, &text)?;
-        stop.await?;
+        stop.heard().await;
         if !self.json {
             eprintln!("stopping");
         }

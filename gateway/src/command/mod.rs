@@ -98,6 +98,11 @@ pub fn start_log(arguments: &Arguments) {
         eprintln!("warning: --log {}: {error}; logging warnings", arguments.log);
         tracing_subscriber::EnvFilter::new("warn")
     });
+    // s3s logs computed signatures when it debugs, and every refused request as an error.
+    let filter = match "s3s=off".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,18 +1,39 @@
 //! What `dev` and `serve` share: say what serves, wait for a signal, stop cleanly.
-use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ready::Ready;
 
-/// Answers when the program is asked to stop (SIGTERM, SIGINT).
-pub async fn asked_to_stop() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, heard from the moment this is made.
+pub struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    /// Begins to listen: from here on neither signal ends the program by itself.
+    pub fn listen() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
     }
-    Ok(())
+
+    /// Answers once the program was asked to stop.
+    pub async fn heard(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Runs a start-up that a signal may cut short.
+    pub async fn or<T>(&mut self, start_up: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            started = start_up => started,
+            () = self.heard() => bail!("stopped while starting"),
+        }
+    }
 }
 
 /// Says what serves: one line of JSON for scripts, or text for people.

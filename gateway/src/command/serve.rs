@@ -34,8 +34,7 @@ pub struct Serve {
 impl Serve {
     /// Runs until a signal.
     pub async fn run(self) -> Result<()> {
-        let stop = run::asked_to_stop();
-        tokio::pin!(stop);
+        let mut stop = run::StopSignal::listen()?;
         let config = Config::read(&self.config)?;
         let data = DataDir::lock(&config.data)?;
         let plan = plan(&config)?;
@@ -44,7 +43,7 @@ impl Serve {
             .as_ref()
             .and_then(|s3| s3.credentials.first())
             .map(|(key, _)| key.clone());
-        let gateway = Gateway::start(&data, plan, |_| async { Ok(()) }).await?;
+        let gateway = stop.or(Gateway::start(&data, plan, |_| async { Ok(()) })).await?;
         let nbd_uri = match (
             gateway.nbd_address,
             config.nbd.as_ref().and_then(|nbd| nbd.unix.as_ref()),
@@ -90,7 +89,7 @@ impl Serve {
             ready.commands("cess-gateway", &data_text, None)
         );
         run::announce(&ready, self.json, &text)?;
-        stop.await?;
+        stop.heard().await;
         gateway.stop(&data).await
     }
 }

@@ -1,0 +1,106 @@
+//! The commands of `cess-gateway` against a running gateway.
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use product_tests::process::program;
+use product_tests::product::Product;
+
+fn json(product: &Product, arguments: &[&str]) -> Result<serde_json::Value> {
+    let output = product.gateway(arguments)?;
+    serde_json::from_slice(&output.stdout).context("the answer is not JSON")
+}
+
+/// What a command that must fail says.
+fn refusal(product: &Product, arguments: &[&str]) -> Result<String> {
+    product
+        .gateway(arguments)
+        .err()
+        .map(|error| error.to_string())
+        .context("it was not refused")
+}
+
+#[test]
+fn volumes_are_made_listed_resized_and_deleted() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let product = Product::start(&scratch.path().join("data"), &[])?;
+    let made = json(
+        &product,
+        &[
+            "volume",
+            "create",
+            "vms/disk 1",
+            "--size",
+            "1GiB",
+            "--sector",
+            "4096",
+            "--description",
+            "root",
+            "--json",
+        ],
+    )?;
+    ensure!(
+        made["size"] == 1_u64 << 30 && made["sector"] == 4096 && made["allocated"] == 0,
+        "{made}"
+    );
+    let file = product.ready.mount.join("vms/disk 1");
+    ensure!(
+        std::fs::metadata(&file)?.len() == 1 << 30,
+        "the mount shows another size"
+    );
+    let said = refusal(&product, &["volume", "create", "vms/disk 1", "--size", "1GiB"])?;
+    ensure!(said.contains("already exists"), "{said}");
+    let said = refusal(&product, &["volume", "resize", "vms/disk 1", "--size", "1MiB"])?;
+    ensure!(
+        !said.is_empty() && std::fs::metadata(&file)?.len() == 1 << 30,
+        "it shrank without being told to"
+    );
+    let grown = json(
+        &product,
+        &["volume", "resize", "vms/disk 1", "--size", "2GiB", "--json"],
+    )?;
+    ensure!(grown["size"] == 2_u64 << 30, "{grown}");
+    let listed = json(&product, &["volume", "list", "--json"])?;
+    ensure!(listed["volumes"].as_array().map(Vec::len) == Some(1), "{listed}");
+    product.gateway(&["volume", "delete", "vms/disk 1"])?;
+    ensure!(!file.exists(), "the file is still there");
+    let said = refusal(&product, &["volume", "delete", "vms/disk 1"])?;
+    ensure!(said.contains("not found"), "{said}");
+    product.stop()
+}
+
+#[test]
+fn a_second_gateway_is_refused_and_a_clean_stop_leaves_nothing() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let data = scratch.path().join("data");
+    let product = Product::start(&data, &[])?;
+    let second = Command::new(program("cess-gateway")?)
+        .args(["dev", "--data"])
+        .arg(&data)
+        .output()?;
+    let said = String::from_utf8(second.stderr)?;
+    ensure!(
+        !second.status.success() && said.contains("already runs"),
+        "{said}"
+    );
+    let mount = product.ready.mount.clone();
+    std::fs::create_dir(mount.join("kept"))?;
+    std::fs::write(mount.join("kept/file"), "without an fsync")?;
+    product.stop()?;
+    ensure!(!mount.join("kept").exists(), "the mount stayed behind");
+    let nobody = Command::new(program("cess-gateway")?)
+        .args(["status", "--data"])
+        .arg(&data)
+        .output()?;
+    let said = String::from_utf8(nobody.stderr)?;
+    ensure!(
+        !nobody.status.success() && said.contains("no gateway runs"),
+        "{said}"
+    );
+    // A clean stop keeps what was never synced.
+    let product = Product::start(&data, &[])?;
+    ensure!(
+        std::fs::read(product.ready.mount.join("kept/file"))? == b"without an fsync",
+        "the file changed"
+    );
+    product.stop()
+}
