@@ -14,9 +14,9 @@ use product_tests::model::{generator, run};
 /// Seeds of a run without `CESS_MODEL_SEED`.
 const SEEDS: [u64; 3] = [1, 2, 3];
 /// Operations per seed of the short run.
-const OPERATIONS: usize = 600;
+const OPERATIONS: usize = 800;
 /// Kills among them.
-const KILLS: usize = 2;
+const KILLS: usize = 5;
 /// What the search for a shorter failing list may take.
 const BOUNDS: Bounds = Bounds {
     tries: 60,

@@ -20,6 +20,8 @@ const PREFIXES: [&str; 8] = ["", "", "a", "a/", "a/b", "b/c/", "d", "x"];
 
 /// How far into a file operations reach, in bytes.
 const REACH: u64 = 600 << 10;
+/// Operations before a kill that meet on one file.
+const BURST: usize = 10;
 /// A kill in the middle of an operation comes at most two to the power of this many microseconds
 /// after its begin. Operations take from a tenth of a millisecond to several.
 const KILL_POWER: u32 = 12;
@@ -30,10 +32,19 @@ const MOST_DEAD: usize = 8;
 pub fn operations(seed: u64, count: usize, kills: usize) -> Vec<Operation> {
     let mut generator = Generator {
         random: StdRng::seed_from_u64(seed),
+        focus: None,
     };
     let mut operations = Vec::with_capacity(count);
     let stretch = count / (kills + 1);
     for index in 0..count {
+        // The last operations before a kill meet on one file: what a crash may undo is young, and what
+        // it may not has just been synced.
+        let to_kill = (stretch > 0 && index / stretch < kills).then(|| stretch - 1 - index % stretch);
+        generator.focus = match to_kill {
+            Some(BURST) => Some(generator.place()),
+            Some(0..BURST) => generator.focus,
+            _ => None,
+        };
         let kill = stretch > 0 && index % stretch == stretch - 1 && index / stretch < kills;
         operations.push(if kill {
             Operation::Event(generator.kill())
@@ -46,15 +57,47 @@ pub fn operations(seed: u64, count: usize, kills: usize) -> Vec<Operation> {
 
 struct Generator {
     random: StdRng,
+    /// The file that operations meet on before a kill.
+    focus: Option<Place>,
 }
 
 impl Generator {
     fn operation(&mut self) -> Operation {
+        if let Some(at) = self.focus.clone()
+            && self.random.random_bool(0.9)
+        {
+            return self.burst(at);
+        }
         match self.random.random_range(0..1000) {
             0..340 => Operation::Object(self.object()),
             340..760 => Operation::File(self.file()),
             760..985 => Operation::Block(self.block()),
             _ => Operation::Event(self.event()),
+        }
+    }
+
+    /// Writes and syncs of one file, through two doors.
+    fn burst(&mut self, at: Place) -> Operation {
+        use BlockOperation as B;
+        use FileOperation as F;
+        let (slot, offset, body) = (0, self.offset(), self.blob());
+        match self.random.random_range(0..100) {
+            0..12 => Operation::File(F::Create { at }),
+            12..32 => Operation::File(F::Write { at, offset, body }),
+            32..38 => Operation::File(F::Append { at, body }),
+            38..42 => Operation::File(F::Truncate { at, len: offset }),
+            42..60 => Operation::File(F::Fsync { at }),
+            60..70 => Operation::Block(B::Attach { slot, at }),
+            70..90 => {
+                let fua = self.random.random_bool(0.3);
+                Operation::Block(B::Write {
+                    slot,
+                    offset,
+                    body,
+                    fua,
+                })
+            }
+            _ => Operation::Block(B::Flush { slot }),
         }
     }
 
