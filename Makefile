@@ -9,7 +9,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 help:
 	@echo 'make up         build, then run a gateway on a CESS network in a box, in the foreground'
 	@echo 'make test       install what the tests need, then run everything that must pass'
-	@echo 'make test-long  the same tests at full length: 10,000 model operations on three seeds, 20 crash rounds'
+	@echo 'make test-long  the same, the model test at full length: 10,000 operations with 10 kills on each of three seeds'
 	@echo 'make lint       formatting and clippy, warnings are errors'
 	@echo 'make bench      build optimised and measure against a network in a box'
 	@echo 'make clean-data delete what `make up` keeps in $(DATA)'

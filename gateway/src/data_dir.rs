@@ -7,6 +7,7 @@
 //! DIR/meta/          the metadata engine
 //! DIR/store/         staging files and the disk cache (ciphertext)
 //! DIR/secrets/       passphrase, keys and S3 credentials that `dev` made (mode 0700)
+//! DIR/env.sh         S3 credentials of `dev` for a shell (mode 0600)
 //! DIR/devnet/        chain and miners of `dev`
 //! DIR/mnt/           mount point of `dev`
 //! ```

@@ -16,14 +16,8 @@ const CLIENTS: u64 = 8;
 /// Acknowledged objects: key → seed and length of the content.
 type Acknowledged = BTreeMap<String, (u64, usize)>;
 
-/// Rounds of copy and kill: 20 at full length (`CESS_TEST_LONG`).
-fn rounds() -> u64 {
-    if std::env::var_os("CESS_TEST_LONG").is_some() {
-        20
-    } else {
-        6
-    }
-}
+/// Rounds of copy and kill.
+const ROUNDS: u64 = 20;
 
 /// Copies numbered objects until the gateway dies; notes each one that was acknowledged.
 async fn copy_until_killed(s3: &S3Client, client: u64, round: u64, acknowledged: &Mutex<Acknowledged>) {
@@ -76,7 +70,7 @@ async fn no_acknowledged_object_is_lost_or_different() -> Result<()> {
     let mut product = Product::start(&scratch.path().join("data"), &arguments)?;
     let mut all = Acknowledged::new();
     let mut random = rand::rngs::SmallRng::seed_from_u64(9);
-    for round in 0..rounds() {
+    for round in 0..ROUNDS {
         let s3 = S3Client::new(&product.ready.s3, "crash")?;
         s3.create_bucket().await?;
         let acknowledged = Mutex::new(Acknowledged::new());

@@ -204,7 +204,8 @@ impl Store {
     pub fn create_domain(&self, tx: &mut dyn Transaction, domain: DomainId) -> Result<()> {
         self.inner.keys.create_domain(tx, domain)
     }
-    /// Destroys a domain's key: its chunks can never be read again.
+    /// Destroys a domain's key: its chunks can never be read again through this store. (Packs carry
+    /// wrapped keys: whoever keeps an older root row and the passphrase can still open those.)
     pub fn destroy_domain(&self, tx: &mut dyn Transaction, domain: DomainId) -> Result<()> {
         Keys::destroy_domain(tx, domain)
     }

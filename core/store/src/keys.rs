@@ -2,8 +2,9 @@
 //!
 //! - [`passphrase`] opens the root key. Two keys are derived from it (HKDF-SHA-256): one wraps
 //!   domain keys, one seals segment indexes.
-//! - A domain key is random, wrapped in the DOMAIN row. Deleting that row destroys the domain: no
-//!   copy of its chunks, wherever it lies, can be opened again.
+//! - A domain key is random, wrapped in the DOMAIN row. Deleting that row ends the domain for this
+//!   store: none of its chunks can be opened through it again. It is no shredding: packs carry the
+//!   wrapped keys of what is in them, so an older copy of the root row and the passphrase open them.
 //! - Chunks are sealed by a sub-key, random, wrapped by the domain key in an EPOCH row. The epoch
 //!   rises at every open, so a store that was set back to an older state never seals under a key
 //!   that it used before, and a nonce (the chunk id) cannot repeat under a key.

@@ -262,7 +262,7 @@ fn ready(gateway: &Gateway, secrets: &Secrets, devnet: &Devnet) -> Ready {
             .into_iter()
             .map(|miner| MinerReady {
                 account: miner.account,
-                endpoint: miner.endpoint,
+                endpoint: format!("http://{}", miner.endpoint),
             })
             .collect(),
     }

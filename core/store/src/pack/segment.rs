@@ -20,7 +20,8 @@
 //! ```
 //! The index follows the frames because its length is known only when the frames were read.
 //! Zeros come last, so that what a short pack does not use becomes all-zero fragments, which
-//! need no transfer. Everything but the header is ciphertext.
+//! need no transfer. All content is ciphertext; the segment's header and the frames' own headers
+//! (epoch, domain, chunk id, lengths) can be read by anybody.
 use crate::pack::layout::Slot;
 
 /// Bytes in a segment.
