@@ -4,12 +4,11 @@ DATA ?= $(CURDIR)/cess-dev
 UP_ARGUMENTS ?=
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: help up test test-long lint build bench clean-data
+.PHONY: help up test lint build bench clean-data
 
 help:
 	@echo 'make up         build, then run a gateway on a CESS network in a box, in the foreground'
 	@echo 'make test       install what the tests need, then run everything that must pass'
-	@echo 'make test-long  the same, the model test at full length: 10,000 operations with 10 kills on each of three seeds'
 	@echo 'make lint       formatting and clippy, warnings are errors'
 	@echo 'make bench      build optimised and measure against a network in a box'
 	@echo 'make clean-data delete what `make up` keeps in $(DATA)'
@@ -23,10 +22,6 @@ up:
 test: build
 	tests/install-tools
 	tests/run
-
-test-long: build
-	tests/install-tools
-	CESS_TEST_LONG=1 tests/run
 
 build:
 	$(CARGO) build --workspace --locked --bins --tests
