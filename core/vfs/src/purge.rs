@@ -68,7 +68,8 @@ async fn pass(core: &Arc<Core>) -> Result<()> {
                     break;
                 }
                 from = schema::inode_key(ORPHAN, InodeNo(ino.0 + 1));
-                if let Ok(node) = core.nodes.claim_for_purge(ino) {
+                let is_orphan = || Ok(core.snapshot()?.get(&schema::inode_key(ORPHAN, ino))?.is_some());
+                if let Ok(node) = core.nodes.claim_for_purge(ino, is_orphan) {
                     if let Some(node) = node {
                         let mut state = node.state.lock();
                         core.budget.release(state.bytes());

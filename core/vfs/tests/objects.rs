@@ -718,6 +718,63 @@ async fn a_dropped_writer_leaves_nothing() {
     assert_eq!(n.vfs.statfs().await.unwrap().inodes, 3);
 }
 
+/// A client that hangs up drops the commit at any of its steps; the transaction may be on its way.
+#[test]
+fn a_commit_whose_caller_goes_away_happens_whole_or_not_at_all() {
+    // One thread for transactions, which the test can hold up.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let n = Namespace::new().await;
+        n.bucket("b").await;
+        let data = Bytes::from(vec![7; 1 << 20]);
+        for steps in 1..4 {
+            n.put("b", "k", b"before").await.unwrap();
+            let mut writer = n.vfs.object_writer("b", b"k").await.unwrap();
+            for _ in 0..80 {
+                writer.write(data.clone()).await.unwrap();
+            }
+            let mut commit = Box::pin(writer.commit(Commit {
+                etag: "e".to_owned(),
+                ..Commit::default()
+            }));
+            let mut held = None;
+            for _ in 0..steps {
+                drop(held.take());
+                let (release, hold) = std::sync::mpsc::channel::<()>();
+                let (begins, begun) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    let _ = begins.send(());
+                    let _ = hold.recv();
+                });
+                begun.await.unwrap();
+                held = Some(release);
+                // On to the next step that needs the thread.
+                let moment = std::time::Duration::from_millis(50);
+                let _ = tokio::time::timeout(moment, commit.as_mut()).await;
+            }
+            drop(commit);
+            // Time for the purge to begin, behind the transaction.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            drop(held);
+            // Behind both of them.
+            n.put("b", "other", b"").await.unwrap();
+            assert_eq!(n.keys("b").await, ["k", "other"]);
+            let stored = n.get("b", "k").await.unwrap();
+            let whole = stored.len() == 80 << 20 && stored.iter().all(|byte| *byte == 7);
+            assert!(
+                stored == b"before" || whole,
+                "step {steps}: {} bytes",
+                stored.len()
+            );
+            n.settle().await;
+        }
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_object_is_replaced_not_followed() {
     let n = Namespace::new().await;

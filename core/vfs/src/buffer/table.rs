@@ -161,14 +161,22 @@ impl Nodes {
     }
 
     /// Takes the inode out of everybody's reach to purge it. Else answers `Busy`, and
-    /// [`Self::freed`] is told later. Answers what was in memory of it.
-    pub(crate) fn claim_for_purge(&self, ino: InodeNo) -> Result<Option<Arc<Node>>> {
+    /// [`Self::freed`] is told later. `is_orphan` looks once more when nobody has it open: whoever
+    /// had may have given it a name. Answers what was in memory of it.
+    pub(crate) fn claim_for_purge(
+        &self,
+        ino: InodeNo,
+        is_orphan: impl FnOnce() -> Result<bool>,
+    ) -> Result<Option<Arc<Node>>> {
         let mut inner = self.inner.lock();
         if let Some(entry) = inner.entries.get_mut(&ino)
             && (entry.opens > 0 || !entry.guards.is_empty())
         {
             entry.purge_waits = true;
             return Err(Error::Busy("in use"));
+        }
+        if !is_orphan()? {
+            return Err(Error::Invalid("has a name"));
         }
         inner.purging.insert(ino);
         Ok(inner.entries.remove(&ino).map(|entry| entry.node))
@@ -234,10 +242,12 @@ mod tests {
         let guard = nodes.enter(INO).unwrap();
         nodes.open(&guard);
         drop(guard);
-        assert!(nodes.claim_for_purge(INO).is_err());
+        assert!(nodes.claim_for_purge(INO, || Ok(true)).is_err());
         nodes.close(INO).unwrap();
         assert!(matches!(nodes.close(INO), Err(Error::Invalid(_))));
-        assert!(nodes.claim_for_purge(INO).is_ok());
+        assert!(nodes.claim_for_purge(INO, || Ok(false)).is_err());
+        drop(nodes.enter(INO).unwrap());
+        assert!(nodes.claim_for_purge(INO, || Ok(true)).is_ok());
         assert!(matches!(nodes.enter(INO), Err(Error::NotFound)));
         nodes.purge_ended(INO);
         assert!(nodes.enter(INO).is_ok());

@@ -11,7 +11,7 @@ use meta::{Durability, Read, Transaction};
 use sha2::{Digest, Sha256};
 
 use super::key::{Key, find};
-use super::writer::Target;
+use super::writer::{Spilled, Target};
 use super::{Content, NewObject, ObjectWriter, place};
 use crate::schema::{self, INODE, ORPHAN, PART, PartRecord, UPLOAD, UploadRecord};
 use crate::vfs::Core;
@@ -204,7 +204,7 @@ impl Vfs {
         let ino = self.core.numbers.take(&self.core.meta, 1).await?;
         let (from, len) = (source.ino(), range.end - range.start);
         let content = Content::Shared { from, range };
-        put_part(&self.core, &target, ino, len, etag, content, 0).await
+        put_part(&self.core, &target, ino, len, etag, content, None).await
     }
 
     /// Parts after number `after`, in order, at most `max`; and whether there are more.
@@ -423,7 +423,7 @@ fn completed(
     Err(Error::NoSuchUpload)
 }
 
-/// Makes the inode `ino` a part; `early` inodes of it were counted before.
+/// Makes the inode `ino` a part. When its writer spilled, it was counted before.
 pub(super) async fn put_part(
     core: &Arc<Core>,
     target: &PartTarget,
@@ -431,8 +431,9 @@ pub(super) async fn put_part(
     size: u64,
     etag: String,
     content: Content<'_>,
-    early: i64,
+    spilled: Option<Arc<Spilled>>,
 ) -> Result<PartInfo> {
+    let early = i64::from(spilled.is_some());
     let (staged, shared) = match content {
         Content::Staged(staged) => (staged.to_vec(), None),
         Content::Shared { from, range } => (Vec::new(), Some((from, range))),
@@ -447,6 +448,7 @@ pub(super) async fn put_part(
     };
     let info = part_info(target.number, &part);
     core.write(Durability::Synced, move |tx| {
+        let _kept = &spilled;
         // Still in flight?
         tx.get(&target.row)?.ok_or(Error::NoSuchUpload)?;
         place::put_staged(tx, &store, ino, &staged)?;

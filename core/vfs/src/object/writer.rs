@@ -55,7 +55,33 @@ pub struct ObjectWriter {
     sealing: VecDeque<JoinHandle<Result<(u64, StagedChunk)>>>,
     staged: Vec<(u64, StagedChunk)>,
     /// The nameless inode exists, and is kept from being purged.
-    spilled: bool,
+    spilled: Option<Arc<Spilled>>,
+}
+
+/// Keeps the nameless inode of a writer from being purged. Every transaction on it holds this too:
+/// it goes on when the caller, and with it the writer, goes away in the middle.
+pub(super) struct Spilled {
+    core: Arc<Core>,
+    ino: InodeNo,
+}
+
+impl Spilled {
+    fn new(core: &Arc<Core>, ino: InodeNo) -> Result<Self> {
+        let guard = core.nodes.enter(ino)?;
+        core.nodes.open(&guard);
+        Ok(Self {
+            core: core.clone(),
+            ino,
+        })
+    }
+}
+
+impl Drop for Spilled {
+    fn drop(&mut self) {
+        // Opened in `new`, and by nobody else's hand closed.
+        let _ = self.core.nodes.close(self.ino);
+        self.core.purge_wanted.notify_one();
+    }
 }
 
 impl Vfs {
@@ -83,7 +109,7 @@ impl ObjectWriter {
             len: 0,
             sealing: VecDeque::new(),
             staged: Vec::new(),
-            spilled: false,
+            spilled: None,
         }
     }
 
@@ -144,14 +170,15 @@ impl ObjectWriter {
             fixed_size: false,
         };
         let staged = std::mem::take(&mut self.staged);
-        let core = self.core.clone();
+        let (core, spilled) = (self.core.clone(), self.spilled.clone());
         let placed = self
             .core
             .write(Durability::Synced, move |tx| {
+                let _kept = &spilled;
                 place(tx, &core, &new, &Content::Staged(&staged))
             })
             .await?;
-        let early = i64::from(self.spilled);
+        let early = i64::from(self.spilled.is_some());
         self.core.placed(&placed, early);
         self.core.wait_level_of(placed.info.ino, commit.level).await?;
         Ok(placed.info)
@@ -164,7 +191,6 @@ impl ObjectWriter {
             return Err(Error::Invalid("an object is committed as an object"));
         };
         let staged = std::mem::take(&mut self.staged);
-        let early = i64::from(self.spilled);
         multipart::put_part(
             &self.core,
             target,
@@ -172,7 +198,7 @@ impl ObjectWriter {
             self.len,
             etag,
             Content::Staged(&staged),
-            early,
+            self.spilled.clone(),
         )
         .await
     }
@@ -224,16 +250,16 @@ impl ObjectWriter {
     /// Notes what is staged on the inode, which has no name yet.
     async fn spill(&mut self) -> Result<()> {
         self.core.store.sync_staged().await?;
-        if !self.spilled {
-            let guard = self.core.nodes.enter(self.ino)?;
-            self.core.nodes.open(&guard);
-            self.spilled = true;
+        if self.spilled.is_none() {
+            self.spilled = Some(Arc::new(Spilled::new(&self.core, self.ino)?));
             self.core.count_inodes(1);
         }
+        let spilled = self.spilled.clone();
         let staged = std::mem::take(&mut self.staged);
         let (store, ino, domain, now) = (self.core.store.clone(), self.ino, self.bucket_ino.0, clock::now());
         self.core
             .write(Durability::Buffered, move |tx| {
+                let _kept = &spilled;
                 if inode::load(&*tx, ino)?.is_none() {
                     inode::put(tx, ino, &inode::new(Kind::File, 0, 0, 0, domain, now))?;
                     purge::orphan(tx, ino)?;
@@ -241,16 +267,6 @@ impl ObjectWriter {
                 place::put_staged(tx, &store, ino, &staged)
             })
             .await
-    }
-}
-
-impl Drop for ObjectWriter {
-    fn drop(&mut self) {
-        if self.spilled {
-            // Opened in `spill`, and by nobody else's hand closed.
-            let _ = self.core.nodes.close(self.ino);
-            self.core.purge_wanted.notify_one();
-        }
     }
 }
 
