@@ -53,9 +53,9 @@ pub(crate) async fn run(core: Arc<Core>) {
     }
 }
 
-/// Releases what can be released; answers whether rows were left aside.
+/// Releases what can be released; answers whether there may be rows to look at again.
 async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> {
-    let more = gather(core, waiting)?;
+    let mut more = gather(core, waiting)?;
     let ready: Vec<InodeNo> = waiting
         .iter()
         .filter(|(ino, wait)| core.nodes.is_past(**ino, wait.boundary))
@@ -65,6 +65,8 @@ async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bo
         let Some(Waiting { rows, .. }) = waiting.remove(&ino) else {
             continue;
         };
+        // What was noted of it while it was waited for has not been looked at.
+        more = true;
         let store = core.store.clone();
         core.write(Durability::Buffered, move |tx| {
             for &(chunk, count) in &rows {

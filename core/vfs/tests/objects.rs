@@ -682,6 +682,25 @@ async fn a_reader_keeps_its_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_while_a_reader_is_waited_for_is_released_too() {
+    let n = Namespace::new().await;
+    n.bucket("b").await;
+    let ino = n.put("b", "k", &noise(1, 200_000)).await.unwrap().ino;
+    let stored = n.chunks();
+    let reader = n.vfs.get_object("b", b"k").await.unwrap();
+    for seed in 2..4 {
+        n.write(ino, 0, &noise(seed, 200_000)).await;
+        n.vfs.fsync(ino, None).await.unwrap();
+        // Time for the worker to see each by itself.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    assert_eq!(n.chunks(), stored + 2);
+    drop(reader);
+    n.settle().await;
+    assert_eq!(n.chunks(), stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_writer_leaves_nothing() {
     let n = Namespace::new().await;
     n.bucket("b").await;
