@@ -31,7 +31,8 @@ pub(crate) struct Files {
     /// Records written, and how many of them the last sync covered.
     written: AtomicU64,
     synced: AtomicU64,
-    syncing: tokio::sync::Mutex<()>,
+    /// Held by the sync under way itself: whoever asked for it may go away before it has ended.
+    syncing: Arc<tokio::sync::Mutex<()>>,
     failed: AtomicBool,
 }
 
@@ -53,7 +54,7 @@ impl Files {
             current: Mutex::new(None),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
-            syncing: tokio::sync::Mutex::new(()),
+            syncing: Arc::default(),
             failed: AtomicBool::new(false),
         })
     }
@@ -102,7 +103,7 @@ impl Files {
         if self.synced.load(Ordering::SeqCst) >= wanted {
             return Ok(());
         }
-        let _syncing = self.syncing.lock().await;
+        let syncing = self.syncing.clone().lock_owned().await;
         self.check()?;
         if self.synced.load(Ordering::SeqCst) >= wanted {
             return Ok(());
@@ -110,6 +111,7 @@ impl Files {
         let files = self.clone();
         let covered = self.written.load(Ordering::SeqCst);
         let result = tokio::task::spawn_blocking(move || {
+            let _syncing = syncing;
             let all: Vec<_> = files.all.read().values().cloned().collect();
             let result = all.iter().try_for_each(|file| file.sync());
             match &result {
@@ -225,5 +227,30 @@ pub(crate) fn disk(error: &io::Error) -> Error {
             retry_after: std::time::Duration::from_secs(30),
         },
         _ => Error::Disk(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_sync_whose_caller_went_away_still_keeps_others_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Arc::new(Files::open(dir.path()).unwrap());
+        files.append(ChunkId(1), &[1; 100]).unwrap();
+        {
+            // Keeps the sync from getting anywhere.
+            let _held = files.all.write();
+            let mut cancelled = Box::pin(files.sync());
+            assert!(cancelled.as_mut().now_or_never().is_none());
+            drop(cancelled);
+            // Another would find the file clean, and acknowledge what is not on disk yet.
+            assert!(files.syncing.try_lock().is_err());
+        }
+        files.sync().await.unwrap();
+        assert_eq!(files.synced.load(Ordering::SeqCst), 1);
     }
 }
