@@ -521,3 +521,25 @@ async fn many_writers_at_once_each_read_their_own() {
     ids.dedup();
     assert_eq!(ids.len(), 160);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn space_comes_back_while_others_keep_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta) = with_domain(dir.path()).await;
+    let chunk = write(&store, &meta, &noise(100_000, 1)).await;
+    release(&store, &meta, chunk).await.unwrap();
+    for _ in 0..2000 {
+        let freed = meta
+            .snapshot()
+            .unwrap()
+            .get(&crate::tables::chunk_key(crate::tables::FREED, chunk))
+            .unwrap();
+        if freed.is_none() {
+            return;
+        }
+        // Each chunk that ends wakes the settler.
+        drop(stage(&store, b"another").await);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("never given back");
+}

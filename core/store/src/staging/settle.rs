@@ -16,6 +16,7 @@ use std::time::Duration;
 use meta::{Durability, Meta, Read};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::staging::budget::Budget;
 use crate::staging::file::record_len;
@@ -121,17 +122,24 @@ impl Settler {
     pub(crate) async fn run(self: Arc<Self>, ended: EndedTickets) {
         let EndedTickets(mut ended) = ended;
         let mut look = LOOKS.len();
+        // A moment, not a pause: what comes in meanwhile must not put the look off for ever.
+        let mut due: Option<Instant> = None;
         loop {
             let pause = async {
-                match LOOKS.get(look) {
-                    Some(pause) => tokio::time::sleep(*pause).await,
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = self.freed.notified() => look = 0,
+                () = self.freed.notified() => {
+                    look = 0;
+                    let soon = Instant::now() + LOOKS[0];
+                    due = Some(due.map_or(soon, |due| due.min(soon)));
+                }
                 () = pause => {
                     look += 1;
+                    due = LOOKS.get(look).map(|pause| Instant::now() + *pause);
                     match self.give_back().await {
                         Ok(()) => {}
                         Err(error) => tracing::warn!(%error, "staging space cannot be given back now"),
