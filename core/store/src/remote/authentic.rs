@@ -20,15 +20,19 @@ impl Inner {
             });
         };
         let opened = Mutex::new(Err(Error::Damaged(chunk)));
-        let authentic = |bytes: &[u8]| match self.open_frame(chunk, bytes) {
-            // Another copy would not help against a failure on this side.
-            outcome @ (Ok(_) | Err(Error::Key(_) | Error::Meta(_))) => {
-                *opened.lock() = outcome;
-                true
-            }
-            Err(_) => false,
+        let authentic = |bytes: &[u8]| {
+            let outcome = self.open_frame(chunk, bytes);
+            // Another copy would not help against a failure of the metadata. It may against a key
+            // that is not there: which key it wants is what this copy says.
+            let decided = matches!(outcome, Ok(_) | Err(Error::Meta(_)));
+            *opened.lock() = outcome;
+            decided
         };
-        let frame = remote.fetch_frame(chunk, &authentic).await?;
-        Ok((frame, opened.into_inner()?))
+        match remote.fetch_frame(chunk, &authentic).await {
+            Ok(frame) => Ok((frame, opened.into_inner()?)),
+            // Said of fragments whose hashes are right, so the key that they want is the chunk's.
+            Err(Error::Damaged(_)) => Err(opened.into_inner().err().unwrap_or(Error::Damaged(chunk))),
+            Err(error) => Err(error),
+        }
     }
 }

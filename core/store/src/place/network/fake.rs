@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Slow(Duration),
     /// Bytes come back changed.
     Corrupt,
+    /// Ranges come back with byte 15 changed: where a frame begins, that of another key domain.
+    Relabel,
     /// Takes and reports, then does not have it.
     Forget,
     /// Reports without storing.
@@ -519,6 +521,10 @@ impl Network for Fake {
             return Err(refused(404, "not found"));
         }
         state.read += u64::from(range.end - range.start);
-        Ok(bytes.slice(range.start as usize..range.end as usize))
+        let mut bytes = bytes.slice(range.start as usize..range.end as usize).to_vec();
+        if state.miners[number].fault == Fault::Relabel {
+            bytes[15] ^= 1;
+        }
+        Ok(bytes.into())
     }
 }

@@ -217,3 +217,28 @@ async fn a_pack_explains_itself() {
     let lens: u64 = index.entries.iter().map(|entry| u64::from(entry.len)).sum();
     assert_eq!(u64::from(header.index_offset), 64 + lens);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_miner_cannot_pass_a_chunk_off_as_one_of_a_destroyed_domain() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(12));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..3, 50_000).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    fake.fault(0..12, Fault::Relabel);
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, 50_000).await;
+    // A domain that is destroyed in truth is told from damage.
+    store.drop_caches().await.unwrap();
+    let destroying = store.clone();
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        destroying.destroy_domain(tx, DOMAIN)
+    })
+    .await
+    .unwrap();
+    for fault in [Fault::Relabel, Fault::None] {
+        fake.fault(0..12, fault);
+        assert!(matches!(store.read(chunks[0], 0..1).await, Err(Error::Key(_))));
+    }
+}
