@@ -6,6 +6,7 @@
 //!
 //! A failed sync is final: the kernel may have dropped the dirty pages, and a second attempt that
 //! succeeds would prove nothing. All writes fail from then on, until the store is opened anew.
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -132,7 +133,10 @@ fn run(shared: &Shared, engine: &dyn Engine, mut guard: Guard) {
         let result = if covered == Some(shared.begun.load(Ordering::SeqCst)) {
             Ok(())
         } else {
-            sync_group(engine, &mut guard).map_err(|error| error.to_string())
+            // Without this thread nobody would be answered ever again: a panic is a failed sync.
+            std::panic::catch_unwind(AssertUnwindSafe(|| sync_group(engine, &mut guard)))
+                .unwrap_or_else(|_| Err(Error::Engine("the engine panicked".into())))
+                .map_err(|error| error.to_string())
         };
         match &result {
             Ok(()) => covered = Some(ended),

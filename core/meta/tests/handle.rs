@@ -14,6 +14,7 @@ struct Switched {
     inner: FjallEngine,
     syncs: AtomicU64,
     failing: AtomicBool,
+    panicking: AtomicBool,
     held: Mutex<bool>,
     released: Condvar,
     conflicts: AtomicU64,
@@ -25,6 +26,7 @@ impl Switched {
             inner,
             syncs: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            panicking: AtomicBool::new(false),
             held: Mutex::new(false),
             released: Condvar::new(),
             conflicts: AtomicU64::new(0),
@@ -57,6 +59,7 @@ impl Engine for Switched {
             self.released.wait(&mut held);
         }
         self.syncs.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panicking.load(Ordering::SeqCst), "the engine breaks");
         if self.failing.load(Ordering::SeqCst) {
             return Err(Error::Engine("no space left".into()));
         }
@@ -256,4 +259,15 @@ async fn failed_sync_poisons_later_writes() {
     drop(engine);
     let (_engine, meta) = open(dir.path());
     assert!(add_one(&meta, Durability::Synced).await.unwrap() >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_the_engine_fails_writes_and_leaves_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = open(dir.path());
+    engine.panicking.store(true, Ordering::SeqCst);
+    assert!(add_one(&meta, Durability::Synced).await.is_err());
+    let later = tokio::time::timeout(Duration::from_secs(30), meta.sync()).await;
+    assert!(later.expect("an answer").is_err());
+    assert!(add_one(&meta, Durability::Buffered).await.is_err());
 }
