@@ -50,7 +50,7 @@ impl Guard {
             acknowledged: 0,
             unsynced: 0,
         };
-        if guard.file.metadata().map_err(failed)?.len() == 0 {
+        if guard.file.metadata().map_err(failed)?.len() == 0 || (in_store == 0 && guard.is_blank()) {
             if in_store > 0 {
                 tracing::warn!(path = %path.display(), "guard file of the metadata store was missing; made a new one");
             }
@@ -115,6 +115,12 @@ impl Guard {
         Ok(())
     }
 
+    /// Whether the file was never written: its making was cut off.
+    fn is_blank(&self) -> bool {
+        let mut slots = [0; 2 * SLOT as usize];
+        self.file.read_exact_at(&mut slots, 0).is_ok() && slots.iter().all(|byte| *byte == 0)
+    }
+
     fn slot(&self, at: u64) -> Option<u64> {
         let mut record = [0; RECORD];
         self.file.read_exact_at(&mut record, at).ok()?;
@@ -155,5 +161,17 @@ mod tests {
         assert_eq!(Guard::open(&path, 2).unwrap().acknowledged(), 1);
         guard.file.write_all_at(&[0xff; 4], SLOT + 10).unwrap();
         assert!(matches!(Guard::open(&path, 2), Err(Error::Damaged(_))));
+    }
+
+    #[test]
+    fn a_file_whose_making_was_cut_off_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard");
+        std::fs::write(&path, [0; 2 * SLOT as usize]).unwrap();
+        Guard::open(&path, 0).unwrap().record(1).unwrap();
+        assert_eq!(Guard::open(&path, 1).unwrap().acknowledged(), 1);
+        // In a store with acknowledged commits it is damage.
+        std::fs::write(&path, [0; 2 * SLOT as usize]).unwrap();
+        assert!(matches!(Guard::open(&path, 1), Err(Error::Damaged(_))));
     }
 }
