@@ -109,7 +109,12 @@ impl Mount {
         match ended {
             Ok(Ok(())) => tracing::info!(path = %path.display(), "unmounted"),
             Ok(Err(error)) => tracing::warn!(path = %path.display(), %error, "the mount ended with an error"),
-            Err(()) => tracing::warn!(path = %path.display(), "event loops did not end in time"),
+            // The kernel keeps the connection while any mount namespace has the mount; what was
+            // started after it with a namespace of its own has a copy.
+            Err(()) => tracing::warn!(
+                path = %path.display(),
+                "event loops did not end in time: somebody still holds the mount, such as another mount namespace; requests are refused from now on"
+            ),
         }
         requests.close();
         if !requests.drain(DRAIN_LIMIT).await {

@@ -1,9 +1,10 @@
 //! Mounting and unmounting, in order and out of order.
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use fuse_frontend::{Mount, MountConfig};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -117,6 +118,36 @@ fn a_busy_mount_is_taken_away_without_losing_what_was_written() {
     let mut expected = data;
     expected[1000..1006].copy_from_slice(b"mapped");
     assert!(fs::read(gateway.path("file")).expect("read") == expected);
+}
+
+/// A container or a service that was started after the mount has a copy of it, which nobody outside
+/// can unmount.
+#[test]
+fn a_mount_that_another_namespace_holds_ends_all_the_same() {
+    let Some(mut gateway) = Gateway::start() else {
+        return;
+    };
+    let other = Command::new("unshare")
+        .args(["--mount", "sh", "-c", "echo ready; read line"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut other) = other else {
+        eprintln!("SKIPPED: this test needs unshare");
+        return;
+    };
+    let mut ready = [0; 6];
+    let out = other.stdout.as_mut().expect("a pipe");
+    out.read_exact(&mut ready).expect("a new namespace");
+    let inside = format!("/proc/{}/root{}", other.id(), gateway.path("file").display());
+    fs::write(&inside, "written there").expect("the copy works");
+    gateway.unmount();
+    assert_eq!(fs::read_dir(&gateway.root).expect("list").count(), 0);
+    assert_eq!(errno(fs::metadata(&inside)), libc::ENOTCONN);
+    gateway.remount(false);
+    assert_eq!(fs::read(gateway.path("file")).expect("read"), b"written there");
+    drop(other.stdin.take());
+    other.wait().expect("it ends at the end of its input");
 }
 
 #[test]
