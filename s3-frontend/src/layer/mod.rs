@@ -6,6 +6,7 @@
 //! | old signature versions, unsigned `x-amz-*` headers, region, presigned lifetime, session tokens | [`signature`] |
 //! | `OPTIONS` (CORS preflight) | here |
 //! | forms of strangers held in memory | here |
+//! | answers to `Expect: 100-continue` that come without the `100` (hyper sends none for an empty body) | here |
 //! | idle bodies, aws-chunked chunks of any size held in memory, why a body broke off | [`body`], [`chunked`] |
 mod answer;
 mod body;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
 use tokio::sync::Semaphore;
@@ -53,6 +54,8 @@ impl Front {
         let id = self.ids.next();
         let method = request.method().clone();
         let resource = request.uri().path().to_owned();
+        let expects = expects_continue(&request);
+        let empty = request.body().is_end_stream();
         let response = match self.admit(request) {
             Ok(admitted) if admitted.form => match self.forms.acquire().await {
                 Ok(_permit) => self.answer(admitted).await,
@@ -61,7 +64,15 @@ impl Front {
             Ok(admitted) => self.answer(admitted).await,
             Err(error) => refusal(error),
         };
-        answer::finish(response, &id, &method, &resource)
+        let mut response = answer::finish(response, &id, &method, &resource);
+        // A final answer where `100` was expected: botocore would take its status for that of the
+        // next request on this connection.
+        if expects && (empty || !response.status().is_success()) {
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        }
+        response
     }
 
     async fn answer(&self, admitted: Admitted) -> Response<Body> {
@@ -130,6 +141,13 @@ struct Admitted {
     document: bool,
     /// Whether it is a browser form.
     form: bool,
+}
+
+/// Whether the client holds its body back until it is asked for it.
+fn expects_continue(request: &Request<Incoming>) -> bool {
+    let expect = request.headers().get(http::header::EXPECT);
+    request.version() == http::Version::HTTP_11
+        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// A browser form (POST Object).

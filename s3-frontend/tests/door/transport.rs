@@ -83,6 +83,49 @@ async fn absurd_lengths_are_refused_before_a_byte_is_read() {
     h.client.head("/bucket/k").send().await.expect(404);
 }
 
+/// botocore keeps the status of a final answer that came instead of `100` for its next request on
+/// the connection, and then reads that one's answer wrongly (an upload after an empty file).
+#[tokio::test]
+async fn a_final_answer_instead_of_100_ends_the_connection() {
+    let h = Harness::with_bucket("bucket").await;
+    for (path, length, status) in [("bucket", 0, "200 OK"), ("nowhere", 9, "404 Not Found")] {
+        let signed = h
+            .client
+            .put(&format!("/{path}/k"))
+            .payload("UNSIGNED-PAYLOAD")
+            .sign();
+        let headers: String = signed
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let head = format!(
+            "PUT /{path}/k HTTP/1.1\r\n{headers}content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(h.server.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+    }
+    // One that was asked for its body keeps the connection.
+    let expecting = head(&h, "k", 3).replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
+    let mut stream = TcpStream::connect(h.server.address()).await.unwrap();
+    stream.write_all(expecting.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let mut len = stream.read(&mut answer).await.unwrap();
+    assert_eq!(&answer[..len], b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"abc").await.unwrap();
+    len = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..len]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(!answer.contains("connection: close"), "{answer}");
+}
+
 #[tokio::test]
 async fn rubbish_does_not_disturb_the_door() {
     let h = Harness::with_bucket("bucket").await;
