@@ -123,11 +123,16 @@ impl Gateway {
             None => None,
         };
         let nbd = match plan.nbd {
-            Some(config) => Some(
-                block_frontend::NbdServer::start(config, vfs.clone())
-                    .await
-                    .context("cannot serve NBD")?,
-            ),
+            Some(config) => {
+                let tcp = config.listen.map(|address| address.to_string());
+                let unix = config.unix.as_ref().map(|socket| socket.display().to_string());
+                let listen = tcp.into_iter().chain(unix).collect::<Vec<_>>().join(" and ");
+                Some(
+                    block_frontend::NbdServer::start(config, vfs.clone())
+                        .await
+                        .with_context(|| format!("cannot serve NBD on {listen}"))?,
+                )
+            }
             None => None,
         };
         let mount_path = plan.mount.as_ref().map(|mount| mount.path.clone());

@@ -2,6 +2,7 @@
 //!
 //! The JSON is a stable interface (README, "For scripts"): keys are added, never renamed. A door
 //! that is closed is `null`.
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -75,6 +76,7 @@ pub struct MinerReady {
 impl Ready {
     /// Commands that work as pasted. `env_file` is a shell file that sets the S3 credentials.
     pub fn commands(&self, program: &str, data: &str, env_file: Option<&str>) -> String {
+        let (program, data) = (&*quoted(program), &*quoted(data));
         let mut out = String::new();
         let mut line = |text: &str| {
             // Writing to a String cannot fail.
@@ -83,7 +85,7 @@ impl Ready {
         if let Some(s3) = &self.s3 {
             line("S3: set the credentials in your shell first, then any S3 tool:");
             if let Some(env_file) = env_file {
-                line(&format!("  . {env_file}"));
+                line(&format!("  . {}", quoted(env_file)));
             }
             line(&format!("  aws --endpoint-url {} s3 mb s3://photos", s3.endpoint));
             line(&format!(
@@ -99,7 +101,7 @@ impl Ready {
         }
         if let Some(mount) = &self.mount {
             line("Network drive: every bucket is a directory here, every object a file:");
-            line(&format!("  ls -l {}", mount.display()));
+            line(&format!("  ls -l {}", quoted(&mount.display().to_string())));
             line("");
         }
         if let Some(nbd) = &self.nbd {
@@ -122,6 +124,16 @@ impl Ready {
     }
 }
 
+/// A word as a POSIX shell takes it, in quotes where it needs them.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
 impl NbdReady {
     /// The URI of one export.
     fn export(&self, name: &str) -> String {
@@ -135,6 +147,39 @@ impl NbdReady {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_needs_it() {
+        for (path, word) in [
+            ("/srv/cess-dev/größe_1", "/srv/cess-dev/größe_1"),
+            ("/home/me/my data", "'/home/me/my data'"),
+            ("/it's;$HOME", r"'/it'\''s;$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(path), word);
+        }
+        let ready = Ready {
+            s3: Some(S3Ready {
+                endpoint: "http://127.0.0.1:1".into(),
+                region: "us-east-1".into(),
+                access_key: String::new(),
+                secret_key: None,
+            }),
+            mount: Some("/a b/mnt".into()),
+            nbd: None,
+            admin: AdminAddress {
+                url: String::new(),
+                token: String::new(),
+            },
+            chain: ChainReady { rpc: String::new() },
+            devnet: None,
+            miners: Vec::new(),
+        };
+        let text = ready.commands("/a b/gateway", "/a b", Some("/a b/env.sh"));
+        assert!(text.contains("  . '/a b/env.sh'\n"), "{text}");
+        assert!(text.contains("  ls -l '/a b/mnt'\n"), "{text}");
+        assert!(text.contains("  '/a b/gateway' status --data '/a b'\n"), "{text}");
+    }
 
     #[test]
     fn export_uris() {

@@ -2,7 +2,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use product_tests::process::program;
+use product_tests::process::{Process, program};
 use product_tests::product::Product;
 
 fn json(product: &Product, arguments: &[&str]) -> Result<serde_json::Value> {
@@ -66,6 +66,34 @@ fn volumes_are_made_listed_resized_and_deleted() -> Result<()> {
     let said = refusal(&product, &["volume", "delete", "vms/disk 1"])?;
     ensure!(said.contains("not found"), "{said}");
     product.stop()
+}
+
+/// A desktop's `http_proxy` names a machine that can reach neither this one's loopback nor miners.
+#[test]
+fn a_proxy_of_the_environment_is_not_used() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let data = scratch.path().join("data");
+    let proxied = || -> Result<Command> {
+        let mut command = Command::new(program("cess-gateway")?);
+        for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env(name, "http://127.0.0.1:9");
+        }
+        command.env_remove("no_proxy").env_remove("NO_PROXY");
+        Ok(command)
+    };
+    let mut dev = proxied()?;
+    dev.args(["dev", "--json", "--data"]).arg(&data);
+    let (mut process, _) = Process::start(&mut dev, &scratch.path().join("log"))?;
+    let bucket = data.join("mnt/bucket");
+    std::fs::create_dir(&bucket)?;
+    std::fs::write(bucket.join("file"), "to be placed")?;
+    let placed = proxied()?
+        .args(["flush", "--wait", "placed", "--timeout", "60s", "--data"])
+        .arg(&data)
+        .output()?;
+    let said = String::from_utf8_lossy(&placed.stderr);
+    ensure!(placed.status.success(), "{said}");
+    process.stop()
 }
 
 #[test]

@@ -20,6 +20,8 @@ impl Client {
     pub fn new(address: AdminAddress) -> Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
+            // A proxy of the environment cannot reach this machine's loopback, and would see the token.
+            .no_proxy()
             .build()
             .context("cannot make an HTTP client")?;
         Ok(Self { http, address })

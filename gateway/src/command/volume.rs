@@ -1,5 +1,5 @@
 //! `cess-gateway volume`: make, list, resize and delete block volumes.
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use vfs::VolumeInfo;
@@ -79,12 +79,13 @@ impl Volume {
                 target,
             } => {
                 let request = CreateVolume {
-                    path,
+                    path: path.clone(),
                     size: size.as_u64(),
                     sector,
                     description,
                 };
-                let volume = target.client()?.post("/v1/volumes", &request).await?;
+                let made = target.client()?.post("/v1/volumes", &request).await;
+                let volume = made.context(path)?;
                 show(&volume, target.json)
             }
             Action::List { target } => {
@@ -105,18 +106,20 @@ impl Volume {
                 target,
             } => {
                 let request = ResizeVolume {
-                    path,
+                    path: path.clone(),
                     size: size.as_u64(),
                     shrink,
                 };
-                let volume = target.client()?.post("/v1/volumes/resize", &request).await?;
+                let resized = target.client()?.post("/v1/volumes/resize", &request).await;
+                let volume = resized.context(path)?;
                 show(&volume, target.json)
             }
             Action::Delete { path, target } => {
                 target
                     .client()?
                     .act("/v1/volumes/delete", &DeleteVolume { path: path.clone() })
-                    .await?;
+                    .await
+                    .with_context(|| path.clone())?;
                 if target.json {
                     println!("{}", serde_json::json!({ "deleted": path }));
                 } else {

@@ -64,6 +64,9 @@ impl MinerClient {
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            // Like the chain's nodes, miners are reached directly, whatever proxy the environment
+            // names for browsers.
+            .no_proxy()
             .build()
             .map_err(|error| Error::Invalid(format!("HTTP client: {}", describe(error))))?;
         let account = HeaderValue::from_str(&AccountId::from(&key).to_ss58(SS58_PREFIX))
