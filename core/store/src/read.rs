@@ -134,8 +134,10 @@ impl Inner {
         match staged {
             Ok(Some(plain)) => Ok(plain),
             Ok(None) => self.fetch_and_keep(chunk).await,
-            // The network may have a good copy of what rotted here.
-            Err(Error::Damaged(_)) if levels::level(&*self.meta.snapshot()?, &[chunk])? > Level::Staged => {
+            // The network may have a good copy of what rotted here, or of what the disk cannot read.
+            Err(Error::Damaged(_) | Error::Disk(_))
+                if levels::level(&*self.meta.snapshot()?, &[chunk])? > Level::Staged =>
+            {
                 self.fetch_and_keep(chunk).await
             }
             Err(error) => Err(error),

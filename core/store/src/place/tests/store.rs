@@ -9,7 +9,10 @@ use tempfile::TempDir;
 
 use super::world::{LONG, frame, pace};
 use crate::place::network::fake::{Fake, Fault, OWNER, TERRITORY};
-use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PassphraseCost, Store, StoreConfig, testing};
+use crate::staging::row::{self, Place, StagedRow};
+use crate::{
+    ChunkId, DomainId, Error, Level, Owner, PackState, PassphraseCost, Store, StoreConfig, tables, testing,
+};
 
 const DOMAIN: DomainId = DomainId(1);
 
@@ -241,4 +244,36 @@ async fn a_miner_cannot_pass_a_chunk_off_as_one_of_a_destroyed_domain() {
         fake.fault(0..12, fault);
         assert!(matches!(store.read(chunks[0], 0..1).await, Err(Error::Key(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_staging_disk_refuses_to_give_comes_from_the_network() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(12));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..3, 50_000).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    // A place that no disk has: reading there is an error, not damaged bytes.
+    let row = StagedRow {
+        plain_len: 50_000,
+        frame_len: 50_048,
+        owner: Owner { inode: 0, offset: 0 },
+        place: Place::File {
+            file: chunks[0].0,
+            offset: 1 << 63,
+        },
+    };
+    let key = tables::chunk_key(tables::STAGED, chunks[0]);
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        Ok(tx.put(&key, &row::encode(&row)?)?)
+    })
+    .await
+    .unwrap();
+    assert!(matches!(
+        store.inner.staging.frame(chunks[0]),
+        Err(Error::Disk(_))
+    ));
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, 50_000).await;
 }
