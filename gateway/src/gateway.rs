@@ -135,6 +135,17 @@ impl Gateway {
             }
             None => None,
         };
+        let state = AdminState {
+            vfs: vfs.clone(),
+            store: store.clone(),
+            chain: chain.clone(),
+            owner,
+            territory: plan.territory.clone(),
+            started: std::time::Instant::now(),
+        };
+        let token = crate::random::hex::<24>()?;
+        let admin = Admin::start(plan.admin, token.clone(), state).await?;
+        // Last of what can fail, so that a failed start leaves no mount behind.
         let mount_path = plan.mount.as_ref().map(|mount| mount.path.clone());
         let mount = match plan.mount {
             Some(config) => {
@@ -146,16 +157,6 @@ impl Gateway {
             }
             None => None,
         };
-        let state = AdminState {
-            vfs: vfs.clone(),
-            store: store.clone(),
-            chain: chain.clone(),
-            owner,
-            territory: plan.territory,
-            started: std::time::Instant::now(),
-        };
-        let token = crate::random::hex::<24>()?;
-        let admin = Admin::start(plan.admin, token.clone(), state).await?;
         let admin_address = AdminAddress {
             url: format!("http://{}", admin.address()),
             token,

@@ -48,6 +48,10 @@ impl Core {
         let reservation = self.reserve(bytes).await?;
         let _content = guard.node.content.read().await;
         let mut state = guard.node.state.lock();
+        // Asked again: waiting for room can outlast the last flush, which would lose this change.
+        if self.is_stopping() {
+            return Err(Error::ShuttingDown);
+        }
         let base = match (state.base, state.newest()) {
             (Some(base), Some(newest)) => Base {
                 size: newest.size,
