@@ -51,6 +51,16 @@ pub enum Level {
     Verified,
 }
 
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Staged => "staged",
+            Self::Placed => "placed",
+            Self::Verified => "verified",
+        })
+    }
+}
+
 /// Opaque note kept in the segment's own index, so that packs explain themselves: which inode
 /// asked for the chunk, and at which offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -36,7 +36,7 @@ pub enum Error {
     #[error("local disk: {0}")]
     Disk(String),
     /// Waiting for a level took longer than the caller allowed. The data is still on its way.
-    #[error("not yet {0:?}")]
+    #[error("not yet {0}")]
     NotYet(crate::Level),
     /// The gateway is shutting down.
     #[error("shutting down")]

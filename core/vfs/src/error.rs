@@ -80,7 +80,7 @@ pub enum Error {
     #[error("an earlier write was lost")]
     WriteLost,
     /// The wait for a level ran out. The data is still on its way.
-    #[error("not yet {0:?}")]
+    #[error("not yet {0}; the data is safe here and on its way")]
     NotYet(store::Level),
     /// The gateway is shutting down.
     #[error("shutting down")]

@@ -63,17 +63,9 @@ impl Flush {
         if self.target.json {
             println!("{}", serde_json::json!({ "level": level }));
         } else {
-            println!("everything acknowledged before is {}", word(level));
+            println!("everything acknowledged before is {level}");
         }
         Ok(())
-    }
-}
-
-fn word(level: Level) -> &'static str {
-    match level {
-        Level::Staged => "staged",
-        Level::Placed => "placed",
-        Level::Verified => "verified",
     }
 }
 

@@ -72,6 +72,9 @@ impl Target {
     fn client(&self) -> Result<Client> {
         let address = match (&self.data, &self.admin) {
             (_, Some(url)) => {
+                if !url.starts_with("http://") && !url.starts_with("https://") {
+                    bail!("--admin {url}: a URL begins with http:// or https://");
+                }
                 let Ok(token) = std::env::var("CESS_GATEWAY_TOKEN") else {
                     bail!("--admin needs the token in CESS_GATEWAY_TOKEN");
                 };
