@@ -72,6 +72,13 @@ async fn put_fragment(State(miner): State<Arc<Inner>>, request: Request) -> Resp
     };
     let faults = *miner.faults.lock();
     if faults.full {
+        // A miner runs out of space while it saves, so it has read the body by then. Answering
+        // earlier would race the answer against the client's own upload.
+        if fragment.to_string() != ZERO_FRAGMENT
+            && let Err(refusal) = body_of(request).await
+        {
+            return refusal;
+        }
         return answer(500, "system error");
     }
     if miner.areas.is_waiting(fid, fragment).await {
