@@ -1,0 +1,168 @@
+//! How long objects, readers and writers live, on a real store.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::large_stack_arrays)] // tests
+mod namespace;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use namespace::{Namespace, noise};
+use vfs::object::Commit;
+use vfs::{Precondition, SetAttr};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_keeps_its_moment() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    let data = noise(1, 5_000_000);
+    let ino = n.put("b", "k", &data).await.unwrap().ino;
+    let start = async || n.vfs.get_object("b", b"k").await.unwrap().stream(0..u64::MAX);
+    let mut streams = [start().await, start().await, start().await];
+    let mut got = vec![Vec::new(); 3];
+    for (stream, got) in streams.iter_mut().zip(&mut got) {
+        got.extend_from_slice(&stream.next().await.unwrap().unwrap());
+    }
+    // Overwritten, truncated, replaced, deleted: nothing of it shows, and nothing is reclaimed early.
+    n.write(ino, 0, &noise(2, 2_000_000)).await;
+    n.vfs.fsync(ino, None).await.unwrap();
+    n.vfs
+        .setattr(
+            ino,
+            SetAttr {
+                size: Some(10),
+                ..SetAttr::default()
+            },
+        )
+        .await
+        .unwrap();
+    n.vfs.fsync(ino, None).await.unwrap();
+    n.put("b", "k", b"new").await.unwrap();
+    n.vfs
+        .delete_object("b", b"k", Precondition::default())
+        .await
+        .unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    n.vfs.drop_caches().await.unwrap();
+    for (stream, got) in streams.iter_mut().zip(&mut got) {
+        while let Some(piece) = stream.next().await {
+            got.extend_from_slice(&piece.unwrap());
+        }
+        assert!(*got == data);
+    }
+    assert!(n.chunks() > 0);
+    drop(streams);
+    n.settle().await;
+    assert_eq!(n.chunks(), 0);
+    assert_eq!(n.names(bucket).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_while_a_reader_is_waited_for_is_released_too() {
+    let n = Namespace::new().await;
+    n.bucket("b").await;
+    let ino = n.put("b", "k", &noise(1, 200_000)).await.unwrap().ino;
+    let stored = n.chunks();
+    let reader = n.vfs.get_object("b", b"k").await.unwrap();
+    for seed in 2..4 {
+        n.write(ino, 0, &noise(seed, 200_000)).await;
+        n.vfs.fsync(ino, None).await.unwrap();
+        // Time for the worker to see each by itself.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    assert_eq!(n.chunks(), stored + 2);
+    drop(reader);
+    n.settle().await;
+    assert_eq!(n.chunks(), stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_writer_leaves_nothing() {
+    let n = Namespace::new().await;
+    n.bucket("b").await;
+    let data = Bytes::from(noise(1, 1 << 20));
+    let mut writer = n.vfs.object_writer("b", b"k").await.unwrap();
+    // More than a writer keeps in memory before it notes chunks on its inode.
+    for _ in 0..80 {
+        writer.write(data.clone()).await.unwrap();
+    }
+    assert_eq!(writer.len(), 80 << 20);
+    assert!(n.chunks() > 100);
+    // A crash in the middle of it.
+    let after = n.crash_image().await;
+    after.settle().await;
+    assert_eq!((after.chunks(), after.keys("b").await), (0, Vec::new()));
+    drop(writer);
+    n.settle().await;
+    assert_eq!((n.chunks(), n.keys("b").await), (0, Vec::new()));
+    // And one that ends well.
+    let mut writer = n.vfs.object_writer("b", b"k").await.unwrap();
+    for _ in 0..80 {
+        writer.write(data.clone()).await.unwrap();
+    }
+    let info = writer
+        .commit(Commit {
+            etag: "e".to_owned(),
+            ..Commit::default()
+        })
+        .await
+        .unwrap();
+    n.settle().await;
+    assert_eq!(n.vfs.getattr(info.ino).await.unwrap().size, 80 << 20);
+    assert!(n.get_range("b", b"k", (79 << 20) - 5..80 << 20).await.unwrap()[5..] == data[..]);
+    assert_eq!(n.vfs.statfs().await.unwrap().inodes, 3);
+}
+
+/// A client that hangs up drops the commit at any of its steps; the transaction may be on its way.
+#[test]
+fn a_commit_whose_caller_goes_away_happens_whole_or_not_at_all() {
+    // One thread for transactions, which the test can hold up.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let n = Namespace::new().await;
+        n.bucket("b").await;
+        let data = Bytes::from(vec![7; 1 << 20]);
+        for steps in 1..4 {
+            n.put("b", "k", b"before").await.unwrap();
+            let mut writer = n.vfs.object_writer("b", b"k").await.unwrap();
+            for _ in 0..80 {
+                writer.write(data.clone()).await.unwrap();
+            }
+            let mut commit = Box::pin(writer.commit(Commit {
+                etag: "e".to_owned(),
+                ..Commit::default()
+            }));
+            let mut held = None;
+            for _ in 0..steps {
+                drop(held.take());
+                let (release, hold) = std::sync::mpsc::channel::<()>();
+                let (begins, begun) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    let _ = begins.send(());
+                    let _ = hold.recv();
+                });
+                begun.await.unwrap();
+                held = Some(release);
+                // On to the next step that needs the thread.
+                let moment = std::time::Duration::from_millis(50);
+                let _ = tokio::time::timeout(moment, commit.as_mut()).await;
+            }
+            drop(commit);
+            // Time for the purge to begin, behind the transaction.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            drop(held);
+            // Behind both of them.
+            n.put("b", "other", b"").await.unwrap();
+            assert_eq!(n.keys("b").await, ["k", "other"]);
+            let stored = n.get("b", "k").await.unwrap();
+            let whole = stored.len() == 80 << 20 && stored.iter().all(|byte| *byte == 7);
+            assert!(
+                stored == b"before" || whole,
+                "step {steps}: {} bytes",
+                stored.len()
+            );
+            n.settle().await;
+        }
+    });
+}
