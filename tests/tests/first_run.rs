@@ -203,7 +203,8 @@ async fn tools_in_and_out_through_every_door_and_every_loss() -> Result<()> {
         status["store"]["staging_bytes"]
     );
 
-    // Nothing of the content is left here: without miners nothing can be read …
+    // Nothing that can be read is left here: without miners every read fails. (Sealed bytes of small
+    // chunks stay in the metadata engine's files until it compacts them, docs/SEMANTICS.md.) …
     product.fault("--all", "dead")?;
     let disk = product.ready.mount.join("photos/disk");
     let lost = tokio::task::spawn_blocking(move || std::fs::read(disk)).await?;
