@@ -23,6 +23,7 @@ use crate::place::pace::Pace;
 use crate::place::{Placing, Settings, levels};
 use crate::remote::Remote;
 use crate::staging::{INLINE_PLAIN, StagedFrame, Staging};
+use crate::workers::Workers;
 use crate::{Error, Result, StoreStatus, frame, references, tables};
 
 #[cfg(test)]
@@ -178,7 +179,8 @@ impl Store {
             Staging::open(&config.path.join("staging"), meta.clone(), config.staging_limit).await?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let settling = staging.settler().run(ended);
+        let workers = Workers::default();
+        let settling = staging.settler().run(ended, workers.register("settler"));
         tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
         let inner = Inner {
             memory: MemoryCache::new(config.memory_cache),
@@ -192,6 +194,7 @@ impl Store {
             flights: Mutex::default(),
             stop,
             tasks,
+            workers: workers.clone(),
         };
         let inner = Arc::new(inner);
         let placing = match network {
@@ -204,6 +207,7 @@ impl Store {
                     Arc::new(inner.clone()),
                     miners,
                     settings,
+                    &workers,
                 )?))
             }
         };
@@ -337,7 +341,12 @@ impl Store {
             packs: levels::packs(&*snapshot)?,
             memory_cache: self.inner.memory.usage(),
             disk_cache: self.inner.disk.usage(),
+            workers: self.inner.workers.list(),
         })
+    }
+    /// The background workers: what they do, and a hand on each.
+    pub fn workers(&self) -> &Workers {
+        &self.inner.workers
     }
     /// Forgets what only speeds things up: memory cache and disk cache, files included.
     pub async fn drop_caches(&self) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::keys::Keys;
 use crate::read::Flight;
 use crate::remote::Remote;
 use crate::staging::Staging;
+use crate::workers::Workers;
 use crate::{ChunkId, Error, Result, StoreConfig};
 
 /// The parts of an open store. When the last handle goes, its workers stop.
@@ -30,6 +31,7 @@ pub(crate) struct Inner {
     pub flights: Mutex<HashMap<ChunkId, Flight>>,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
+    pub workers: Workers,
 }
 
 impl Inner {

@@ -30,6 +30,7 @@ mod status;
 mod tables;
 #[cfg(test)]
 mod testing;
+pub mod workers;
 
 pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, StoreConfig};
 pub use error::{Error, Result};

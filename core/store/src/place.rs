@@ -47,6 +47,7 @@ use crate::place::local::Local;
 use crate::place::miners::Miners;
 use crate::place::network::Network;
 use crate::place::pace::Pace;
+use crate::workers::{Worker, Workers};
 use crate::{ChunkId, Error, PackState, Result, StoreConfig};
 
 /// Settings of placing.
@@ -131,6 +132,21 @@ pub(crate) struct Shared {
     driven: Mutex<HashSet<u64>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    workers: PlaceWorkers,
+}
+
+/// The names that an operator knows.
+struct PlaceWorkers {
+    /// Closes packs.
+    packer: Worker,
+    /// Hashes packs, orders space for them, pushes their fragments.
+    placer: Worker,
+    /// Sends declarations to the chain.
+    declarer: Worker,
+    /// Reads packs back that were placed.
+    verifier: Worker,
+    /// Forgets packs.
+    upkeep: Worker,
 }
 
 /// The running workers. Dropping it stops them; [`Placing::stop`] also waits.
@@ -146,6 +162,7 @@ impl Placing {
         local: Arc<dyn Local>,
         miners: Arc<Miners>,
         settings: Settings,
+        workers: &Workers,
     ) -> Result<Self> {
         let (declarations, requests) = mpsc::channel(64);
         let shared = Arc::new(Shared {
@@ -163,6 +180,13 @@ impl Placing {
             driven: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            workers: PlaceWorkers {
+                packer: workers.register("packer"),
+                placer: workers.register("placer"),
+                declarer: workers.register("declarer"),
+                verifier: workers.register("verifier"),
+                upkeep: workers.register("upkeep"),
+            },
         });
         for (pack, record) in record::all(&*shared.meta.snapshot()?)? {
             if drive::unfinished(&record) {

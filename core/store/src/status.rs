@@ -1,6 +1,8 @@
 //! What an operator sees of the store.
 use serde::{Deserialize, Serialize};
 
+use crate::workers::WorkerStatus;
+
 /// Where a pack is on its way out. Each step is idempotent and resumes after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -55,4 +57,6 @@ pub struct StoreStatus {
     pub memory_cache: (u64, u64),
     /// Bytes in the disk cache / its budget.
     pub disk_cache: (u64, u64),
+    /// Background work, by name.
+    pub workers: Vec<WorkerStatus>,
 }

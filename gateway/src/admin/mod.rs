@@ -5,5 +5,6 @@
 pub mod client;
 pub mod model;
 mod server;
+pub mod workers;
 
 pub use server::{Admin, AdminState};

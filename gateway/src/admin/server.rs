@@ -61,6 +61,7 @@ impl Admin {
             .route("/v1/volumes", get(volumes).post(create_volume))
             .route("/v1/volumes/resize", post(resize_volume))
             .route("/v1/volumes/delete", post(delete_volume))
+            .merge(super::workers::routes())
             .with_state(state)
             .layer(middleware::from_fn_with_state(Token(token.into()), authorize));
         let (stop, stopped) = oneshot::channel();

@@ -7,6 +7,7 @@ mod run;
 mod serve;
 mod status;
 mod volume;
+mod worker;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ enum Command {
     Flush(flush::Flush),
     /// Show packs, miners, staging, caches, chain and territory.
     Status(status::Status),
+    /// List, pause, resume and limit background work.
+    Worker(worker::Worker),
     /// Forget what only speeds things up.
     Cache(cache::Cache),
     /// Measure this build against a network in a box.
@@ -121,6 +124,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Volume(command) => command.run().await,
         Command::Flush(command) => command.run().await,
         Command::Status(command) => command.run().await,
+        Command::Worker(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,
     }

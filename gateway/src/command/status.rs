@@ -87,6 +87,8 @@ fn render(status: &model::Status) -> String {
         size(store.disk_cache.0),
         size(store.disk_cache.1)
     ));
+    line("workers".to_owned());
+    line(super::worker::render(&store.workers).trim_end().to_owned());
     line(format!("packs     {}", store.packs.len()));
     for pack in &store.packs {
         line(format!(

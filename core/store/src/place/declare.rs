@@ -35,7 +35,9 @@ pub(crate) struct Request {
 
 /// Gathers declarations and sends them, until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
+    let worker = &shared.workers.declarer;
     while let Some(first) = requests.recv().await {
+        worker.turn().await;
         tokio::time::sleep(shared.settings.pace.declare_gather).await;
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -43,6 +45,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut requests: mpsc::Receiver<Reques
         {
             batch.push(next);
         }
+        let _work = worker.working(format!("{} declarations", batch.len()));
         send(&shared, batch).await;
     }
 }
@@ -189,6 +192,7 @@ pub(crate) async fn declare(
     match result {
         Ok(()) => {
             tracing::info!(pack, %fid, "pack declared");
+            shared.workers.declarer.count("packs declared", 1);
             declared(shared, pack).await?;
             memory.vanished = 0;
             Ok(Step::Next)

@@ -13,7 +13,8 @@ use meta::Durability;
 use crate::pack::record::{self, Record};
 use crate::place::pace::Backoff;
 use crate::place::upload::Plan;
-use crate::place::{Shared, StepError, build, declare, upload, verify};
+use crate::place::{PlaceWorkers, Shared, StepError, build, declare, upload, verify};
+use crate::workers::Worker;
 use crate::{Error, PackState, random};
 
 /// What to do after a step.
@@ -59,7 +60,8 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
     let mut poll = Backoff::new(pace.poll, pace.poll_max);
     let mut memory = Memory::default();
     loop {
-        let pause = match step(&shared, pack, &mut memory).await {
+        let (worker, outcome) = step(&shared, pack, &mut memory).await;
+        let pause = match outcome {
             Ok(Step::Done) => break,
             Ok(Step::Next) => {
                 retry.reset();
@@ -69,6 +71,7 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
             Ok(Step::Poll) => poll.pause(random::u64()),
             Err(error) => {
                 tracing::warn!(pack, %error, "pack step failed");
+                worker.failed(&format_args!("pack {pack}: {error}"));
                 note_error(&shared, pack, &error).await;
                 retry.pause(random::u64())
             }
@@ -100,20 +103,51 @@ async fn note_error(shared: &Shared, pack: u64, error: &StepError) {
     }
 }
 
-async fn step(shared: &Arc<Shared>, pack: u64, memory: &mut Memory) -> Result<Step, StepError> {
-    let Some(record) = record::get(&*shared.meta.snapshot()?, pack)? else {
-        return Ok(Step::Done);
+/// One step, and the worker in whose name it was done.
+async fn step<'a>(
+    shared: &'a Arc<Shared>,
+    pack: u64,
+    memory: &mut Memory,
+) -> (&'a Worker, Result<Step, StepError>) {
+    let PlaceWorkers { placer, verifier, .. } = &shared.workers;
+    let known = shared
+        .meta
+        .snapshot()
+        .map_err(Error::from)
+        .and_then(|snapshot| record::get(&*snapshot, pack));
+    let record = match known {
+        Ok(Some(record)) => record,
+        Ok(None) => return (placer, Ok(Step::Done)),
+        Err(error) => return (placer, Err(error.into())),
     };
+    let (worker, doing) = match record.state {
+        PackState::Closed => (placer, "hashing"),
+        PackState::Hashed => (placer, "ordering space"),
+        PackState::Declared => (placer, "pushing fragments and awaiting reports"),
+        PackState::Placed => (verifier, "reading back"),
+        PackState::Verified => (verifier, "giving staging space back"),
+    };
+    worker.turn().await;
+    let _work = worker.working(format!("pack {pack}: {doing}"));
+    (worker, step_from(shared, pack, &record, memory).await)
+}
+
+async fn step_from(
+    shared: &Arc<Shared>,
+    pack: u64,
+    record: &Record,
+    memory: &mut Memory,
+) -> Result<Step, StepError> {
     if record.retired {
         shared.upkeep.notify_one();
         return Ok(Step::Done);
     }
     match record.state {
-        PackState::Closed => build::hash(shared, pack, &record).await,
-        PackState::Hashed => declare::declare(shared, pack, &record, memory).await,
-        PackState::Declared => upload::place(shared, pack, &record, memory).await,
-        PackState::Placed => verify::verify(shared, pack, &record, memory).await,
-        PackState::Verified => reclaim(shared, pack, &record).await,
+        PackState::Closed => build::hash(shared, pack, record).await,
+        PackState::Hashed => declare::declare(shared, pack, record, memory).await,
+        PackState::Declared => upload::place(shared, pack, record, memory).await,
+        PackState::Placed => verify::verify(shared, pack, record, memory).await,
+        PackState::Verified => reclaim(shared, pack, record).await,
     }
 }
 

@@ -49,16 +49,20 @@ impl Running {
 pub(crate) async fn run(shared: Arc<Shared>) {
     let segments = shared.settings.pack_segments;
     let mut running = Running::new(segments);
+    let worker = &shared.workers.packer;
     loop {
+        worker.turn().await;
         let (seen, made) = match look(&shared, running).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::warn!(%error, "cannot close packs");
+                worker.failed(&error);
                 (Running::new(segments), None)
             }
         };
         running = seen;
         if let Some(pack) = made {
+            worker.count("packs closed", 1);
             shared.progressed();
             shared.drive(pack);
             continue;

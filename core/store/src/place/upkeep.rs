@@ -18,10 +18,16 @@ use crate::{ChunkId, PackState, Result, locations};
 
 /// Forgets packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let worker = &shared.workers.upkeep;
     loop {
+        worker.turn().await;
+        let work = worker.working("looking for packs to forget");
         if let Err(error) = pass(&shared).await {
             tracing::warn!(%error, "upkeep of packs failed");
+            worker.failed(&error);
         }
+        drop(work);
+        worker.waits(shared.settings.pace.upkeep);
         tokio::select! {
             () = shared.upkeep.notified() => {
                 // Packs finish in groups; look once for all of them.
@@ -150,6 +156,7 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
         })
         .await?;
     tracing::info!(pack, "pack forgotten");
+    shared.workers.upkeep.count("packs forgotten", 1);
     shared.progressed();
     Ok(())
 }

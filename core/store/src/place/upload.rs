@@ -310,6 +310,8 @@ async fn push_one(
 ) -> cess::Result<()> {
     let endpoint = miner.endpoint.as_deref().unwrap_or_default();
     let len = data.len();
+    let worker = &shared.workers.placer;
+    worker.take(len as u64).await;
     let began = Instant::now();
     let limit = shared.settings.pace.put_timeout;
     let put = shared.network.put(endpoint, fid, fragment, data);
@@ -317,7 +319,10 @@ async fn push_one(
         .await
         .unwrap_or_else(|_| Err(cess::Error::Unreachable(format!("no answer in {limit:?}"))));
     match &result {
-        Ok(()) => shared.miners.succeeded(miner.account, len, began.elapsed()),
+        Ok(()) => {
+            worker.count("bytes pushed", len as u64);
+            shared.miners.succeeded(miner.account, len, began.elapsed());
+        }
         Err(_) => shared.miners.failed(miner.account),
     }
     result
@@ -356,6 +361,7 @@ async fn placed(
         })
         .await?;
     tracing::info!(pack, "pack placed");
+    shared.workers.placer.count("packs placed", 1);
     shared.progressed();
     Ok(Step::Next)
 }

@@ -22,6 +22,7 @@ use crate::staging::budget::Budget;
 use crate::staging::file::record_len;
 use crate::staging::files::Files;
 use crate::staging::row::{self, FreedRow, Place};
+use crate::workers::Worker;
 use crate::{ChunkId, Error, Result, tables};
 
 /// Rows in one pass of the worker.
@@ -119,12 +120,13 @@ impl Settler {
     }
 
     /// The worker: runs until it is dropped.
-    pub(crate) async fn run(self: Arc<Self>, ended: EndedTickets) {
+    pub(crate) async fn run(self: Arc<Self>, ended: EndedTickets, worker: Worker) {
         let EndedTickets(mut ended) = ended;
         let mut look = LOOKS.len();
         // A moment, not a pause: what comes in meanwhile must not put the look off for ever.
         let mut due: Option<Instant> = None;
         loop {
+            worker.turn().await;
             let pause = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due).await,
@@ -140,9 +142,10 @@ impl Settler {
                 () = pause => {
                     look += 1;
                     due = LOOKS.get(look).map(|pause| Instant::now() + *pause);
-                    match self.give_back().await {
-                        Ok(()) => {}
-                        Err(error) => tracing::warn!(%error, "staging space cannot be given back now"),
+                    let _work = worker.working("giving staging space back");
+                    if let Err(error) = self.give_back().await {
+                        tracing::warn!(%error, "staging space cannot be given back now");
+                        worker.failed(&error);
                     }
                 }
                 first = ended.recv() => {
@@ -153,6 +156,7 @@ impl Settler {
                     }
                     if let Err(error) = self.end_tickets(batch).await {
                         tracing::warn!(%error, "staged chunks stay counted until the next start");
+                        worker.failed(&error);
                     }
                 }
             }

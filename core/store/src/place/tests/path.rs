@@ -180,3 +180,21 @@ async fn packs_that_wait_together_are_declared_together() {
     assert_eq!(world.fake.files().len(), 2);
     world.all_read_back().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_placer_leaves_packs_where_they_are() {
+    let mut world = World::new(12);
+    world.workers.pause("placer").unwrap();
+    world.record(&[1000]).await;
+    let _ = world.flush_within(Level::Placed, Duration::from_millis(10)).await;
+    world.until("closed", |packs| packs.len() == 1).await;
+    assert_eq!(world.packs()[0].state, PackState::Closed);
+    world.workers.resume("placer").unwrap();
+    world.flush(Level::Verified).await.unwrap();
+    let workers = world.workers.list();
+    let placer = workers.iter().find(|worker| worker.name == "placer").unwrap();
+    assert_eq!(placer.counters["packs placed"], 1);
+    // Zero fragments are pushed like others.
+    assert_eq!(placer.counters["bytes pushed"], 12 * 8 << 20);
+    assert_eq!(placer.last_error, None);
+}

@@ -17,6 +17,7 @@ use crate::place::network::fake::{Fake, OWNER, TERRITORY};
 use crate::place::pace::Pace;
 use crate::place::{Placing, Settings, levels};
 use crate::remote::Remote;
+use crate::workers::Workers;
 use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations, testing};
 
 /// Patience of the tests: long enough for two busy cores.
@@ -125,6 +126,7 @@ pub(super) struct World {
     pub meta: Meta,
     pub remote: Remote,
     pub placing: Placing,
+    pub workers: Workers,
     settings: Settings,
     /// Lengths of the frames recorded.
     lens: BTreeMap<ChunkId, usize>,
@@ -152,12 +154,14 @@ impl World {
         let meta = testing::meta(dir.path());
         let miners = Arc::new(Miners::new(fake.clone(), settings.pace.miners_fresh));
         let remote = Remote::new(meta.clone(), fake.clone(), miners.clone(), &settings.pace);
+        let workers = Workers::default();
         let placing = Placing::start(
             meta.clone(),
             fake.clone(),
             staging.clone(),
             miners,
             settings.clone(),
+            &workers,
         )
         .unwrap();
         Self {
@@ -166,6 +170,7 @@ impl World {
             meta,
             remote,
             placing,
+            workers,
             settings,
             lens,
             dir,
