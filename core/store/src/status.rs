@@ -36,6 +36,8 @@ pub struct PackStatus {
     pub bytes: u64,
     /// Miner accounts (SS58) by fragment index, once placed.
     pub miners: Vec<String>,
+    /// Good fragments (0 to 12) of the worst of its segments, once verified.
+    pub good: Option<u8>,
     /// Fragments that the last read-back could not verify.
     pub unverified: u32,
     /// Why the last step did not succeed, if it did not.

@@ -14,6 +14,8 @@
 //! 0x89                           IDS       first chunk id that was never handed out, u64 BE
 //! 0x8a ‹chunk u64›               FREED     staging space of a chunk that staging no longer has
 //! 0x8b ‹chunk u64›               INLINE    frames small enough to ride in a row
+//! 0x8d ‹pack u64› ‹segment u32›  HEALTH    what is known of a segment's fragments
+//! 0x8f ‹pack u64›                LIFE      when a pack came how far
 //! ```
 use std::ops::Bound;
 

@@ -92,7 +92,7 @@ fn render(status: &model::Status) -> String {
     line(format!("packs     {}", store.packs.len()));
     for pack in &store.packs {
         line(format!(
-            "  {:>6}  {:<8}  {}  {} segment(s), {} chunks, {}, {} miners{}",
+            "  {:>6}  {:<8}  {}  {} segment(s), {} chunks, {}, {} miners{}{}",
             pack.id,
             format!("{:?}", pack.state).to_lowercase(),
             pack.fid.as_deref().unwrap_or("(not hashed yet)"),
@@ -100,6 +100,7 @@ fn render(status: &model::Status) -> String {
             pack.chunks,
             size(pack.bytes),
             pack.miners.len(),
+            pack.good.map(|good| format!(", {good}/12 good")).unwrap_or_default(),
             pack.last_error
                 .as_ref()
                 .map(|error| format!("; {error}"))

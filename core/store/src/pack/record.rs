@@ -18,6 +18,7 @@ use meta::{Read, Transaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::health::{self, life};
 use crate::pack::layout::Slot;
 use crate::pack::segment;
 use crate::{ChunkId, Error, PackState, Result};
@@ -227,8 +228,9 @@ pub(crate) fn get<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Option<Record
         .transpose()
 }
 
-/// Writes the record of `pack`.
+/// Writes the record of `pack`, and when it came so far.
 pub(crate) fn put(tx: &mut dyn Transaction, pack: u64, record: &Record) -> Result<()> {
+    life::note(tx, pack, record)?;
     Ok(tx.put(&key(pack, RECORD), &encode(record)?)?)
 }
 
@@ -362,13 +364,15 @@ pub(crate) fn names<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Option<Name
         .transpose()
 }
 
-/// Forgets a pack: every row of it in this table.
+/// Forgets a pack: every row of it in this table, its life and its health.
 pub(crate) fn delete(tx: &mut dyn Transaction, pack: u64, segments: u32) -> Result<()> {
     tx.delete(&key(pack, RECORD))?;
     tx.delete(&key(pack, NAMES))?;
     for number in 0..segments {
         tx.delete(&segment_key(pack, CONTENTS, number))?;
     }
+    life::delete(tx, pack)?;
+    health::record::delete(tx, pack, segments)?;
     delete_sealed_indexes(tx, pack, segments)
 }
 
@@ -411,13 +415,13 @@ pub(crate) fn dead_counts<R: Read + ?Sized>(read: &R) -> Result<Vec<(u64, u64)>>
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::memory_rows::Rows;
     use cess::chain::{FileInfo, FragmentInfo};
     use proptest::prelude::*;
 
-    fn record() -> Record {
+    pub(crate) fn record() -> Record {
         Record {
             state: PackState::Closed,
             nonce: [1; 16],

@@ -16,6 +16,7 @@ use cess::codec::{FRAGMENT_SIZE, FRAGMENTS, SEGMENT_SIZE};
 use meta::Durability;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::health::life;
 use crate::pack::record::{self, Record};
 use crate::place::drive::{self, Memory, Step};
 use crate::place::{Shared, StepError, upload};
@@ -30,7 +31,8 @@ const CHARGE: u128 = (FRAGMENTS * FRAGMENT_SIZE) as u128;
 /// A declaration and who waits for it.
 pub(crate) struct Request {
     declaration: Declaration,
-    answer: oneshot::Sender<Result<(), StepError>>,
+    /// Told the block that holds it.
+    answer: oneshot::Sender<Result<u32, StepError>>,
 }
 
 /// Gathers declarations and sends them, until everything stops.
@@ -85,7 +87,7 @@ async fn send(shared: &Shared, batch: Vec<Request>) {
     let results = shared.network.declare(declarations).await;
     for (answer, result) in answers.into_iter().zip(results) {
         // The pack's task may have stopped; the record knows that a declaration was sent.
-        let _ = answer.send(result.map(|_| ()).map_err(StepError::from));
+        let _ = answer.send(result.map(|included| included.block_number).map_err(StepError::from));
     }
 }
 
@@ -190,9 +192,13 @@ pub(crate) async fn declare(
         Err(_) => Err(Error::ShuttingDown.into()),
     };
     match result {
-        Ok(()) => {
-            tracing::info!(pack, %fid, "pack declared");
+        Ok(block) => {
+            tracing::info!(pack, %fid, block, "pack declared");
             shared.workers.declarer.count("packs declared", 1);
+            shared
+                .meta
+                .write(Durability::Buffered, move |tx| life::note_declared(tx, pack, block))
+                .await?;
             declared(shared, pack).await?;
             memory.vanished = 0;
             Ok(Step::Next)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use meta::{Meta, Read};
 
+use crate::health;
 use crate::pack::record;
 use crate::place::local::unpacked;
 use crate::place::{Placing, level_of};
@@ -195,6 +196,7 @@ pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
                 Vec::new()
             };
             Ok(PackStatus {
+                good: health::worst(read, id, &record)?,
                 id,
                 state: record.state,
                 fid: record.fid.map(|fid| cess::Hash(fid).to_string()),

@@ -21,6 +21,7 @@ use cess::{AccountId, Hash};
 use futures::future::join_all;
 use meta::Durability;
 
+use crate::health::life;
 use crate::pack::record::{self, Names, Record};
 use crate::place::drive::{self, Memory, Step};
 use crate::place::{Shared, StepError, build};
@@ -345,6 +346,7 @@ async fn placed(
             "the file lists other fragments than the pack".into(),
         ));
     }
+    let completion = file.completion;
     shared
         .meta
         .write(Durability::Buffered, move |tx| -> crate::Result<()> {
@@ -356,6 +358,7 @@ async fn placed(
             })?;
             if updated.is_some() {
                 record::put_names(tx, pack, &names)?;
+                life::note_completed(tx, pack, completion)?;
             }
             Ok(())
         })
