@@ -21,6 +21,7 @@ use crate::place::miners::Miners;
 use crate::place::network::{Live, Network};
 use crate::place::pace::Pace;
 use crate::place::{Placing, Settings, levels};
+use crate::read::trace::{ReadTrace, Traces};
 use crate::remote::Remote;
 use crate::staging::{INLINE_PLAIN, StagedFrame, Staging};
 use crate::workers::Workers;
@@ -94,6 +95,9 @@ pub struct StoreConfig {
     pub staging_limit: u64,
     /// Budget of the plaintext memory cache.
     pub memory_cache: u64,
+    /// Memory for reading from miners beside the caches: chunks on their way ahead of readers, ranges
+    /// being rebuilt, segments being decoded. Less than 128 MiB counts as 128 MiB.
+    pub read_memory: u64,
     /// Budget of the ciphertext disk cache; below 16 MiB there is none.
     pub disk_cache: u64,
     /// How chunks are compressed before they are sealed.
@@ -121,6 +125,7 @@ impl StoreConfig {
             path,
             staging_limit: 16 << 30,
             memory_cache: 256 << 20,
+            read_memory: 256 << 20,
             disk_cache: 4 << 30,
             compression: Compression::Zstd,
             passphrase_cost: PassphraseCost::NORMAL,
@@ -172,7 +177,14 @@ impl Store {
             (network, miners, Settings::of(&config, owner))
         });
         let remote = network.as_ref().map(|(network, miners, _)| {
-            Remote::new(meta.clone(), network.clone(), miners.clone(), &config.pace)
+            let memory = config.read_memory;
+            Remote::new(
+                meta.clone(),
+                network.clone(),
+                miners.clone(),
+                &config.pace,
+                memory,
+            )
         });
         let keys = Keys::open(meta.clone(), passphrase, config.passphrase_cost).await?;
         let (staging, ended) =
@@ -192,6 +204,7 @@ impl Store {
             staging,
             remote,
             flights: Mutex::default(),
+            traces: Traces::default(),
             stop,
             tasks,
             workers: workers.clone(),
@@ -306,9 +319,23 @@ impl Store {
         }
         Ok(plain.slice(range))
     }
-    /// Starts fetching chunks that will be read soon, within the cache's budget.
-    pub fn prefetch(&self, chunks: &[ChunkId]) {
-        self.inner.prefetch(chunks);
+    /// Starts fetching chunks that will be read soon, in this order, and answers how many of them are
+    /// here or on their way: fewer than all when the memory for it is taken.
+    pub fn prefetch(&self, chunks: &[ChunkId]) -> usize {
+        self.inner.prefetch(chunks)
+    }
+    /// Bytes that may be on their way ahead of readers at a time, those of all readers together.
+    pub fn prefetch_limit(&self) -> u64 {
+        self.inner.prefetch_limit()
+    }
+    /// How the last read of `chunk` went that memory could not answer; `None` when there was none
+    /// lately.
+    pub fn last_read(&self, chunk: ChunkId) -> Option<ReadTrace> {
+        self.inner.traces.last(chunk)
+    }
+    /// Whether `chunk` is in the memory cache.
+    pub fn in_memory(&self, chunk: ChunkId) -> bool {
+        self.inner.memory.contains(chunk)
     }
 
     /// The lowest level of the chunks (of recorded, durable ones).
@@ -340,6 +367,7 @@ impl Store {
             staging_limit: self.inner.config.staging_limit,
             packs: levels::packs(&*snapshot)?,
             memory_cache: self.inner.memory.usage(),
+            read_memory: self.inner.read_memory(),
             disk_cache: self.inner.disk.usage(),
             workers: self.inner.workers.list(),
         })

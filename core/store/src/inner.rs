@@ -11,6 +11,7 @@ use crate::cache::memory::MemoryCache;
 use crate::chunk_ids::ChunkIds;
 use crate::keys::Keys;
 use crate::read::Flight;
+use crate::read::trace::Traces;
 use crate::remote::Remote;
 use crate::staging::Staging;
 use crate::workers::Workers;
@@ -29,6 +30,8 @@ pub(crate) struct Inner {
     pub remote: Option<Remote>,
     /// Reads that others can join.
     pub flights: Mutex<HashMap<ChunkId, Flight>>,
+    /// How the last reads went.
+    pub traces: Traces,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
     pub workers: Workers,

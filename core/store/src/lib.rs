@@ -39,4 +39,5 @@ pub use frame::compression::Compression;
 pub use health::life::{Life, LifeStep, Milestone};
 pub use keys::PassphraseCost;
 pub use place::pace::Pace;
+pub use read::trace::{ReadOutcome, ReadSource, ReadStep, ReadTrace};
 pub use status::{PackState, PackStatus, StoreStatus};

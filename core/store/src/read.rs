@@ -6,9 +6,10 @@
 //! fail authentication are as good as none, wherever they came from; only when every place was
 //! tried is the chunk called damaged.
 //!
-//! A prefetch makes flights, too. Those whose chunks only the network has share one errand, which
-//! fetches neighbours in as few reads as possible.
-use std::collections::HashMap;
+//! What is fetched [`ahead`] of a reader makes flights, too. Each flight leaves a [`trace`].
+pub(crate) mod ahead;
+pub(crate) mod trace;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +20,10 @@ use futures::future::{BoxFuture, Shared};
 use crate::frame::{self, Header};
 use crate::inner::Inner;
 use crate::place::levels;
-use crate::{CHUNK_MAX, ChunkId, Error, Level, Result};
+use crate::read::ahead::Ahead;
+use crate::read::trace::{Log, ReadSource};
+use crate::{ChunkId, Error, Level, Result};
 
-/// Prefetches under way at a time.
-const PREFETCHES: usize = 32;
 /// Bytes of reclaimed frames that the disk cache is given in one go, and the pause after them: it
 /// leaves out what comes faster than it writes.
 const DISK_BURST: usize = 4 << 20;
@@ -30,9 +31,6 @@ const DISK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A read that others can join.
 pub(crate) type Flight = Shared<BoxFuture<'static, Result<Bytes>>>;
-
-/// Frames fetched together for several flights; not authenticated.
-type Errand = Shared<BoxFuture<'static, Arc<HashMap<ChunkId, Bytes>>>>;
 
 impl Inner {
     /// The whole plaintext of `chunk`.
@@ -44,25 +42,8 @@ impl Inner {
         self.flight(chunk, None).await
     }
 
-    /// Starts reading chunks that are not in memory, as far as memory and patience go.
-    pub(crate) fn prefetch(self: &Arc<Self>, chunks: &[ChunkId]) {
-        let most = PREFETCHES.min((self.config.memory_cache / 4) as usize / CHUNK_MAX);
-        let wanted: Vec<_> = {
-            let flights = self.flights.lock();
-            let room = most.saturating_sub(flights.len());
-            let missing = |chunk: &ChunkId| !flights.contains_key(chunk) && !self.memory.contains(*chunk);
-            chunks.iter().copied().filter(missing).take(room).collect()
-        };
-        if wanted.is_empty() || self.check_open().is_err() {
-            return;
-        }
-        let errand = self.errand(wanted.clone());
-        for chunk in wanted {
-            drop(self.flight(chunk, Some(errand.clone())));
-        }
-    }
-
-    fn flight(self: &Arc<Self>, chunk: ChunkId, errand: Option<Errand>) -> Flight {
+    /// Joins the read of `chunk` that is under way, or begins one.
+    fn flight(self: &Arc<Self>, chunk: ChunkId, ahead: Option<Ahead>) -> Flight {
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(&chunk) {
             return flight.clone();
@@ -73,18 +54,17 @@ impl Inner {
                 inner: inner.clone(),
                 chunk,
             };
-            let fetched = match errand {
-                Some(errand) => errand.await.get(&chunk).cloned(),
-                None => None,
+            let (log, found) = match ahead {
+                Some(ahead) => inner.take_ahead(chunk, ahead).await,
+                None => (Log::new(false), None),
             };
-            let opened = fetched.and_then(|frame| Some((inner.open_frame(chunk, &frame).ok()?, frame)));
-            let plain = match opened {
-                Some((plain, frame)) => {
-                    inner.disk.insert(chunk, frame).await;
-                    plain
-                }
-                None => inner.find(chunk).await?,
+            let found = match found {
+                Some(plain) => Ok(plain),
+                None => inner.find(chunk, &log).await,
             };
+            let error = found.as_ref().err().map(ToString::to_string);
+            inner.traces.add(chunk, log, error);
+            let plain = found?;
             inner.memory.insert(chunk, plain.clone());
             Ok(plain)
         });
@@ -96,30 +76,11 @@ impl Inner {
         flight
     }
 
-    /// Fetches those of `chunks` that only the network has.
-    fn errand(self: &Arc<Self>, chunks: Vec<ChunkId>) -> Errand {
-        let inner = self.clone();
-        async move {
-            let Some(remote) = &inner.remote else {
-                return Arc::default();
-            };
-            let mut far = Vec::new();
-            for chunk in chunks {
-                let here = inner.disk.contains(chunk).await || inner.staging.holds(chunk).unwrap_or(true);
-                if !here {
-                    far.push(chunk);
-                }
-            }
-            Arc::new(remote.fetch_run(&far).await.into_iter().collect())
-        }
-        .boxed()
-        .shared()
-    }
-
     /// Tries one place after the other.
-    async fn find(self: &Arc<Self>, chunk: ChunkId) -> Result<Bytes> {
+    async fn find(self: &Arc<Self>, chunk: ChunkId, log: &Log) -> Result<Bytes> {
         if let Some(frame) = self.disk.get(chunk).await {
             if let Ok(plain) = self.open_frame(chunk, &frame) {
+                log.source(ReadSource::DiskCache);
                 return Ok(plain);
             }
             self.disk.remove(chunk).await;
@@ -132,20 +93,23 @@ impl Inner {
         .await
         .map_err(|_| Error::ShuttingDown)?;
         match staged {
-            Ok(Some(plain)) => Ok(plain),
-            Ok(None) => self.fetch_and_keep(chunk).await,
+            Ok(Some(plain)) => {
+                log.source(ReadSource::Staging);
+                Ok(plain)
+            }
+            Ok(None) => self.fetch_and_keep(chunk, log).await,
             // The network may have a good copy of what rotted here, or of what the disk cannot read.
             Err(Error::Damaged(_) | Error::Disk(_))
                 if levels::level(&*self.meta.snapshot()?, &[chunk])? > Level::Staged =>
             {
-                self.fetch_and_keep(chunk).await
+                self.fetch_and_keep(chunk, log).await
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn fetch_and_keep(&self, chunk: ChunkId) -> Result<Bytes> {
-        let (frame, plain) = self.fetch(chunk).await?;
+    async fn fetch_and_keep(&self, chunk: ChunkId, log: &Log) -> Result<Bytes> {
+        let (frame, plain) = self.fetch(chunk, log).await?;
         self.disk.insert(chunk, frame).await;
         Ok(plain)
     }

@@ -1,46 +1,53 @@
 //! Reading back from the miners.
 //!
 //! The usual way is one ranged read of the data fragment in which the frame lies, from the miner
-//! that holds it; the frame's own tag says whether the bytes are right, so nothing else is
-//! fetched. When the answer is wrong, missing, or later than `hedge`, any four of the segment's
-//! twelve fragments are fetched whole ([`decode`]), checked by hash and decoded; what comes first
-//! wins. Decoded segments stay in memory for a moment, because the neighbours are wanted next.
+//! that holds it; the frame's own tag says whether the bytes are right, so nothing else is fetched
+//! ([`range`]). When that miner is late, failing or wrong, the same range of any four other
+//! fragments gives the bytes as well: the code works column by column. Only what does not
+//! authenticate then takes whole fragments ([`decode`]), each checked by hash. Decoded segments
+//! stay in memory for a moment, because the neighbours are wanted next.
+//!
+//! How long a miner may take before it counts as late is measured ([`latency`]), how often readers
+//! may ask twice is limited ([`allowance`]), and so is the memory for all of it ([`memory`]).
+//! Neighbours that are fetched ahead of a reader come in one request ([`run`]).
 //!
 //! Hashes, holders and endpoints come from the pack table, so reads need no chain. Only when
 //! too few fragments can be had is the chain asked whether somebody else holds them now.
+mod allowance;
 mod authentic;
 pub(crate) mod decode;
+pub(crate) mod latency;
+pub(crate) mod memory;
+mod range;
+pub(crate) mod run;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use cess::codec::FRAGMENT_SIZE;
+use bytes::Bytes;
 use cess::{AccountId, Hash};
-use futures::future::{Either, select, try_join_all};
 use meta::{Durability, Meta};
-use parking_lot::Mutex;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use self::allowance::Allowance;
+use self::decode::Segments;
+use self::latency::Latencies;
+use self::memory::ReadMemory;
+use self::range::Way;
 use crate::locations::{self, Location};
-use crate::pack::record::{self, Names};
+use crate::pack::record::{self, Names, SegmentNames};
 use crate::place::miners::Miners;
 use crate::place::network::Network;
 use crate::place::pace::Pace;
+use crate::read::trace::{Log, ReadSource};
 use crate::{ChunkId, Error, PackState, Result};
 
-/// Packs whose names stay in memory; a few kilobytes each.
-const PACKS_KNOWN: usize = 1024;
-/// Decoded segments kept, 32 MiB each.
-const SEGMENTS_KEPT: usize = 3;
-/// Segments decoded at a time, 64 MiB each.
-const DECODING: usize = 2;
-/// Most bytes of one coalesced read.
-const RUN: u32 = 4 << 20;
-/// Largest hole that a coalesced read reads over.
-const GAP: u32 = 64 << 10;
+/// Memory for the names of packs, in bytes.
+const PACKS_KNOWN: u64 = 16 << 20;
+/// How often a read follows a chunk that was packed anew while it was read.
+const MOVES: usize = 3;
 
 /// What reading a pack takes.
 struct Known {
@@ -49,37 +56,80 @@ struct Known {
     names: Names,
 }
 
+/// Weighs names by what they take in memory, about.
+#[derive(Clone)]
+struct ByNames;
+
+impl Weighter<u64, Arc<Known>> for ByNames {
+    fn weight(&self, _: &u64, known: &Arc<Known>) -> u64 {
+        let names = &known.names;
+        (512 + names.segments.len() * (size_of::<SegmentNames>() + 32) + names.holders.len() * 128) as u64
+    }
+}
+
+impl Known {
+    fn segment(&self, segment: u32) -> std::result::Result<&SegmentNames, String> {
+        self.names
+            .segments
+            .get(segment as usize)
+            .ok_or_else(|| "the pack has no such segment".to_owned())
+    }
+}
+
 /// Reads frames from the network. Cheap to share.
 pub(crate) struct Remote {
     meta: Meta,
     network: Arc<dyn Network>,
     miners: Arc<Miners>,
+    /// Patience with a miner whose latency is not known.
     hedge: Duration,
+    /// Longest time for one request.
     limit: Duration,
-    known: Cache<u64, Arc<Known>>,
-    segments: Mutex<VecDeque<((u64, u32), Bytes)>>,
-    flights: decode::Flights,
+    latencies: Latencies,
+    allowance: Allowance,
+    memory: ReadMemory,
+    known: Cache<u64, Arc<Known>, ByNames>,
+    segments: Segments,
 }
 
 impl Remote {
-    /// Reads over `network`, with the judgement of `miners`.
-    pub(crate) fn new(meta: Meta, network: Arc<dyn Network>, miners: Arc<Miners>, pace: &Pace) -> Self {
+    /// Reads over `network`, with the judgement of `miners`, in at most `memory` bytes.
+    pub(crate) fn new(
+        meta: Meta,
+        network: Arc<dyn Network>,
+        miners: Arc<Miners>,
+        pace: &Pace,
+        memory: u64,
+    ) -> Self {
+        let memory = ReadMemory::new(memory);
         Self {
             meta,
             network,
             miners,
             hedge: pace.hedge,
             limit: pace.get_timeout,
-            known: Cache::new(PACKS_KNOWN),
-            segments: Mutex::default(),
-            flights: decode::Flights::new(DECODING),
+            latencies: Latencies::default(),
+            allowance: Allowance::default(),
+            known: Cache::with_weighter(4096, PACKS_KNOWN, ByNames),
+            segments: Segments::new(memory.segments_kept()),
+            memory,
         }
     }
 
     /// Forgets decoded segments.
     pub(crate) fn forget(&self) {
-        self.segments.lock().clear();
+        self.segments.clear();
         self.known.clear();
+    }
+
+    /// The pools of memory for reading.
+    pub(crate) const fn memory(&self) -> &ReadMemory {
+        &self.memory
+    }
+
+    /// Bytes in use for reading beside the caches.
+    pub(crate) fn memory_used(&self) -> u64 {
+        self.memory.used() + self.segments.bytes()
     }
 
     /// The sealed frame of `chunk`. `authentic` says whether bytes are that frame.
@@ -90,78 +140,65 @@ impl Remote {
         &self,
         chunk: ChunkId,
         authentic: &(dyn Fn(&[u8]) -> bool + Sync),
+        log: &Log,
     ) -> Result<Bytes> {
-        let place = locations::get(&*self.meta.snapshot()?, chunk)?.ok_or(Error::UnknownChunk(chunk))?;
-        let known = self.known(chunk, place.pack)?;
-        if let Some(segment) = self.decoded(place.pack, place.segment) {
-            return cut(&segment, place, chunk, authentic);
+        let mut place = self.place(chunk)?;
+        for _ in 1..MOVES {
+            let failed = match self.fetch_from(place, chunk, authentic, log).await {
+                Err(error @ Error::Unavailable { .. }) => error,
+                done => return done,
+            };
+            // It may have been packed anew meanwhile, and the old file be gone.
+            let now = self.place(chunk)?;
+            if now == place {
+                return Err(failed);
+            }
+            place = now;
         }
-        let direct = Box::pin(async {
-            let bytes = self.read(&known, place.segment, frame_range(place)).await;
-            bytes.ok().filter(|bytes| authentic(bytes))
-        });
-        // A miner that keeps failing is asked, but not waited for.
-        let waiting = Box::pin(tokio::time::sleep(if self.promising(&known, place) {
-            self.hedge
-        } else {
-            Duration::ZERO
-        }));
-        let late = match select(direct, waiting).await {
-            Either::Left((Some(bytes), _)) => return Ok(bytes),
-            Either::Left((None, _)) => None,
-            Either::Right(((), direct)) => Some(direct),
-        };
-        let fallback = Box::pin(self.segment(&known, place.segment, chunk));
-        let Some(direct) = late else {
-            return cut(&fallback.await?, place, chunk, authentic);
-        };
-        match select(direct, fallback).await {
-            Either::Left((Some(bytes), _)) => Ok(bytes),
-            Either::Left((None, fallback)) => cut(&fallback.await?, place, chunk, authentic),
-            Either::Right((Ok(segment), _)) => cut(&segment, place, chunk, authentic),
-            Either::Right((Err(error), direct)) => direct.await.ok_or(error),
-        }
+        self.fetch_from(place, chunk, authentic, log).await
     }
 
-    /// Frames of neighbouring chunks with as few reads as possible. Best effort, for prefetching:
-    /// what cannot be had in one go is left out, and nothing is authenticated.
-    pub(crate) async fn fetch_run(&self, chunks: &[ChunkId]) -> Vec<(ChunkId, Bytes)> {
-        let places = self
-            .meta
-            .snapshot()
-            .map_err(Error::from)
-            .and_then(|snapshot| locations::get_many(&*snapshot, chunks));
-        let Ok(mut places) = places else { return Vec::new() };
-        places.sort_by_key(|(_, place)| (place.pack, place.segment, place.offset));
-        let mut frames = Vec::new();
-        for run in runs(&places) {
-            let Some((chunk, first)) = run.first() else {
-                continue;
-            };
-            let Ok(known) = self.known(*chunk, first.pack) else {
-                continue;
-            };
-            let end = run
-                .last()
-                .map_or(first.offset, |(_, last)| frame_range(*last).end);
-            let start = first.offset;
-            let bytes = match self.decoded(first.pack, first.segment) {
-                Some(segment) => segment
-                    .get(start as usize..end as usize)
-                    .map(|_| segment.slice(start as usize..end as usize)),
-                None => self.read(&known, first.segment, start..end).await.ok(),
-            };
-            let Some(bytes) = bytes else { continue };
-            for (chunk, place) in run {
-                let at = (place.offset - start) as usize;
-                // A copy, so that a cached frame does not keep the whole run in memory.
-                frames.push((
-                    *chunk,
-                    Bytes::copy_from_slice(&bytes[at..at + place.len as usize]),
-                ));
-            }
+    fn place(&self, chunk: ChunkId) -> Result<Location> {
+        locations::get(&*self.meta.snapshot()?, chunk)?.ok_or(Error::UnknownChunk(chunk))
+    }
+
+    async fn fetch_from(
+        &self,
+        place: Location,
+        chunk: ChunkId,
+        authentic: &(dyn Fn(&[u8]) -> bool + Sync),
+        log: &Log,
+    ) -> Result<Bytes> {
+        let known = self.known(chunk, place.pack)?;
+        if let Some(segment) = self.segments.kept(place.pack, place.segment) {
+            log.source(ReadSource::KeptSegment);
+            return cut(&segment, place, chunk, authentic);
         }
-        frames
+        let range = frame_range(place);
+        match self
+            .range(&known, place.segment, range.clone(), Way::Direct, log)
+            .await
+        {
+            Ok(found) if authentic(&found.bytes) => return Ok(found.bytes),
+            // Somebody sent something else. Without those who were asked first it may be right.
+            Ok(found) if !found.direct.is_empty() => {
+                let around = self.range(&known, place.segment, range, Way::Around, log).await;
+                if let Ok(rebuilt) = around
+                    && authentic(&rebuilt.bytes)
+                {
+                    for miner in found.direct {
+                        tracing::warn!(chunk = chunk.0, miner = %hex::encode(miner.0), "a miner sent other bytes than it holds for us");
+                        self.miners.failed(miner);
+                    }
+                    return Ok(rebuilt.bytes);
+                }
+            }
+            Ok(_) => {}
+            Err(reason) => tracing::debug!(chunk = chunk.0, reason, "no range of a segment can be had"),
+        }
+        let segment = self.segment(&known, place.segment, chunk, log).await?;
+        log.source(ReadSource::Decoded);
+        cut(&segment, place, chunk, authentic)
     }
 
     fn known(&self, chunk: ChunkId, pack: u64) -> Result<Arc<Known>> {
@@ -187,24 +224,6 @@ impl Remote {
         Ok(known)
     }
 
-    fn decoded(&self, pack: u64, segment: u32) -> Option<Bytes> {
-        let mut kept = self.segments.lock();
-        let at = kept.iter().position(|(key, _)| *key == (pack, segment))?;
-        let entry = kept.remove(at)?;
-        let bytes = entry.1.clone();
-        kept.push_back(entry);
-        Some(bytes)
-    }
-
-    fn keep(&self, pack: u64, segment: u32, bytes: Bytes) {
-        let mut kept = self.segments.lock();
-        kept.retain(|(key, _)| *key != (pack, segment));
-        if kept.len() >= SEGMENTS_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(((pack, segment), bytes));
-    }
-
     /// Who has fragment `index` of a segment, and where.
     fn holder(&self, known: &Known, segment: u32, index: usize) -> Option<(AccountId, String)> {
         let holder = known.names.holder(segment as usize, index)?;
@@ -214,68 +233,6 @@ impl Remote {
             .endpoint(account)
             .or_else(|| holder.endpoint.clone())?;
         Some((account, endpoint))
-    }
-
-    /// Whether the miners that hold a frame answered lately, as far as is known.
-    fn promising(&self, known: &Known, place: Location) -> bool {
-        pieces(frame_range(place)).into_iter().all(|(index, _)| {
-            known
-                .names
-                .holder(place.segment as usize, index)
-                .is_some_and(|holder| !self.miners.failing(AccountId(holder.account)))
-        })
-    }
-
-    /// Bytes of a segment from its data fragments; unauthenticated.
-    async fn read(&self, known: &Known, segment: u32, range: Range<u32>) -> cess::Result<Bytes> {
-        let pieces = pieces(range).into_iter().map(|(index, part)| async move {
-            let (account, endpoint) = self
-                .holder(known, segment, index)
-                .ok_or_else(|| cess::Error::Unreachable("no miner is known".into()))?;
-            let hash = known
-                .names
-                .segments
-                .get(segment as usize)
-                .map(|names| Hash(names.fragments[index]))
-                .ok_or_else(|| cess::Error::Invalid("no such segment".into()))?;
-            let len = part.len();
-            let read = self.network.get_range(&endpoint, known.fid, hash, part);
-            self.scored(account, len, read).await
-        });
-        let parts = try_join_all(pieces).await?;
-        if let [only] = parts.as_slice() {
-            return Ok(only.clone());
-        }
-        let mut bytes = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-        for part in parts {
-            bytes.extend_from_slice(&part);
-        }
-        Ok(bytes.freeze())
-    }
-
-    /// Runs a read within the time limit and remembers how the miner did.
-    async fn scored<T: AsRef<[u8]>>(
-        &self,
-        account: AccountId,
-        len: usize,
-        read: impl Future<Output = cess::Result<T>>,
-    ) -> cess::Result<T> {
-        let began = Instant::now();
-        let result = tokio::time::timeout(self.limit, read)
-            .await
-            .unwrap_or_else(|_| Err(cess::Error::Unreachable("no answer in time".into())))
-            .and_then(|bytes| {
-                if bytes.as_ref().len() == len {
-                    Ok(bytes)
-                } else {
-                    Err(cess::Error::Corrupt("a miner sent another length".into()))
-                }
-            });
-        match &result {
-            Ok(_) => self.miners.succeeded(account, len, began.elapsed()),
-            Err(_) => self.miners.failed(account),
-        }
-        result
     }
 
     /// Asks the chain again who holds the fragments of a pack.
@@ -329,85 +286,4 @@ fn cut(
         // A copy, so that a cached frame does not keep the whole segment in memory.
         .map(Bytes::copy_from_slice)
         .ok_or(Error::Damaged(chunk))
-}
-
-/// The parts of a segment's range by data fragment.
-fn pieces(range: Range<u32>) -> Vec<(usize, Range<u32>)> {
-    let size = FRAGMENT_SIZE as u32;
-    let mut pieces = Vec::new();
-    let mut start = range.start;
-    while start < range.end {
-        let index = start / size;
-        let end = range.end.min((index + 1) * size);
-        pieces.push((index as usize, start - index * size..end - index * size));
-        start = end;
-    }
-    pieces
-}
-
-/// Splits sorted places into runs that one read can serve.
-fn runs(places: &[(ChunkId, Location)]) -> impl Iterator<Item = &[(ChunkId, Location)]> {
-    let mut rest = places;
-    std::iter::from_fn(move || {
-        let (_, first) = rest.first()?;
-        let mut end = frame_range(*first).end;
-        let mut count = 1;
-        for (_, place) in &rest[1..] {
-            let range = frame_range(*place);
-            let neighbour = place.pack == first.pack
-                && place.segment == first.segment
-                && range.start >= end
-                && range.start - end <= GAP
-                && range.end - first.offset <= RUN;
-            if !neighbour {
-                break;
-            }
-            end = range.end;
-            count += 1;
-        }
-        let (run, after) = rest.split_at(count);
-        rest = after;
-        Some(run)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_is_split_where_fragments_meet() {
-        let size = FRAGMENT_SIZE as u32;
-        assert_eq!(pieces(5..10), [(0, 5..10)]);
-        assert_eq!(pieces(size..size + 1), [(1, 0..1)]);
-        assert_eq!(pieces(size - 3..size + 4), [(0, size - 3..size), (1, 0..4)]);
-        assert_eq!(pieces(3 * size..4 * size), [(3, 0..size)]);
-        assert!(pieces(7..7).is_empty());
-    }
-
-    #[test]
-    fn neighbours_are_read_in_one_go_within_limits() {
-        let place = |id, segment, offset, len| {
-            (
-                ChunkId(id),
-                Location {
-                    pack: 1,
-                    segment,
-                    offset,
-                    len,
-                },
-            )
-        };
-        let places = [
-            place(1, 0, 64, 1000),
-            place(2, 0, 1064, 1000),
-            place(3, 0, 2064 + GAP, 1000),
-            place(4, 0, 4064 + 2 * GAP, 1000),
-            place(5, 0, 8 << 20, RUN),
-            place(6, 0, (8 << 20) + RUN, 10),
-            place(7, 1, 64, 10),
-        ];
-        let counts: Vec<usize> = runs(&places).map(<[_]>::len).collect();
-        assert_eq!(counts, [3, 1, 1, 1, 1]);
-    }
 }

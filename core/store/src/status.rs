@@ -57,6 +57,9 @@ pub struct StoreStatus {
     pub packs: Vec<PackStatus>,
     /// Bytes in the memory cache / its budget.
     pub memory_cache: (u64, u64),
+    /// Memory used for reading from miners beside the caches / its budget.
+    #[serde(default)]
+    pub read_memory: (u64, u64),
     /// Bytes in the disk cache / its budget.
     pub disk_cache: (u64, u64),
     /// Background work, by name.

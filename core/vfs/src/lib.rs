@@ -28,6 +28,7 @@ mod names;
 pub mod object;
 pub mod posix;
 mod purge;
+mod read_ahead;
 mod release;
 mod schema;
 mod types;

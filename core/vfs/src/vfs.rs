@@ -11,9 +11,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::buffer::{Budget, Guard, Nodes};
+use crate::extent::Extent;
 use crate::inode_numbers::InodeNumbers;
+use crate::read_ahead::Readers;
 use crate::schema::{self, INODE, InodeRecord};
-use crate::{Error, InodeNo, Kind, Result, clock, extent, flush, inode, purge, release};
+use crate::{InodeNo, Kind, Result, clock, extent, flush, inode, purge, release};
 
 /// How often an operation looks again when a name's inode was purged between two looks. Names come
 /// and go, but nobody loses that race so often: beyond it the metadata are damaged.
@@ -50,6 +52,8 @@ pub(crate) struct Core {
     pub store: Store,
     pub numbers: InodeNumbers,
     pub nodes: Arc<Nodes>,
+    /// Sequential readers through all doors.
+    pub readers: Readers,
     pub budget: Budget,
     /// Told when dirty bytes should be flushed before their time.
     pub flush_wanted: Notify,
@@ -101,22 +105,10 @@ impl Vfs {
     pub async fn open(config: VfsConfig, meta: Meta, store: Store) -> Result<Self> {
         let (stop, stopping) = watch::channel(false);
         make_root(&meta).await?;
-        let inodes = {
-            let snapshot = meta.snapshot()?;
-            let count = move || -> Result<i64> {
-                let mut count = 0;
-                for row in schema::scan(&*snapshot, &[INODE])? {
-                    row?;
-                    count += 1;
-                }
-                Ok(count)
-            };
-            tokio::task::spawn_blocking(count)
-                .await
-                .map_err(|error| Error::Internal(error.to_string()))??
-        };
+        let counted = meta.snapshot()?;
         let core = Arc::new(Core {
             budget: Budget::new(config.write_buffer),
+            readers: Readers::new(store.prefetch_limit()),
             config,
             meta,
             store,
@@ -125,13 +117,14 @@ impl Vfs {
             flush_wanted: Notify::new(),
             purge_wanted: Notify::new(),
             release_wanted: Notify::new(),
-            inodes: AtomicI64::new(inodes),
+            inodes: AtomicI64::new(0),
             stopping,
         });
         let tasks = vec![
             tokio::spawn(flush::run(core.clone())),
             tokio::spawn(purge::run(core.clone())),
             tokio::spawn(release::run(core.clone())),
+            tokio::spawn(count_inodes(core.clone(), counted)),
         ];
         Ok(Self {
             core,
@@ -180,6 +173,26 @@ impl Vfs {
         }
         self.core.flush_dirty().await?;
         Ok(self.core.meta.sync().await?)
+    }
+}
+
+/// Counts the inodes there were when the namespace was opened, beside its work: what comes and goes
+/// meanwhile is counted where it happens.
+async fn count_inodes(core: Arc<Core>, snapshot: Box<dyn Read + Send>) {
+    let counted = tokio::task::spawn_blocking(move || -> Result<()> {
+        for (number, row) in schema::scan(&*snapshot, &[INODE])?.enumerate() {
+            row?;
+            core.count_inodes(1);
+            if number % 1024 == 0 && core.is_stopping() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    match counted.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "inodes cannot be counted; statfs shows too few"),
+        Err(error) => tracing::warn!(%error, "counting inodes stopped"),
     }
 }
 
@@ -282,6 +295,14 @@ impl Core {
             .store
             .wait_level(&chunks, level, self.config.ack_timeout)
             .await?)
+    }
+
+    /// Has the store fetch the chunks of extents that will be read next, in their order. Answers
+    /// where in the file it stopped when there was no room for all of them.
+    pub(crate) fn fetch_ahead(&self, extents: &[Extent]) -> Option<u64> {
+        let chunks: Vec<_> = extents.iter().map(|extent| extent.record.chunk).collect();
+        let taken = self.store.prefetch(&chunks);
+        extents.get(taken).map(|extent| extent.offset)
     }
 
     /// Inodes came or went.

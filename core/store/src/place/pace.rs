@@ -27,7 +27,8 @@ pub struct Pace {
     pub verify_tries: u32,
     /// How long a miner may be out of reach before its fragments are stored elsewhere.
     pub verify_patience: Duration,
-    /// A read from a miner that takes longer is hedged with other fragments.
+    /// A read from a miner whose latency is not measured yet is hedged with other fragments after
+    /// this time; it is also the pause before a hedge when many were made lately.
     pub hedge: Duration,
     /// Longest time for one read from a miner.
     pub get_timeout: Duration,

@@ -3,5 +3,6 @@ mod caches;
 mod crashes;
 mod faults;
 mod path;
+mod reading;
 mod store;
 mod world;

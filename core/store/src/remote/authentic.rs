@@ -3,13 +3,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::inner::Inner;
+use crate::read::trace::Log;
 use crate::{ChunkId, Error, Result, locations};
 
 impl Inner {
     /// The frame of `chunk` from the miners, and the plaintext in it.
     ///
     /// [`Error::UnknownChunk`] when no pack holds it, [`Error::Key`] when its domain is destroyed.
-    pub(crate) async fn fetch(&self, chunk: ChunkId) -> Result<(Bytes, Bytes)> {
+    pub(crate) async fn fetch(&self, chunk: ChunkId, log: &Log) -> Result<(Bytes, Bytes)> {
         let Some(remote) = &self.remote else {
             return Err(match locations::get(&*self.meta.snapshot()?, chunk)? {
                 Some(_) => Error::Unavailable {
@@ -28,7 +29,7 @@ impl Inner {
             *opened.lock() = outcome;
             decided
         };
-        match remote.fetch_frame(chunk, &authentic).await {
+        match remote.fetch_frame(chunk, &authentic, log).await {
             Ok(frame) => Ok((frame, opened.into_inner()?)),
             // Said of fragments whose hashes are right, so the key that they want is the chunk's.
             Err(Error::Damaged(_)) => Err(opened.into_inner().err().unwrap_or(Error::Damaged(chunk))),

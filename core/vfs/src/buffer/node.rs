@@ -5,6 +5,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::Layer;
+use crate::read_ahead::InodeReaders;
 use crate::schema::InodeRecord;
 
 /// One inode that is open, in use or dirty.
@@ -48,8 +49,8 @@ pub(crate) struct State {
     pub dirty_since: Option<Instant>,
     /// How many openers have still to be told that a change was lost.
     pub lost: u32,
-    /// Where the last read ended: the next one there is sequential.
-    pub read_end: u64,
+    /// Who reads it, and where they are.
+    pub readers: InodeReaders,
 }
 
 impl State {

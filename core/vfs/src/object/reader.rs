@@ -14,10 +14,11 @@ use super::key::{Key, find};
 use super::place;
 use crate::buffer::Guard;
 use crate::extent::{self, Extent};
+use crate::read_ahead::Reader;
 use crate::vfs::{self, Core};
 use crate::{Error, InodeNo, Level, ObjectInfo, Result, Vfs, bucket, inode, schema};
 
-/// Chunks fetched ahead of a reader: 2 MiB.
+/// Chunks that are opened, or waited for, at a time: 2 MiB.
 const PARALLEL_CHUNKS: usize = 8;
 /// Extents looked up at a time: 8 GiB of an object in whole chunks, under 1 MiB of memory. A snapshot
 /// slows commits down while it is held, so only an object with more extents than this keeps one
@@ -98,6 +99,7 @@ impl ObjectReader {
         let core = self.core.clone();
         let end = range.end.min(self.info.size);
         let segments = Segments {
+            reader: Reader::steady(&self.core.readers, range.start),
             core: self.core,
             guard: self.guard,
             snapshot: Some(self.snapshot),
@@ -151,6 +153,7 @@ enum Segment {
 struct Segments {
     core: Arc<Core>,
     guard: Guard,
+    reader: Reader,
     /// Gone when all extents of the range are in `batch`.
     snapshot: Option<Mutex<Box<dyn Read + Send>>>,
     at: u64,
@@ -168,14 +171,24 @@ impl Segments {
         if found.len() < BATCH {
             self.snapshot = None;
         }
-        let first: Vec<_> = found
-            .iter()
-            .take(PARALLEL_CHUNKS)
-            .map(|extent| extent.record.chunk)
-            .collect();
-        self.core.store.prefetch(&first);
         self.batch = found.into();
         Ok(())
+    }
+
+    /// Has what comes next fetched in few requests. A single chunk needs none but its own.
+    fn fetch_ahead(&mut self) {
+        if self.batch.len() < 2 {
+            return;
+        }
+        let Some(wanted) = self.reader.advance(&self.core.readers, self.at) else {
+            return;
+        };
+        let from = self.batch.partition_point(|extent| extent.end() <= wanted.start);
+        let to = self.batch.partition_point(|extent| extent.offset < wanted.end);
+        let next: Vec<Extent> = self.batch.range(from..to.max(from)).copied().collect();
+        if let Some(end) = self.core.fetch_ahead(&next) {
+            self.reader.fell_short(end);
+        }
     }
 }
 
@@ -192,6 +205,7 @@ impl Iterator for Segments {
             self.failed = true;
             return Some(Err(error));
         }
+        self.fetch_ahead();
         let next = self
             .batch
             .front()

@@ -11,8 +11,6 @@ use crate::{Error, InodeNo, Kind, Level, Result, Vfs, inode};
 
 /// Chunks of one read that are fetched at a time.
 const PARALLEL_CHUNKS: usize = 8;
-/// How far a sequential read has the store fetch ahead.
-const READ_AHEAD: u64 = 4 << 20;
 
 impl Vfs {
     /// Bytes at `offset`, fewer at the end of the file. Sees every acknowledged write.
@@ -42,19 +40,22 @@ impl Vfs {
             if let Some(layer) = &state.active {
                 pieces.extend(layer.pieces_in(&range));
             }
-            if state.read_end == range.start && range.start > 0 {
-                let ahead = range.end..(range.end + READ_AHEAD).min(record.size);
-                let chunks: Vec<_> = extent::overlapping(&*snapshot, ino, &ahead, usize::MAX)?
-                    .iter()
-                    .map(|extent| extent.record.chunk)
-                    .collect();
-                self.core.store.prefetch(&chunks);
+            let (reader, ahead) = state.readers.note(&self.core.readers, &range);
+            if let Some(ahead) = ahead {
+                let wanted = ahead.start..ahead.end.min(record.size);
+                let next = extent::overlapping(&*snapshot, ino, &wanted, usize::MAX)?;
+                if let Some(end) = self.core.fetch_ahead(&next) {
+                    reader.fell_short(end);
+                }
             }
-            state.read_end = range.end;
             let mut extents = Vec::new();
             for gap in gaps(&range, &pieces) {
                 let found = extent::overlapping(&*snapshot, ino, &gap, usize::MAX)?;
                 extents.extend(found.iter().map(|extent| extent.cut(&gap)));
+            }
+            if extents.len() > 1 {
+                // Together they may take fewer requests than one by one.
+                self.core.fetch_ahead(&extents);
             }
             View {
                 range,

@@ -62,6 +62,8 @@ struct State {
     lost: HashMap<Hash, Bytes>,
     /// Bytes that miners sent back.
     read: u64,
+    /// Requests for a fragment or a range of one, whatever came of them.
+    asked: u64,
 }
 
 /// The network.
@@ -126,6 +128,7 @@ impl Fake {
             miners,
             lost: HashMap::new(),
             read: 0,
+            asked: 0,
         };
         Self {
             state: Mutex::new(state),
@@ -243,6 +246,11 @@ impl Fake {
     /// Bytes that miners sent back so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.state.lock().read
+    }
+
+    /// Requests for fragments and ranges so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.state.lock().asked
     }
 
     /// Miner `to` finds the bytes that it should have: those of the fragments it was given.
@@ -494,6 +502,7 @@ impl Network for Fake {
         Ok(())
     }
     async fn get(&self, endpoint: &str, _fid: Hash, fragment: Hash) -> Result<Bytes> {
+        self.state.lock().asked += 1;
         let number = self.reach(endpoint).await?;
         let bytes = {
             let mut state = self.state.lock();
@@ -514,6 +523,7 @@ impl Network for Fake {
         fragment: Hash,
         range: Range<u32>,
     ) -> Result<Bytes> {
+        self.state.lock().asked += 1;
         let number = self.reach(endpoint).await?;
         let mut state = self.state.lock();
         let bytes = state.held(number, fragment)?;

@@ -48,27 +48,6 @@ async fn chunks_reach_twelve_miners_and_read_back_with_eight_of_them_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_fetches_the_frame_and_little_else() {
-    let mut world = World::new(12);
-    let chunks = world.record(&[262_200; 40]).await;
-    world.flush(Level::Verified).await.unwrap();
-    let before = world.fake.bytes_read();
-    world.read(chunks[7]).await.unwrap();
-    assert_eq!(world.fake.bytes_read() - before, 262_200);
-    // Chunk 31 straddles two fragments.
-    let before = world.fake.bytes_read();
-    world.read(chunks[31]).await.unwrap();
-    assert_eq!(world.fake.bytes_read() - before, 262_200);
-    let before = world.fake.bytes_read();
-    let run = world.remote.fetch_run(&chunks[..10]).await;
-    assert_eq!(world.fake.bytes_read() - before, 2_622_000, "read in one go");
-    assert_eq!(run.len(), 10);
-    for (chunk, bytes) in run {
-        assert_eq!(bytes, super::world::frame(chunk, 262_200));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_pack_of_several_segments_is_one_file() {
     let mut world = World::with(
         12,
@@ -140,7 +119,10 @@ async fn a_pack_in_which_nothing_lives_is_deleted_from_the_chain() {
     world.until("forgotten", |packs| packs.is_empty()).await;
     assert_eq!(world.fake.deleted(), 1);
     assert_eq!(world.fake.used_space(), 0);
-    let missing = world.remote.fetch_frame(chunks[2], &|_| true).await;
+    let missing = world
+        .remote
+        .fetch_frame(chunks[2], &|_| true, &crate::read::trace::Log::new(false))
+        .await;
     assert!(matches!(missing, Err(Error::UnknownChunk(_))));
 }
 

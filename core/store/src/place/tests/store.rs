@@ -22,6 +22,7 @@ pub(super) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
         pack_segments: 1,
         pack_max_age: Duration::from_secs(3600),
         staging_limit: 1 << 30,
+        read_memory: 0,
         disk_cache: 32 << 20,
         passphrase_cost: PassphraseCost::LIGHT,
         owner: Some(OWNER),

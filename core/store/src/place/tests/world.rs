@@ -16,6 +16,7 @@ use crate::place::miners::Miners;
 use crate::place::network::fake::{Fake, OWNER, TERRITORY};
 use crate::place::pace::Pace;
 use crate::place::{Placing, Settings, levels};
+use crate::read::trace::Log;
 use crate::remote::Remote;
 use crate::workers::Workers;
 use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations, testing};
@@ -153,7 +154,7 @@ impl World {
     ) -> Self {
         let meta = testing::meta(dir.path());
         let miners = Arc::new(Miners::new(fake.clone(), settings.pace.miners_fresh));
-        let remote = Remote::new(meta.clone(), fake.clone(), miners.clone(), &settings.pace);
+        let remote = Remote::new(meta.clone(), fake.clone(), miners.clone(), &settings.pace, 0);
         let workers = Workers::default();
         let placing = Placing::start(
             meta.clone(),
@@ -261,7 +262,11 @@ impl World {
     /// Frame of `chunk` from the network, compared with what was recorded.
     pub(super) async fn read(&self, chunk: ChunkId) -> Result<()> {
         let expected = frame(chunk, self.lens[&chunk]);
-        let bytes = self.remote.fetch_frame(chunk, &|bytes| bytes == expected).await?;
+        let log = Log::new(false);
+        let bytes = self
+            .remote
+            .fetch_frame(chunk, &|bytes| bytes == expected, &log)
+            .await?;
         assert_eq!(bytes, expected);
         Ok(())
     }
