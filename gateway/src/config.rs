@@ -73,6 +73,8 @@ pub struct StoreSettings {
     pub staging_limit: ByteSize,
     /// Plaintext kept in memory. Default 256 MiB.
     pub memory_cache: ByteSize,
+    /// Memory for reading from miners beside the caches, at least 128 MiB. Default 256 MiB.
+    pub read_memory: ByteSize,
     /// Ciphertext kept on disk. Default 2 GiB.
     pub disk_cache: ByteSize,
     /// Memory for the metadata engine's block cache. Default 128 MiB.
@@ -104,6 +106,7 @@ impl Default for StoreSettings {
         Self {
             staging_limit: ByteSize::gib(20),
             memory_cache: ByteSize::mib(256),
+            read_memory: ByteSize::mib(256),
             disk_cache: ByteSize::gib(2),
             meta_cache: ByteSize::mib(128),
             write_buffer: ByteSize::mib(128),
