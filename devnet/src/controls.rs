@@ -220,6 +220,7 @@ impl Controls {
                 "faults": miner.faults().names(),
                 "waiting": waiting,
                 "stored": stored,
+                "served": miner.served(),
             }));
         }
         json!({ "chain": chain, "miners": miners })

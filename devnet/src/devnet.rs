@@ -161,6 +161,11 @@ impl Devnet {
             .collect()
     }
 
+    /// Requests for fragments, whole or in part, that all miners had since the start.
+    pub fn fragments_served(&self) -> u64 {
+        self.controls.miners.iter().map(Miner::served).sum()
+    }
+
     /// The chain, for tests that look inside.
     pub fn node(&self) -> &Arc<Node> {
         &self.node

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -72,6 +73,8 @@ struct Inner {
     /// FIDs of which something arrived.
     arrived: mpsc::UnboundedSender<cess::Hash>,
     started: u64,
+    /// Requests for fragments, whole or in part, since the start.
+    served: AtomicU64,
 }
 
 impl Miner {
@@ -88,6 +91,7 @@ impl Miner {
             link,
             arrived,
             started: crate::clock::now_millis() / 1000,
+            served: AtomicU64::new(0),
         });
         let app = http::router(inner.clone());
         let gate = Gate::serve(config.listener, move |socket| serve_http(socket, app.clone()))?;
@@ -129,6 +133,11 @@ impl Miner {
     /// The faults in force.
     pub fn faults(&self) -> Faults {
         *self.inner.faults.lock()
+    }
+
+    /// Requests for fragments, whole or in part, since the start.
+    pub fn served(&self) -> u64 {
+        self.inner.served.load(Ordering::Relaxed)
     }
 
     /// Number of fragments on disk: (to be reported, of complete files).

@@ -177,6 +177,16 @@ impl Gateway {
         })
     }
 
+    /// The namespace.
+    pub const fn vfs(&self) -> &Vfs {
+        &self.vfs
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &store::Store {
+        &self.store
+    }
+
     /// Stops from the top down: no door takes new work, what is buffered becomes durable, then the
     /// store's workers stop at a safe point.
     pub async fn stop(self, data: &DataDir) -> Result<()> {
@@ -212,6 +222,7 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
         path: data.join("store"),
         staging_limit: settings.staging_limit.as_u64(),
         memory_cache: settings.memory_cache.as_u64(),
+        read_memory: settings.read_memory.as_u64(),
         disk_cache: settings.disk_cache.as_u64(),
         compression: settings.compression,
         passphrase_cost: plan.passphrase_cost,

@@ -329,9 +329,6 @@ mod tests {
         workers.register("packer");
         workers.register("declarer");
         let error = workers.pause("paker").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "there is no worker \"paker\"; there are: declarer, packer"
-        );
+        assert_eq!(error, "there is no worker \"paker\"; there are: declarer, packer");
     }
 }

@@ -2,6 +2,7 @@
 //! the real code in a JSON envelope, 403 alone excepted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
@@ -158,6 +159,7 @@ async fn body_of(request: Request) -> Result<Bytes, Response> {
 }
 
 async fn get_fragment(State(miner): State<Arc<Inner>>, headers: HeaderMap) -> Response {
+    miner.served.fetch_add(1, Ordering::Relaxed);
     let (fid, fragment) = match admit(&miner, &headers).await {
         Ok(names) => names,
         Err(refusal) => return refusal,

@@ -60,12 +60,9 @@ fn bytes_per_second(time: Duration, len: usize, mut operation: impl FnMut() -> R
 
 fn compared(name: &str, len: usize, bytes_per_second: f64, bare: Option<f64>) -> Line {
     Line {
-        name: name.to_owned(),
-        per_second: bytes_per_second / len as f64,
         bytes_per_second: Some(bytes_per_second),
-        p50_us: None,
-        p99_us: None,
         ratio: bare.map(|bare| bytes_per_second / bare),
+        ..Line::named(name, bytes_per_second / len as f64)
     }
 }
 

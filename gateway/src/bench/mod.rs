@@ -1,10 +1,13 @@
 //! Measures this build: the doors against a gateway of its own, started as a child process so that
-//! clients and server share nothing but the kernel, and the codec beside the bare calls it wraps.
+//! clients and server share nothing but the kernel; the codec beside the bare calls it wraps; cold
+//! reads beside plain HTTP GETs of the same bytes; and what many small objects cost.
 //!
 //! Figures from one machine and one moment: compare ratios, and medians of several runs.
 pub mod codec;
 pub mod fuse;
 pub mod nbd;
+pub mod objects;
+pub mod read;
 pub mod s3;
 
 use std::fmt;
@@ -30,12 +33,38 @@ pub struct Line {
     pub p50_us: Option<f64>,
     /// 99th percentile in microseconds.
     pub p99_us: Option<f64>,
-    /// Speed as a multiple of the bare library call.
+    /// Speed as a multiple of the bare library call, or of plain HTTP.
     pub ratio: Option<f64>,
+    /// Requests to miners per operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<f64>,
+    /// Bytes, of a line that gives a size instead of a speed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+impl Line {
+    /// A line with nothing but a rate; the rest is filled in where it is known.
+    pub fn named(name: &str, per_second: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            per_second,
+            bytes_per_second: None,
+            p50_us: None,
+            p99_us: None,
+            ratio: None,
+            requests: None,
+            size: None,
+        }
+    }
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(size) = self.size {
+            let mib = size as f64 / 1_048_576.0;
+            return write!(f, "{:<54} {size:>13} B {mib:>9.1} MiB", self.name);
+        }
         write!(f, "{:<44} {:>11.0}/s", self.name, self.per_second)?;
         if let Some(bytes) = self.bytes_per_second {
             write!(f, " {:>9.1} MiB/s", bytes / 1_048_576.0)?;
@@ -45,6 +74,9 @@ impl fmt::Display for Line {
         }
         if let Some(ratio) = self.ratio {
             write!(f, "  {ratio:.2} × the bare call")?;
+        }
+        if let Some(requests) = self.requests {
+            write!(f, "  {requests:.2} requests each")?;
         }
         Ok(())
     }
@@ -147,12 +179,10 @@ impl Samples {
         };
         let per_second = self.latencies.len() as f64 / elapsed.as_secs_f64();
         Line {
-            name,
-            per_second,
             bytes_per_second: (bytes > 0).then_some(per_second * bytes as f64),
             p50_us: at(50),
             p99_us: at(99),
-            ratio: None,
+            ..Line::named(&name, per_second)
         }
     }
 }

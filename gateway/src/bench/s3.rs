@@ -6,27 +6,39 @@ use bytes::Bytes;
 use reqwest::Url;
 use rusty_s3::{Bucket, Credentials, S3Action as _, UrlStyle};
 
-use super::{Line, Target, noise, repeat_in_parallel};
+use super::{Line, S3, Target, noise, repeat_in_parallel};
 
 const VALID: Duration = Duration::from_secs(3600);
 /// Objects that GETs take turns on.
 const OBJECTS: u64 = 16;
 
+/// A client of one bucket.
 #[derive(Clone)]
-struct Client {
+pub(super) struct Client {
     bucket: Bucket,
     credentials: Credentials,
     http: reqwest::Client,
 }
 
 impl Client {
+    /// For `bucket`, which need not exist yet.
+    pub(super) fn new(s3: &S3, bucket: &'static str) -> Result<Self> {
+        let endpoint: Url = s3.endpoint.parse()?;
+        Ok(Self {
+            bucket: Bucket::new(endpoint, UrlStyle::Path, bucket, s3.region.clone())?,
+            credentials: Credentials::new(&s3.access_key, &s3.secret_key),
+            http: reqwest::Client::new(),
+        })
+    }
+
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         let url = self.bucket.put_object(Some(&self.credentials), key).sign(VALID);
         self.http.put(url).body(body).send().await?.error_for_status()?;
         Ok(())
     }
 
-    async fn get(&self, key: &str, len: usize) -> Result<()> {
+    /// GETs an object and throws it away.
+    pub(super) async fn get(&self, key: &str, len: usize) -> Result<()> {
         let url = self.bucket.get_object(Some(&self.credentials), key).sign(VALID);
         let body = self
             .http
@@ -47,13 +59,7 @@ impl Client {
 
 /// Measures the door.
 pub async fn measure(target: &Target, report: &impl Fn(Line)) -> Result<()> {
-    let s3 = &target.ready.s3;
-    let endpoint: Url = s3.endpoint.parse()?;
-    let client = Client {
-        bucket: Bucket::new(endpoint, UrlStyle::Path, "bench-s3", s3.region.clone())?,
-        credentials: Credentials::new(&s3.access_key, &s3.secret_key),
-        http: reqwest::Client::new(),
-    };
+    let client = Client::new(&target.ready.s3, "bench-s3")?;
     let url = client.bucket.create_bucket(&client.credentials).sign(VALID);
     client
         .http

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 
+use super::dev::Dev;
 use super::somebody_watches;
 use crate::bench::{self, Line, Target};
 
@@ -21,6 +22,9 @@ pub struct Bench {
     /// Where the scratch gateway lives; measure the disk that will be used. Default: a temporary directory.
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+    /// Objects of 4 KiB that `objects` loads.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
     /// Answer in JSON, one line per measurement.
     #[arg(long)]
     json: bool,
@@ -36,6 +40,10 @@ enum Group {
     Fuse,
     /// The NBD door.
     Nbd,
+    /// Cold reads from the miners, beside plain HTTP.
+    Read,
+    /// Many small objects: memory and disk. Only when it is named: it takes minutes.
+    Objects,
 }
 
 impl Bench {
@@ -64,12 +72,19 @@ impl Bench {
                 report(line);
             }
         }
+        if self.only.contains(&Group::Objects) {
+            bar.set_message("objects");
+            bench::objects::measure(self.scratch()?.path(), self.count, &report).await?;
+        }
+        if wanted(Group::Read) {
+            bar.set_message("read");
+            let scratch = self.scratch()?;
+            let running = Dev::scratch(scratch.path()).start().await?;
+            bench::read::measure(&running, &report).await?;
+            running.stop().await?;
+        }
         if [Group::S3, Group::Fuse, Group::Nbd].into_iter().any(wanted) {
-            let scratch = match &self.scratch {
-                Some(dir) => tempfile::tempdir_in(dir),
-                None => tempfile::tempdir(),
-            }
-            .context("cannot make a scratch directory")?;
+            let scratch = self.scratch()?;
             let target = Target::start(scratch.path(), self.time).await?;
             if wanted(Group::S3) {
                 bench::s3::measure(&target, &report).await?;
@@ -84,5 +99,13 @@ impl Bench {
         }
         bar.finish_and_clear();
         Ok(())
+    }
+
+    fn scratch(&self) -> Result<tempfile::TempDir> {
+        match &self.scratch {
+            Some(dir) => tempfile::tempdir_in(dir),
+            None => tempfile::tempdir(),
+        }
+        .context("cannot make a scratch directory")
     }
 }

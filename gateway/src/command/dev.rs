@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use cess::AccountId;
 use cess::chain::{Chain, ChainConfig};
 use cess_devnet::{Devnet, DevnetConfig};
-use clap::Args;
+use clap::{Args, FromArgMatches as _};
 use subxt_signer::sr25519::Keypair;
 use zeroize::Zeroizing;
 
@@ -90,10 +90,76 @@ struct Secrets {
     secret_key: Zeroizing<String>,
 }
 
+/// A gateway and its network, running.
+pub struct InABox {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// Its network.
+    pub devnet: Devnet,
+    data: DataDir,
+    secrets: Secrets,
+}
+
+impl InABox {
+    /// How to reach the S3 door.
+    pub fn s3(&self) -> Result<crate::bench::S3> {
+        let address = self.gateway.s3_address.context("the S3 door is closed")?;
+        Ok(crate::bench::S3 {
+            endpoint: format!("http://{address}"),
+            region: REGION.to_owned(),
+            access_key: self.secrets.access_key.clone(),
+            secret_key: self.secrets.secret_key.to_string(),
+        })
+    }
+
+    /// Stops the gateway, then its network.
+    pub async fn stop(self) -> Result<()> {
+        self.gateway.stop(&self.data).await?;
+        self.devnet.shutdown().await;
+        Ok(())
+    }
+}
+
 impl Dev {
+    /// Everything with its defaults in `dir`, without a mount.
+    pub fn scratch(dir: &Path) -> Self {
+        let words = [
+            "dev".as_ref(),
+            "--no-mount".as_ref(),
+            "--data".as_ref(),
+            dir.as_os_str(),
+        ];
+        let matches = Self::augment_args(clap::Command::new("dev")).get_matches_from(words);
+        Self::from_arg_matches(&matches).expect("these arguments are valid")
+    }
+
     /// Runs until a signal.
     pub async fn run(self) -> Result<()> {
         let mut stop = run::StopSignal::listen()?;
+        let running = self.start().await?;
+        let ready = ready(&running.gateway, &running.secrets, &running.devnet);
+        let env_file = running.data.join("env.sh");
+        write_env(&env_file, &running.secrets)?;
+        let env_text = env_file.display().to_string();
+        let program = std::env::current_exe()
+            .map_or_else(|_| "cess-gateway".to_owned(), |path| path.display().to_string());
+        let data_text = running.data.join("").display().to_string();
+        let text = format!(
+            "CESS Gateway serves, on a network of {} miners in a box. Paste into another shell:\n\n{}\nCtrl-C stops everything; the data stays in {}.",
+            self.miners,
+            ready.commands(&program, data_text.trim_end_matches('/'), Some(&env_text)),
+            data_text.trim_end_matches('/'),
+        );
+        run::announce(&ready, self.json, &text)?;
+        stop.heard().await;
+        if !self.json {
+            eprintln!("stopping");
+        }
+        running.stop().await
+    }
+
+    /// Starts the network, and the gateway on it.
+    pub async fn start(&self) -> Result<InABox> {
         let data = DataDir::lock(&self.data)?;
         let secrets = Secrets::open(&data)?;
         let owner = AccountId(secrets.signer.public_key().0);
@@ -118,27 +184,12 @@ impl Dev {
             |chain| async move { lease_territory(&chain, gib).await },
         )
         .await?;
-        let ready = ready(&gateway, &secrets, &devnet);
-        let env_file = data.join("env.sh");
-        write_env(&env_file, &secrets)?;
-        let env_text = env_file.display().to_string();
-        let program = std::env::current_exe()
-            .map_or_else(|_| "cess-gateway".to_owned(), |path| path.display().to_string());
-        let data_text = data.join("").display().to_string();
-        let text = format!(
-            "CESS Gateway serves, on a network of {} miners in a box. Paste into another shell:\n\n{}\nCtrl-C stops everything; the data stays in {}.",
-            self.miners,
-            ready.commands(&program, data_text.trim_end_matches('/'), Some(&env_text)),
-            data_text.trim_end_matches('/'),
-        );
-        run::announce(&ready, self.json, &text)?;
-        stop.heard().await;
-        if !self.json {
-            eprintln!("stopping");
-        }
-        gateway.stop(&data).await?;
-        devnet.shutdown().await;
-        Ok(())
+        Ok(InABox {
+            gateway,
+            devnet,
+            data,
+            secrets,
+        })
     }
 
     fn plan(&self, data: &DataDir, secrets: &Secrets, devnet: &Devnet) -> Plan {

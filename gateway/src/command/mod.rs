@@ -1,7 +1,7 @@
 //! The commands of `cess-gateway`, one file each.
 mod bench;
 mod cache;
-mod dev;
+pub mod dev;
 mod flush;
 mod run;
 mod serve;

@@ -81,11 +81,13 @@ fn render(status: &model::Status) -> String {
         size(store.unpacked_bytes)
     ));
     line(format!(
-        "caches    memory {} of {}, disk {} of {}",
+        "caches    memory {} of {}, disk {} of {}; reading {} of {}",
         size(store.memory_cache.0),
         size(store.memory_cache.1),
         size(store.disk_cache.0),
-        size(store.disk_cache.1)
+        size(store.disk_cache.1),
+        size(store.read_memory.0),
+        size(store.read_memory.1)
     ));
     line("workers".to_owned());
     line(super::worker::render(&store.workers).trim_end().to_owned());
