@@ -17,15 +17,18 @@ use crate::chunk_ids::ChunkIds;
 use crate::frame::compression::Compression;
 use crate::inner::Inner;
 use crate::keys::{Keys, PassphraseCost};
+use crate::place::local::unpacked;
 use crate::place::miners::Miners;
 use crate::place::network::{Live, Network};
 use crate::place::pace::Pace;
+use crate::place::waiting::{self, Waiting};
 use crate::place::{Placing, Settings, levels};
 use crate::read::trace::{ReadTrace, Traces};
+use crate::reclaim::tally;
 use crate::remote::Remote;
 use crate::staging::{INLINE_PLAIN, StagedFrame, Staging};
 use crate::workers::Workers;
-use crate::{Error, Result, StoreStatus, frame, references, tables};
+use crate::{Error, Result, StoreStatus, frame, references};
 
 #[cfg(test)]
 mod tests;
@@ -130,7 +133,7 @@ impl StoreConfig {
             compression: Compression::Zstd,
             passphrase_cost: PassphraseCost::NORMAL,
             pack_segments: 8,
-            pack_max_age: Duration::from_secs(600),
+            pack_max_age: Duration::from_secs(3600),
             parallel_packs: 2,
             owner: None,
             territory: Vec::new(),
@@ -287,11 +290,12 @@ impl Store {
     /// Names a staged chunk in the caller's transaction, with one reference.
     pub fn record(&self, tx: &mut dyn Transaction, chunk: &StagedChunk) -> Result<()> {
         Staging::name(tx, chunk.id, &chunk.frame)?;
-        let frame_len = Staging::frame_len(&chunk.frame);
-        Ok(tx.put(
-            &tables::chunk_key(tables::UNPACKED, chunk.id),
-            &frame_len.to_be_bytes(),
-        )?)
+        let waiting = Waiting {
+            chunk: chunk.id,
+            len: Staging::frame_len(&chunk.frame),
+            stream: waiting::stream(chunk.len, Staging::owner_of(&chunk.frame).inode),
+        };
+        unpacked::put(tx, waiting)
     }
     /// One more extent refers to the chunk.
     pub fn retain(&self, tx: &mut dyn Transaction, chunk: ChunkId) -> Result<()> {
@@ -358,10 +362,13 @@ impl Store {
     pub fn status(&self) -> Result<StoreStatus> {
         let snapshot = self.inner.meta.snapshot()?;
         let mut unpacked_bytes = 0;
-        for row in tables::rows_from(&*snapshot, tables::UNPACKED, ChunkId(0))? {
-            unpacked_bytes += u64::from(tables::u32_from(&row?.1)?);
+        for waiting in unpacked::from(&*snapshot, ChunkId(0))? {
+            unpacked_bytes += u64::from(waiting?.len);
         }
+        let tallies = tally::all(&*snapshot)?;
         Ok(StoreStatus {
+            leased_bytes: tally::leased(&tallies),
+            live_bytes: tally::live_bytes(&tallies),
             unpacked_bytes,
             staging_bytes: self.inner.staging.bytes(),
             staging_limit: self.inner.config.staging_limit,

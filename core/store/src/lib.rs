@@ -24,6 +24,7 @@ mod pack;
 mod place;
 pub mod random;
 mod read;
+mod reclaim;
 mod references;
 mod remote;
 mod staging;

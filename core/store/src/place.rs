@@ -15,6 +15,7 @@
 //!
 //! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
 //! miners only delays. A failed step leaves its reason in the pack's record.
+pub(crate) mod age;
 pub(crate) mod build;
 pub(crate) mod declare;
 pub(crate) mod drive;
@@ -24,15 +25,17 @@ pub(crate) mod miners;
 pub(crate) mod network;
 pub(crate) mod pace;
 pub(crate) mod packer;
+pub(crate) mod pool;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upkeep;
 pub(crate) mod upload;
 pub(crate) mod verify;
+pub(crate) mod waiting;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cess::AccountId;
@@ -47,6 +50,7 @@ use crate::place::local::Local;
 use crate::place::miners::Miners;
 use crate::place::network::Network;
 use crate::place::pace::Pace;
+use crate::place::pool::Pool;
 use crate::workers::{Worker, Workers};
 use crate::{ChunkId, Error, PackState, Result, StoreConfig};
 
@@ -125,9 +129,16 @@ pub(crate) struct Shared {
     progress: watch::Sender<u64>,
     /// Chunks with ids below are to be packed at once.
     close_below: AtomicU64,
+    /// The packer is to look at all chunks again: some wait with lower ids than it saw.
+    rescan: AtomicBool,
+    /// Bytes of frames that wait for a pack, as of the packer's last look; those that fill the next
+    /// packs at least.
+    unpacked: AtomicU64,
     /// One permit per segment in memory.
     memory: Semaphore,
     declarations: mpsc::Sender<declare::Request>,
+    /// Where segments are computed.
+    pool: Pool,
     /// Packs that have a task.
     driven: Mutex<HashSet<u64>>,
     stop: CancellationToken,
@@ -165,6 +176,7 @@ impl Placing {
         workers: &Workers,
     ) -> Result<Self> {
         let (declarations, requests) = mpsc::channel(64);
+        let parallel = settings.parallel_packs;
         let shared = Arc::new(Shared {
             memory: Semaphore::new(settings.parallel_packs.max(1)),
             meta,
@@ -176,7 +188,10 @@ impl Placing {
             upkeep: Notify::new(),
             progress: watch::Sender::new(0),
             close_below: AtomicU64::new(0),
+            rescan: AtomicBool::new(false),
+            unpacked: AtomicU64::new(0),
             declarations,
+            pool: Pool::new(parallel)?,
             driven: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -236,6 +251,22 @@ impl Shared {
             .spawn_blocking(work)
             .await
             .map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// Runs the arithmetic of a pack; [`Placing::stop`] waits for it.
+    async fn computing<T, E>(&self, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let running = self.tasks.token();
+        self.pool
+            .run(move || {
+                let result = work();
+                drop(running);
+                result
+            })
+            .await
     }
 
     /// Gives `pack` a task if it has none.

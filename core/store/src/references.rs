@@ -9,6 +9,7 @@
 use meta::Transaction;
 
 use crate::pack::record;
+use crate::reclaim::tally;
 use crate::staging::Staging;
 use crate::{ChunkId, Error, Result, locations, tables};
 
@@ -33,14 +34,23 @@ pub(crate) fn release(tx: &mut dyn Transaction, staging: &Staging, chunk: ChunkI
     if tx.get(&unpacked)?.is_some() {
         tx.delete(&unpacked)?;
         staging.leave(tx, chunk)?;
+        // One that was brought back to be packed again still lies in its old pack, too.
+        if let Some(place) = locations::get(tx, chunk)? {
+            die(tx, place.pack, chunk, place.len)?;
+        }
         return Ok(());
     }
     let place = locations::get(tx, chunk)?.ok_or(Error::UnknownChunk(chunk))?;
-    let dead = record::dead_key(place.pack, chunk);
-    if tx.get(&dead)?.is_some() {
+    if tx.get(&record::dead_key(place.pack, chunk))?.is_some() {
         return Err(Error::UnknownChunk(chunk));
     }
-    Ok(tx.put(&dead, &place.len.to_be_bytes())?)
+    die(tx, place.pack, chunk, place.len)
+}
+
+/// Nothing refers any more to `chunk`, whose frame of `len` bytes lies in `pack`.
+pub(crate) fn die(tx: &mut dyn Transaction, pack: u64, chunk: ChunkId, len: u32) -> Result<()> {
+    tx.put(&record::dead_key(pack, chunk), &len.to_be_bytes())?;
+    tally::died(tx, pack, len)
 }
 
 fn count(tx: &dyn Transaction, chunk: ChunkId) -> Result<u32> {

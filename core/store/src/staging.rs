@@ -209,6 +209,11 @@ impl Staging {
         frame.row.frame_len
     }
 
+    /// Who asked for a chunk that was put.
+    pub(crate) fn owner_of(frame: &StagedFrame) -> Owner {
+        frame.row.owner
+    }
+
     /// Lets `chunk` leave staging in `tx`; false when it is not there. Its space is given back
     /// after the commit.
     pub(crate) fn leave(&self, tx: &mut dyn Transaction, chunk: ChunkId) -> Result<bool> {

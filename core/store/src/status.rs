@@ -53,6 +53,13 @@ pub struct StoreStatus {
     pub staging_bytes: u64,
     /// Budget for those.
     pub staging_limit: u64,
+    /// Territory that packs take, in bytes: 96 MiB per segment.
+    #[serde(default)]
+    pub leased_bytes: u64,
+    /// Bytes of sealed chunks in packs that somebody refers to. Three times as much is what they
+    /// need of territory at least.
+    #[serde(default)]
+    pub live_bytes: u64,
     /// Packs, newest last.
     pub packs: Vec<PackStatus>,
     /// Bytes in the memory cache / its budget.

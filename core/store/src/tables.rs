@@ -14,6 +14,7 @@
 //! 0x89                           IDS       first chunk id that was never handed out, u64 BE
 //! 0x8a ‹chunk u64›               FREED     staging space of a chunk that staging no longer has
 //! 0x8b ‹chunk u64›               INLINE    frames small enough to ride in a row
+//! 0x8c …                         PACKING   tallies of packs, and what the packer keeps
 //! 0x8d ‹pack u64› ‹segment u32›  HEALTH    what is known of a segment's fragments
 //! 0x8f ‹pack u64›                LIFE      when a pack came how far
 //! ```
@@ -41,6 +42,8 @@ pub(crate) const IDS: u8 = 0x89;
 pub(crate) const FREED: u8 = 0x8a;
 /// Small frames.
 pub(crate) const INLINE: u8 = 0x8b;
+/// Tallies of packs, and what the packer keeps.
+pub(crate) const PACKING: u8 = 0x8c;
 
 /// Key of a row of `table` about `chunk`.
 pub(crate) fn chunk_key(table: u8, chunk: ChunkId) -> [u8; 9] {

@@ -91,7 +91,7 @@ fn render(status: &model::Status) -> String {
     ));
     line("workers".to_owned());
     line(super::worker::render(&store.workers).trim_end().to_owned());
-    line(format!("packs     {}", store.packs.len()));
+    line(format!("packs     {}{}", store.packs.len(), waste(store)));
     for pack in &store.packs {
         line(format!(
             "  {:>6}  {:<8}  {}  {} segment(s), {} chunks, {}, {} miners{}{}",
@@ -112,6 +112,23 @@ fn render(status: &model::Status) -> String {
     out
 }
 
+/// What packs take of the territory beside what lives in them, each byte of which takes three.
+fn waste(store: &store::StoreStatus) -> String {
+    if store.leased_bytes == 0 {
+        return String::new();
+    }
+    let size = |bytes: u64| ByteSize(bytes).display().iec();
+    let needed = store.live_bytes.saturating_mul(3);
+    let waste = store.leased_bytes.saturating_sub(needed);
+    format!(
+        ", {} leased for {} that live: {:.0} % waste ({})",
+        size(store.leased_bytes),
+        size(store.live_bytes),
+        waste as f64 * 100.0 / store.leased_bytes as f64,
+        size(waste)
+    )
+}
+
 /// Planck as TCESS with four digits.
 fn tokens(planck: &str) -> String {
     match planck.parse::<u128>() {
@@ -127,6 +144,21 @@ fn tokens(planck: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waste_is_what_is_leased_beyond_what_lives() {
+        let status = |leased: u64, live: u64| store::StoreStatus {
+            leased_bytes: leased << 20,
+            live_bytes: live << 20,
+            ..store::StoreStatus::default()
+        };
+        assert_eq!(waste(&status(0, 0)), "");
+        assert_eq!(
+            waste(&status(384, 96)),
+            ", 384.0 MiB leased for 96.0 MiB that live: 25 % waste (96.0 MiB)"
+        );
+        assert!(waste(&status(96, 1)).contains("97 % waste"));
+    }
 
     #[test]
     fn balances_are_shown_in_tokens() {

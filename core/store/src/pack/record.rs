@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::{self, life};
 use crate::pack::layout::Slot;
 use crate::pack::segment;
+use crate::reclaim::tally;
 use crate::{ChunkId, Error, PackState, Result};
 
 const TABLE: u8 = 0x84;
@@ -231,7 +232,8 @@ pub(crate) fn get<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Option<Record
 /// Writes the record of `pack`, and when it came so far.
 pub(crate) fn put(tx: &mut dyn Transaction, pack: u64, record: &Record) -> Result<()> {
     life::note(tx, pack, record)?;
-    Ok(tx.put(&key(pack, RECORD), &encode(record)?)?)
+    tx.put(&key(pack, RECORD), &encode(record)?)?;
+    tally::follow(tx, pack, record)
 }
 
 /// Changes the record of `pack`, if it is still there.
@@ -367,6 +369,7 @@ pub(crate) fn names<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Option<Name
 /// Forgets a pack: every row of it in this table, its life and its health.
 pub(crate) fn delete(tx: &mut dyn Transaction, pack: u64, segments: u32) -> Result<()> {
     tx.delete(&key(pack, RECORD))?;
+    tally::delete(tx, pack)?;
     tx.delete(&key(pack, NAMES))?;
     for number in 0..segments {
         tx.delete(&segment_key(pack, CONTENTS, number))?;
@@ -384,34 +387,23 @@ pub(crate) fn dead_key(pack: u64, chunk: ChunkId) -> [u8; 17] {
     key
 }
 
-/// Dead chunks of `pack`, in rising order.
-pub(crate) fn dead<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Vec<ChunkId>> {
+/// Dead chunks of `pack` and the lengths of their frames, in rising order.
+pub(crate) fn dead<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Vec<(ChunkId, u32)>> {
     let from = dead_key(pack, ChunkId(0));
     let to = dead_key(pack, ChunkId(u64::MAX));
     read.range(Bound::Included(&from), Bound::Included(&to), false)?
         .map(|row| {
-            let (key, _) = row?;
-            Ok(ChunkId(u64_from(key.get(9..).unwrap_or_default())?))
+            let (key, value) = row?;
+            let len = value
+                .as_slice()
+                .try_into()
+                .map_err(|_| damaged("a length of another size"))?;
+            Ok((
+                ChunkId(u64_from(key.get(9..).unwrap_or_default())?),
+                u32::from_be_bytes(len),
+            ))
         })
         .collect()
-}
-
-/// Packs that have dead chunks, and how many: one pass over the dead rows.
-pub(crate) fn dead_counts<R: Read + ?Sized>(read: &R) -> Result<Vec<(u64, u64)>> {
-    let mut counts: Vec<(u64, u64)> = Vec::new();
-    for row in read.range(
-        Bound::Included(&[DEAD_TABLE]),
-        Bound::Excluded(&[DEAD_TABLE + 1]),
-        false,
-    )? {
-        let (key, _) = row?;
-        let pack = u64_from(key.get(1..9).ok_or_else(|| damaged("a short key"))?)?;
-        match counts.last_mut() {
-            Some((last, count)) if *last == pack => *count += 1,
-            _ => counts.push((pack, 1)),
-        }
-    }
-    Ok(counts)
 }
 
 #[cfg(test)]
@@ -499,14 +491,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn dead_chunks_are_counted_per_pack() {
+    fn dead_chunks_are_found_per_pack() {
         let mut rows = Rows::default();
-        for (pack, chunk) in [(1, 7), (1, 8), (2, u64::MAX), (9, 0)] {
-            rows.put(&dead_key(pack, ChunkId(chunk)), &[]).unwrap();
+        for (pack, chunk) in [(1, 7), (1, 8), (2, u64::MAX), (9, 1)] {
+            rows.put(&dead_key(pack, ChunkId(chunk)), &9u32.to_be_bytes())
+                .unwrap();
         }
-        assert_eq!(dead_counts(&rows).unwrap(), [(1, 2), (2, 1), (9, 1)]);
-        assert_eq!(dead(&rows, 1).unwrap(), [ChunkId(7), ChunkId(8)]);
-        assert_eq!(dead(&rows, 2).unwrap(), [ChunkId(u64::MAX)]);
+        assert_eq!(dead(&rows, 1).unwrap(), [(ChunkId(7), 9), (ChunkId(8), 9)]);
+        assert_eq!(dead(&rows, 2).unwrap(), [(ChunkId(u64::MAX), 9)]);
         assert!(dead(&rows, 3).unwrap().is_empty());
     }
 

@@ -168,7 +168,7 @@ pub(crate) async fn build(
 ) -> Result<Built, StepError> {
     let (worker, record) = (shared.clone(), record.clone());
     shared
-        .blocking(move || encode(assemble(&worker, pack, &record, number)?))
+        .computing(move || encode(assemble(&worker, pack, &record, number)?))
         .await
 }
 
@@ -180,7 +180,7 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
         let _memory = shared.memory().await;
         let (worker, record) = (shared.clone(), record.clone());
         let (names, sealed) = shared
-            .blocking(move || -> Result<_, StepError> {
+            .computing(move || -> Result<_, StepError> {
                 let (segment, sealed) = assemble_first(&worker, pack, &record, number)?;
                 let built = encode(segment)?;
                 Ok((codec::hash_segment(&built.segment, &built.parity), sealed))

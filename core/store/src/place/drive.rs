@@ -69,6 +69,11 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
                 Duration::ZERO
             }
             Ok(Step::Poll) => poll.pause(random::u64()),
+            // Nothing in it lives any more, and what it was made from went while it was worked on.
+            Err(error) if retired(&shared, pack) => {
+                tracing::debug!(pack, %error, "a pack died while it was worked on");
+                Duration::ZERO
+            }
             Err(error) => {
                 tracing::warn!(pack, %error, "pack step failed");
                 worker.failed(&format_args!("pack {pack}: {error}"));
@@ -80,6 +85,16 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
     }
     shared.driven.lock().remove(&pack);
     shared.progressed();
+}
+
+/// Whether `pack` is on its way out, or gone.
+fn retired(shared: &Shared, pack: u64) -> bool {
+    let record = shared
+        .meta
+        .snapshot()
+        .map_err(Error::from)
+        .and_then(|snapshot| record::get(&*snapshot, pack));
+    record.is_ok_and(|record| record.is_none_or(|record| record.retired))
 }
 
 /// Keeps the reason where an operator sees it. Best effort: the step is repeated anyway.

@@ -82,11 +82,10 @@ fn horizon<R: Read + ?Sized>(read: &R) -> Result<Option<ChunkId>> {
 
 /// Whether everything up to `horizon` reached `level`; the highest chunk that no pack holds.
 fn flushed<R: Read + ?Sized>(read: &R, horizon: ChunkId, level: Level) -> Result<(bool, Option<ChunkId>)> {
-    if let Some(row) = unpacked::from(read, ChunkId(0))?.next() {
-        let (chunk, _) = row?;
-        if chunk <= horizon {
-            return Ok((false, Some(horizon)));
-        }
+    if let Some(row) = unpacked::from(read, ChunkId(0))?.next()
+        && row?.chunk <= horizon
+    {
+        return Ok((false, Some(horizon)));
     }
     let reached = record::all(read)?
         .into_iter()

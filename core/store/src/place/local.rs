@@ -61,22 +61,31 @@ impl Local for Arc<Inner> {
 /// Chunks that no pack holds.
 pub(crate) mod unpacked {
     use super::*;
+    use crate::place::waiting::Waiting;
     use crate::tables::{self, UNPACKED};
     use std::ops::Bound;
 
-    fn parse(row: meta::KeyValue) -> Result<(ChunkId, u32)> {
-        Ok((tables::chunk_of(&row.0)?, tables::u32_from(&row.1)?))
+    /// Value: frame length u32 BE, stream u64 BE (left out when 0).
+    fn parse(row: meta::KeyValue) -> Result<Waiting> {
+        let (key, value) = row;
+        let (len, stream) = value.split_at_checked(4).unwrap_or((&value, &[]));
+        Ok(Waiting {
+            chunk: tables::chunk_of(&key)?,
+            len: tables::u32_from(len)?,
+            stream: if stream.is_empty() {
+                0
+            } else {
+                tables::u64_from(stream)?
+            },
+        })
     }
 
-    /// Chunks from `from` on, with the lengths of their frames, in rising order.
+    /// Chunks from `from` on, in rising order.
     pub(crate) fn from<R: Read + ?Sized>(
         read: &R,
         from: ChunkId,
-    ) -> Result<impl Iterator<Item = Result<(ChunkId, u32)>> + '_> {
-        let start = tables::chunk_key(UNPACKED, from);
-        Ok(read
-            .range(Bound::Included(&start), Bound::Excluded(&[UNPACKED + 1]), false)?
-            .map(|row| parse(row?)))
+    ) -> Result<impl Iterator<Item = Result<Waiting>> + '_> {
+        Ok(tables::rows_from(read, UNPACKED, from)?.map(|row| parse(row?)))
     }
 
     /// Chunks from `first` to `last`.
@@ -84,7 +93,7 @@ pub(crate) mod unpacked {
         read: &R,
         first: ChunkId,
         last: ChunkId,
-    ) -> Result<impl Iterator<Item = Result<(ChunkId, u32)>> + '_> {
+    ) -> Result<impl Iterator<Item = Result<Waiting>> + '_> {
         let (start, end) = (
             tables::chunk_key(UNPACKED, first),
             tables::chunk_key(UNPACKED, last),
@@ -103,7 +112,7 @@ pub(crate) mod unpacked {
                 true,
             )?
             .next();
-        row.map(|row| Ok(parse(row?)?.0)).transpose()
+        row.map(|row| Ok(parse(row?)?.chunk)).transpose()
     }
 
     /// Whether no pack holds `chunk`, though it is recorded.
@@ -111,9 +120,13 @@ pub(crate) mod unpacked {
         Ok(read.get(&tables::chunk_key(UNPACKED, chunk))?.is_some())
     }
 
-    /// `chunk` waits for a pack.
-    pub(crate) fn put(tx: &mut dyn Transaction, chunk: ChunkId, frame_len: u32) -> Result<()> {
-        Ok(tx.put(&tables::chunk_key(UNPACKED, chunk), &frame_len.to_be_bytes())?)
+    /// A chunk waits for a pack.
+    pub(crate) fn put(tx: &mut dyn Transaction, waiting: Waiting) -> Result<()> {
+        let mut value = waiting.len.to_be_bytes().to_vec();
+        if waiting.stream != 0 {
+            value.extend_from_slice(&waiting.stream.to_be_bytes());
+        }
+        Ok(tx.put(&tables::chunk_key(UNPACKED, waiting.chunk), &value)?)
     }
 
     /// A pack took `chunk`.

@@ -1,17 +1,16 @@
 //! Closing packs.
 //!
-//! The packer keeps a running layout of the chunks that no pack holds, in the order of their ids,
-//! and freezes a pack when
-//! - the layout is full;
-//! - it is due by age: after `pack_max_age × (1 − fill)` since its first chunk was seen, so that
-//!   an almost full pack goes soon and an almost empty one, which costs as much, goes late;
-//! - somebody waits for a level above staged for one of its chunks.
+//! The packer looks at the chunks that no pack holds, and freezes a pack when
+//! - enough of them wait to fill one ([`super::waiting`] says which go together);
+//! - they are due by age: after `pack_max_age × (1 − fill)`, so that what almost fills its segments
+//!   goes soon and what hardly does, which costs as much, goes late. [`super::age`] counts ages
+//!   across restarts;
+//! - somebody waits for a level above staged for one of them.
 //!
 //! Freezing is one transaction that reads the chunks again: what was released meanwhile is not
-//! taken, and a layout that turns out not to be full goes on filling.
+//! taken, and what turns out not to fill a pack goes on waiting.
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use cess::codec::FRAGMENTS;
 use meta::Durability;
@@ -19,28 +18,26 @@ use meta::Durability;
 use crate::pack::layout::{self, Filling};
 use crate::pack::record::{self, Record};
 use crate::place::Shared;
+use crate::place::age::{self, Ages};
 use crate::place::local::unpacked;
-use crate::{ChunkId, PackState, Result, locations, random};
+use crate::place::waiting::{self, Gathering};
+use crate::{ChunkId, PackState, Result, clock, locations, random};
 
-/// The layout as far as it was looked at.
+/// What was seen of the chunks that wait.
 struct Running {
-    filling: Filling,
-    first: Option<ChunkId>,
+    gathering: Gathering,
     /// Last chunk looked at.
     last: Option<ChunkId>,
-    since: Instant,
-    /// The chunk that did not fit any more.
-    overflow: Option<ChunkId>,
+    /// Lowest chunk that waits.
+    oldest: Option<ChunkId>,
 }
 
 impl Running {
     fn new(segments: u32) -> Self {
         Self {
-            filling: Filling::new(segments),
-            first: None,
+            gathering: Gathering::new(segments),
             last: None,
-            since: Instant::now(),
-            overflow: None,
+            oldest: None,
         }
     }
 }
@@ -48,11 +45,28 @@ impl Running {
 /// Closes packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let segments = shared.settings.pack_segments;
+    let longest = shared.settings.pack_max_age;
+    let loaded = shared
+        .meta
+        .snapshot()
+        .map_err(crate::Error::from)
+        .and_then(|snapshot| Ages::load(&*snapshot, longest, clock::monotonic(), clock::wall()));
+    let mut ages = match loaded {
+        Ok(ages) => ages,
+        Err(error) => {
+            // Everything else fails for the same reason, and says so to those who wait.
+            tracing::error!(%error, "packs cannot be closed: the metadata cannot be read");
+            return;
+        }
+    };
     let mut running = Running::new(segments);
     let worker = &shared.workers.packer;
     loop {
         worker.turn().await;
-        let (seen, made) = match look(&shared, running).await {
+        if shared.rescan.swap(false, Ordering::AcqRel) {
+            running = Running::new(segments);
+        }
+        let (seen, made) = match look(&shared, running, &mut ages).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::warn!(%error, "cannot close packs");
@@ -75,58 +89,69 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Looks at chunks recorded since the last look; freezes a pack if one is due.
-async fn look(shared: &Arc<Shared>, mut running: Running) -> Result<(Running, Option<u64>)> {
+async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Result<(Running, Option<u64>)> {
     let meta = shared.meta.clone();
     let looking = move || -> Result<Running> {
         let snapshot = meta.snapshot()?;
+        running.oldest = unpacked::from(&*snapshot, ChunkId(0))?
+            .next()
+            .transpose()?
+            .map(|waiting| waiting.chunk);
         let from = running
             .last
             .map_or(ChunkId(0), |last| ChunkId(last.0.saturating_add(1)));
-        if running.overflow.is_none() {
-            for row in unpacked::from(&*snapshot, from)? {
-                let (chunk, len) = row?;
-                if running.first.is_none() {
-                    running.first = Some(chunk);
-                    running.since = Instant::now();
-                }
-                if !running.filling.push(chunk, len) {
-                    running.overflow = Some(chunk);
+        if !running.gathering.is_full() {
+            for waiting in unpacked::from(&*snapshot, from)? {
+                let waiting = waiting?;
+                running.last = Some(waiting.chunk);
+                if !running.gathering.push(waiting) {
                     break;
                 }
-                running.last = Some(chunk);
             }
         }
         Ok(running)
     };
     let mut running = shared.blocking(looking).await?;
-
-    let Some(last) = running.last else {
-        return Ok((running, None));
+    let waiting = running.oldest.zip(running.last.max(running.oldest));
+    count(shared, ages, waiting).await?;
+    shared
+        .unpacked
+        .store(running.gathering.bytes(), Ordering::Relaxed);
+    let Some((oldest, last)) = waiting else {
+        return Ok((Running::new(shared.settings.pack_segments), None));
     };
-    let close_below = shared.close_below.load(Ordering::Acquire);
     // A chunk may be recorded after one with a higher id; a waiter's chunk must not be missed.
-    let awaited = close_below > 0
-        && unpacked::from(&*shared.meta.snapshot()?, ChunkId(0))?
-            .next()
-            .transpose()?
-            .is_some_and(|(chunk, _)| chunk.0 < close_below);
+    let awaited = oldest.0 < shared.close_below.load(Ordering::Acquire);
     let wait = shared
         .settings
         .pack_max_age
-        .mul_f64((1.0 - running.filling.fill()).clamp(0.0, 1.0));
-    let due = running.since.elapsed() >= wait;
-    let full = running.overflow.is_some();
-    if !full && !awaited && !due {
+        .mul_f64((1.0 - running.gathering.fill()).clamp(0.0, 1.0));
+    let due = ages.oldest() >= wait;
+    if !running.gathering.is_full() && !awaited && !due {
         return Ok((running, None));
     }
-    let only_full = full && !awaited && !due;
-    let made = freeze(shared, running.overflow.unwrap_or(last), only_full).await?;
+    let only_full = !awaited && !due;
+    let made = freeze(shared, last, only_full).await?;
     running = Running::new(shared.settings.pack_segments);
     Ok((running, made))
 }
 
-/// Freezes the chunks up to `last`, as many as fit, into a new pack; answers its number. With
-/// `only_full`, nothing happens unless they fill it.
+/// Counts the ages on, and keeps them when it is time.
+async fn count(shared: &Shared, ages: &mut Ages, waiting: Option<(ChunkId, ChunkId)>) -> Result<()> {
+    let now = clock::monotonic();
+    ages.count(now, waiting);
+    if !ages.is_due(now) {
+        return Ok(());
+    }
+    let row = ages.take_row(now, clock::wall())?;
+    shared
+        .meta
+        .write(Durability::Buffered, move |tx| age::keep(tx, &row))
+        .await
+}
+
+/// Freezes chunks up to `last` into a new pack; answers its number. With `only_full`, nothing
+/// happens unless they fill it.
 async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool) -> Result<Option<u64>> {
     let segments = shared.settings.pack_segments;
     let frozen = shared
@@ -134,59 +159,21 @@ async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool) -> Result<
         .write(
             Durability::Buffered,
             move |tx| -> Result<Option<(u64, usize, u64)>> {
-                let mut filling = Filling::new(segments);
-                let mut full = false;
                 // Nothing above `last` is read: chunks that are recorded meanwhile are no conflict.
-                for row in unpacked::between(tx, ChunkId(0), last)? {
-                    let (chunk, len) = row?;
-                    if !filling.push(chunk, len) {
-                        full = true;
+                let mut gathering = Gathering::new(segments);
+                let mut seen = Vec::new();
+                for one in unpacked::between(tx, ChunkId(0), last)? {
+                    let one = one?;
+                    seen.push(one);
+                    if !gathering.push(one) {
                         break;
                     }
                 }
-                if filling.chunks() == 0 || (only_full && !full) {
+                let Some(filling) = waiting::choose(&seen, segments, only_full) else {
                     return Ok(None);
-                }
-                let (chunks, bytes) = (filling.chunks(), filling.bytes());
-                let laid_out = filling.into_segments();
-                let mut nonce = [0; 16];
-                random::fill(&mut nonce);
-                let record = Record {
-                    state: PackState::Closed,
-                    nonce,
-                    file_name: random::u64().to_be_bytes(),
-                    segments: laid_out.len() as u32,
-                    chunks: chunks as u64,
-                    bytes,
-                    first: laid_out
-                        .iter()
-                        .flatten()
-                        .map(|slot| slot.chunk.0)
-                        .min()
-                        .unwrap_or(0),
-                    last: laid_out
-                        .iter()
-                        .flatten()
-                        .map(|slot| slot.chunk.0)
-                        .max()
-                        .unwrap_or(0),
-                    fid: None,
-                    declaring: false,
-                    assigned: [None; FRAGMENTS],
-                    unverified: 0,
-                    reclaimed: false,
-                    retired: false,
-                    last_error: None,
                 };
-                let pack = record::next_pack(tx)?;
-                record::put(tx, pack, &record)?;
-                for (number, slots) in laid_out.iter().enumerate() {
-                    record::put_contents(tx, pack, number as u32, slots)?;
-                    for slot in slots {
-                        unpacked::delete(tx, slot.chunk)?;
-                    }
-                }
-                locations::set(tx, layout::locations(pack, &laid_out))?;
+                let (chunks, bytes) = (filling.chunks(), filling.bytes());
+                let pack = put(tx, filling)?;
                 Ok(Some((pack, chunks, bytes)))
             },
         )
@@ -195,4 +182,43 @@ async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool) -> Result<
         tracing::info!(pack, chunks, bytes, "pack closed");
         pack
     }))
+}
+
+/// Writes the rows of a new pack; answers its number.
+fn put(tx: &mut dyn meta::Transaction, filling: Filling) -> Result<u64> {
+    let (chunks, bytes) = (filling.chunks(), filling.bytes());
+    let laid_out = filling.into_segments();
+    let ids = || laid_out.iter().flatten().map(|slot| slot.chunk.0);
+    let mut nonce = [0; 16];
+    random::fill(&mut nonce);
+    let record = Record {
+        state: PackState::Closed,
+        nonce,
+        file_name: random::u64().to_be_bytes(),
+        segments: laid_out.len() as u32,
+        chunks: chunks as u64,
+        bytes,
+        first: ids().min().unwrap_or(0),
+        last: ids().max().unwrap_or(0),
+        fid: None,
+        declaring: false,
+        assigned: [None; FRAGMENTS],
+        unverified: 0,
+        reclaimed: false,
+        retired: false,
+        last_error: None,
+    };
+    let pack = record::next_pack(tx)?;
+    record::put(tx, pack, &record)?;
+    for (number, slots) in laid_out.iter().enumerate() {
+        record::put_contents(tx, pack, number as u32, slots)?;
+        for slot in slots {
+            unpacked::delete(tx, slot.chunk)?;
+        }
+    }
+    let mut places: Vec<_> = layout::locations(pack, &laid_out).collect();
+    // Rows of neighbours are read and written once.
+    places.sort_unstable_by_key(|(chunk, _)| *chunk);
+    locations::set(tx, places)?;
+    Ok(pack)
 }

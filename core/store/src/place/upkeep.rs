@@ -7,6 +7,7 @@
 //!
 //! An open deal cannot be cancelled: a pack that dies while it is being placed is placed to the
 //! end and deleted then.
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use meta::{Durability, Read};
@@ -14,10 +15,14 @@ use meta::{Durability, Read};
 use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
 use crate::place::{Shared, StepError};
+use crate::reclaim::tally;
 use crate::{ChunkId, PackState, Result, locations};
 
 /// Forgets packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    if let Err(error) = make_up(&shared).await {
+        tracing::warn!(%error, "packs of an earlier version are not looked after");
+    }
     let worker = &shared.workers.upkeep;
     loop {
         worker.turn().await;
@@ -38,19 +43,39 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn pass(shared: &Arc<Shared>) -> Result<(), StepError> {
-    let (dead, packs) = {
+/// Counts packs that an earlier version closed and did not count.
+async fn make_up(shared: &Shared) -> Result<()> {
+    let uncounted: Vec<u64> = {
         let snapshot = shared.meta.snapshot()?;
-        (record::dead_counts(&*snapshot)?, record::all(&*snapshot)?)
+        let counted: HashSet<u64> = tally::all(&*snapshot)?
+            .into_iter()
+            .map(|(pack, _)| pack)
+            .collect();
+        record::all(&*snapshot)?
+            .into_iter()
+            .map(|(pack, _)| pack)
+            .filter(|pack| !counted.contains(pack))
+            .collect()
     };
+    for pack in uncounted {
+        shared
+            .meta
+            .write(Durability::Buffered, move |tx| tally::make_up(tx, pack))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn pass(shared: &Arc<Shared>) -> Result<(), StepError> {
+    let tallies = tally::all(&*shared.meta.snapshot()?)?;
     let mut failed = None;
-    for (pack, record) in packs {
-        let died = dead
-            .iter()
-            .any(|(other, count)| *other == pack && *count >= record.chunks);
-        let outcome = if record.retired {
-            finish(shared, pack, &record).await
-        } else if died {
+    for (pack, tally) in tallies {
+        let outcome = if tally.retired {
+            match record::get(&*shared.meta.snapshot()?, pack)? {
+                Some(record) => finish(shared, pack, &record).await,
+                None => Ok(()),
+            }
+        } else if tally.is_dead() {
             bury(shared, pack).await
         } else {
             Ok(())
@@ -71,7 +96,8 @@ async fn bury(shared: &Arc<Shared>, pack: u64) -> Result<(), StepError> {
                 return Ok(None);
             };
             let held = record.declaring || record.state == PackState::Declared;
-            if held || (record::dead(tx, pack)?.len() as u64) < record.chunks {
+            let dead = tally::get(tx, pack)?.is_some_and(|tally| tally.is_dead());
+            if held || !dead {
                 return Ok(None);
             }
             record.retired = true;
@@ -148,7 +174,7 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
                 return Ok(());
             }
             let chunks = record::chunks(tx, pack, segments)?;
-            for chunk in record::dead(tx, pack)? {
+            for (chunk, _) in record::dead(tx, pack)? {
                 tx.delete(&record::dead_key(pack, chunk))?;
             }
             locations::remove(tx, pack, chunks)?;

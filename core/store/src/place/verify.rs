@@ -35,6 +35,7 @@ use crate::place::build::{self, Built};
 use crate::place::drive::{self, Memory, Step};
 use crate::place::local::unpacked;
 use crate::place::pace::Backoff;
+use crate::place::waiting::Waiting;
 use crate::place::{Shared, StepError};
 use crate::{ChunkId, Error, PackState, locations, random};
 
@@ -326,14 +327,22 @@ async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> Result<(), S
                 if record.state != PackState::Placed || record.retired {
                     return Ok(None);
                 }
-                let dead: std::collections::BTreeSet<_> = record::dead(tx, pack)?.into_iter().collect();
+                let dead: std::collections::BTreeSet<_> = record::dead(tx, pack)?
+                    .into_iter()
+                    .map(|(chunk, _)| chunk)
+                    .collect();
                 let mut chunks = Vec::new();
                 for number in 0..record.segments {
                     for slot in record::contents(tx, pack, number)? {
                         if dead.contains(&slot.chunk) {
                             tx.delete(&record::dead_key(pack, slot.chunk))?;
                         } else {
-                            unpacked::put(tx, slot.chunk, slot.len)?;
+                            let waiting = Waiting {
+                                chunk: slot.chunk,
+                                len: slot.len,
+                                stream: 0,
+                            };
+                            unpacked::put(tx, waiting)?;
                         }
                         chunks.push(slot.chunk);
                     }

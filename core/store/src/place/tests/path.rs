@@ -79,6 +79,22 @@ async fn a_full_pack_closes_by_itself_and_the_rest_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_object_has_packs_of_its_own() {
+    let mut world = World::new(12);
+    let len = 8_000_000;
+    // Two writers in turns; only one of them fills a pack.
+    let chunks = world.record_of(&[len; 9], |number| 1 + number % 2).await;
+    world.until_state(PackState::Verified).await;
+    let packs = world.packs();
+    assert_eq!(packs.iter().map(|pack| pack.chunks).collect::<Vec<_>>(), [4]);
+    for chunk in chunks {
+        let packed = chunk.0 % 2 == 0 && chunk.0 < 8;
+        let expected = if packed { Level::Verified } else { Level::Staged };
+        assert_eq!(world.level(&[chunk]), expected, "{chunk:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_pack_closes_however_empty() {
     let aged = crate::place::Settings {
         pack_max_age: Duration::from_millis(50),
@@ -177,6 +193,6 @@ async fn a_paused_placer_leaves_packs_where_they_are() {
     let placer = workers.iter().find(|worker| worker.name == "placer").unwrap();
     assert_eq!(placer.counters["packs placed"], 1);
     // Zero fragments are pushed like others.
-    assert_eq!(placer.counters["bytes pushed"], 12 * 8 << 20);
+    assert_eq!(placer.counters["bytes pushed"], (12 * 8) << 20);
     assert_eq!(placer.last_error, None);
 }

@@ -10,16 +10,18 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::pack::index::Keys;
-use crate::pack::record;
 use crate::place::local::{Local, unpacked};
 use crate::place::miners::Miners;
 use crate::place::network::fake::{Fake, OWNER, TERRITORY};
 use crate::place::pace::Pace;
+use crate::place::waiting::Waiting;
 use crate::place::{Placing, Settings, levels};
 use crate::read::trace::Log;
 use crate::remote::Remote;
 use crate::workers::Workers;
-use crate::{ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations, testing};
+use crate::{
+    ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations, references, testing,
+};
 
 /// Patience of the tests: long enough for two busy cores.
 pub(super) const LONG: Duration = Duration::from_mins(1);
@@ -198,6 +200,15 @@ impl World {
 
     /// Records chunks with frames of the given lengths.
     pub(super) async fn record(&mut self, lens: &[usize]) -> Vec<ChunkId> {
+        self.record_of(lens, |_| 0).await
+    }
+
+    /// Records chunks of the streams that `stream` answers for their numbers.
+    pub(super) async fn record_of(
+        &mut self,
+        lens: &[usize],
+        stream: impl Fn(u64) -> u64 + Send + Sync + 'static,
+    ) -> Vec<ChunkId> {
         let first = self.lens.keys().next_back().map_or(0, |last| last.0 + 1);
         let chunks: Vec<ChunkId> = (first..).take(lens.len()).map(ChunkId).collect();
         for (chunk, len) in chunks.iter().zip(lens) {
@@ -208,7 +219,12 @@ impl World {
         self.meta
             .write(Durability::Synced, move |tx| -> Result<()> {
                 for (chunk, len) in &rows {
-                    unpacked::put(tx, *chunk, *len as u32)?;
+                    let waiting = Waiting {
+                        chunk: *chunk,
+                        len: *len as u32,
+                        stream: stream(chunk.0),
+                    };
+                    unpacked::put(tx, waiting)?;
                 }
                 Ok(())
             })
@@ -226,7 +242,7 @@ impl World {
                     if unpacked::contains(tx, *chunk)? {
                         unpacked::delete(tx, *chunk)?;
                     } else if let Some(place) = locations::get(tx, *chunk)? {
-                        tx.put(&record::dead_key(place.pack, *chunk), &place.len.to_be_bytes())?;
+                        references::die(tx, place.pack, *chunk, place.len)?;
                     }
                 }
                 Ok(())
