@@ -7,7 +7,7 @@ mod network;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cess::chain::{Chain, ChainConfig, Declaration, TerritoryState};
+use cess::chain::{Chain, ChainConfig, Declaration, Fate, TerritoryState, Validity};
 use cess::codec::{FRAGMENTS, SegmentHashes, fid_merkle};
 use cess::{AccountId, Error, Hash};
 use cess_devnet::chain::Sealing;
@@ -577,4 +577,105 @@ fn secrets_are_not_shown() {
         !shown.contains("5a5a5a5a") && !shown.contains("90, 90, 90"),
         "{shown}"
     );
+}
+
+/// What a noted validity tells of a declaration, also to who was not there when it was sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fate_of_a_declaration_is_known_from_its_validity() {
+    let dir = tempfile::tempdir().unwrap();
+    let network = start(dir.path(), Sealing::default()).await;
+    let chain = connect(&network).await;
+    chain.mint_territory(b"t-one", 1, 30).await.unwrap();
+
+    // Signed, and never sent.
+    let (told, mut noted) = tokio::sync::mpsc::unbounded_channel();
+    let refusing = {
+        let told = told.clone();
+        move |fids: Vec<Hash>, validity: Validity| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
+            let told = told.clone();
+            Box::pin(async move {
+                told.send((fids, validity)).unwrap();
+                Err("the disk is full".to_owned())
+            })
+        }
+    };
+    let lost = file(1, 1);
+    let refused = chain
+        .declare_noting(vec![lost.clone(), file(2, 1)], &refusing)
+        .await
+        .remove(0);
+    assert!(
+        matches!(&refused, Err(Error::NotSent(reason)) if reason == "the disk is full"),
+        "{refused:?}"
+    );
+    let (fids, validity) = noted.recv().await.unwrap();
+    assert_eq!(fids, [lost.fid, file(2, 1).fid]);
+    assert_eq!(validity.signer, chain.account());
+    assert_eq!(network.node.pending(), 0);
+    assert!(matches!(
+        chain.fate(lost.fid, &validity).await.unwrap(),
+        Fate::Pending { .. }
+    ));
+
+    // Another takes the same nonce, and waits in the pool of a stalled chain.
+    network.node.set_sealing(|sealing| sealing.stalled = true);
+    let sent = file(3, 1);
+    let declaring = {
+        let (chain, sent) = (chain.clone(), sent.clone());
+        tokio::spawn(async move {
+            let noting = move |fids: Vec<Hash>,
+                               validity: Validity|
+                  -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
+                told.send((fids, validity)).unwrap();
+                Box::pin(std::future::ready(Ok(())))
+            };
+            chain.declare_noting(vec![sent], &noting).await
+        })
+    };
+    let (_, waiting) = noted.recv().await.unwrap();
+    assert_eq!(waiting.nonce, validity.nonce);
+    while network.node.pending() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    declaring.abort();
+    assert!(matches!(
+        chain.fate(sent.fid, &waiting).await.unwrap(),
+        Fate::Pending { .. }
+    ));
+
+    // In a block that is not final, nothing is certain.
+    network.node.set_sealing(|sealing| sealing.finality_stalled = true);
+    network.node.seal().unwrap();
+    assert!(chain.deal(sent.fid).await.unwrap().is_some());
+    assert!(matches!(
+        chain.fate(sent.fid, &waiting).await.unwrap(),
+        Fate::Pending { .. }
+    ));
+    network.node.set_sealing(|sealing| sealing.finality_stalled = false);
+    network.node.catch_up();
+    match chain.fate(sent.fid, &waiting).await.unwrap() {
+        Fate::Settled {
+            deal: Some(deal),
+            file: None,
+        } => assert_eq!(deal.segments, sent.segments),
+        other => panic!("{other:?}"),
+    }
+    // Its nonce is used up: nothing will ever come of the first.
+    let nothing = Fate::Settled {
+        deal: None,
+        file: None,
+    };
+    assert_eq!(chain.fate(lost.fid, &validity).await.unwrap(), nothing);
+
+    // A signature also dies of age.
+    let aged = Validity {
+        nonce: waiting.nonce + 1,
+        ..waiting
+    };
+    assert!(matches!(
+        chain.fate(lost.fid, &aged).await.unwrap(),
+        Fate::Pending { .. }
+    ));
+    network.node.seal_empty(64).unwrap();
+    assert_eq!(chain.fate(lost.fid, &aged).await.unwrap(), nothing);
 }

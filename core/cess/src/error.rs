@@ -31,6 +31,9 @@ pub enum Error {
     /// Bytes that came back have the wrong length or digest. Ask another miner.
     #[error("corrupt: {0}")]
     Corrupt(String),
+    /// The caller could not note what was about to be sent, so nothing was. The text is its reason.
+    #[error("not sent: {0}")]
+    NotSent(String),
     /// The caller's input cannot be used.
     #[error("invalid: {0}")]
     Invalid(String),

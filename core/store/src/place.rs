@@ -23,9 +23,11 @@ pub(crate) mod levels;
 pub(crate) mod local;
 pub(crate) mod miners;
 pub(crate) mod network;
+pub(crate) mod orders;
 pub(crate) mod pace;
 pub(crate) mod packer;
 pub(crate) mod pool;
+pub(crate) mod strangers;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upkeep;

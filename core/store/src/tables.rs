@@ -16,6 +16,7 @@
 //! 0x8b ‹chunk u64›               INLINE    frames small enough to ride in a row
 //! 0x8c …                         PACKING   tallies of packs, and what the packer keeps
 //! 0x8d ‹pack u64› ‹segment u32›  HEALTH    what is known of a segment's fragments
+//! 0x8e …                         PLACING   orders on their way to the chain, scores of miners
 //! 0x8f ‹pack u64›                LIFE      when a pack came how far
 //! ```
 use std::ops::Bound;
@@ -40,6 +41,8 @@ pub(crate) const ROOT: u8 = 0x88;
 pub(crate) const IDS: u8 = 0x89;
 /// Staging space to give back.
 pub(crate) const FREED: u8 = 0x8a;
+/// What placing knows beside the packs: orders and scores of miners.
+pub(crate) const PLACING: u8 = 0x8e;
 /// Small frames.
 pub(crate) const INLINE: u8 = 0x8b;
 /// Tallies of packs, and what the packer keeps.

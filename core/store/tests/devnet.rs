@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cess::AccountId;
 use cess::chain::{Chain, ChainConfig};
 use cess::miner::MinerClient;
-use cess_devnet::{Devnet, DevnetConfig, Fault};
+use cess_devnet::{ChainFault, Devnet, DevnetConfig, Fault};
 use meta::{Durability, EngineKind, Meta, MetaConfig};
 use store::{
     ChunkId, DomainId, Error, Level, Owner, Pace, PackState, PassphraseCost, Store, StoreConfig, StoreStatus,
@@ -30,7 +30,6 @@ fn pace() -> Pace {
         report_timeout: Duration::from_secs(15),
         retry: Duration::from_millis(100),
         retry_max: Duration::from_millis(500),
-        declare_settle: Duration::from_secs(2),
         verify_patience: Duration::from_secs(2),
         upkeep: Duration::from_millis(200),
         miners_fresh: Duration::from_secs(1),
@@ -228,6 +227,62 @@ async fn bytes_go_the_whole_way_and_come_back_from_any_four_miners() {
     for liar in liars {
         devnet.fault(Some(liar), Fault::Heal).await.unwrap();
     }
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks).await;
+    store.shutdown().await;
+    drop(meta);
+    devnet.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_in_the_pool_of_a_stalled_chain_is_not_sent_again_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let config = DevnetConfig {
+        miners: 12,
+        ..DevnetConfig::new(dir.path().join("net"))
+    };
+    let devnet = Devnet::start(config).await.unwrap();
+    let network = connect(&devnet).await;
+    let chain = network.0.clone();
+    chain.mint_territory(TERRITORY, 1, 30).await.unwrap();
+    let (store, meta) = open(dir.path(), network.clone()).await;
+    let making = store.clone();
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| making.create_domain(tx, DOMAIN))
+        .await
+        .unwrap();
+
+    devnet.chain_fault(ChainFault::Stall).unwrap();
+    let chunks = write(&store, &meta, 0..3).await;
+    let early = store.flush(Level::Placed, Duration::from_millis(100)).await;
+    assert!(matches!(early, Err(Error::NotYet(Level::Placed))), "{early:?}");
+    let deadline = tokio::time::Instant::now() + LONG;
+    while devnet.node().pending() == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    store.shutdown().await;
+    drop((store, meta));
+
+    let (store, meta) = open(dir.path(), network).await;
+    until(&store, "waits for what was sent before", |status| {
+        status.packs[0]
+            .last_error
+            .as_ref()
+            .is_some_and(|error| error.contains("the declaration sent before can be included"))
+    })
+    .await;
+    assert_eq!(devnet.node().pending(), 1);
+    devnet.chain_fault(ChainFault::Heal).unwrap();
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let territory = chain
+        .territory(chain.account(), TERRITORY)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (territory.locked_space, territory.used_space),
+        (0, 96 << 20)
+    );
     store.drop_caches().await.unwrap();
     all_read(&store, &chunks).await;
     store.shutdown().await;

@@ -264,7 +264,6 @@ fn pace() -> store::Pace {
         put_timeout: Duration::from_secs(20),
         retry: Duration::from_millis(250),
         retry_max: Duration::from_secs(5),
-        declare_settle: Duration::from_secs(10),
         declare_gather: Duration::from_millis(100),
         verify_patience: Duration::from_secs(15),
         get_timeout: Duration::from_secs(10),

@@ -42,7 +42,8 @@ use self::rpc::{Failure, Rpc};
 use self::runtime::{Runtime, Version};
 use self::submission::Turns;
 pub use self::types::{
-    ChainConfig, Deal, Declaration, FileInfo, FragmentInfo, Included, Miner, Territory, TerritoryState,
+    BeforeSending, ChainConfig, Deal, Declaration, Fate, FileInfo, FragmentInfo, Included, Miner, Territory,
+    TerritoryState, Validity,
 };
 use crate::miner::endpoint;
 use crate::{AccountId, Error, Result};

@@ -18,8 +18,18 @@ impl Network {
         key: impl Fn(&Metadata) -> Result<Vec<u8>>,
         decode: impl Fn(&Metadata, &[u8]) -> Result<T>,
     ) -> Result<Option<T>> {
+        self.read_at(None, key, decode).await
+    }
+
+    /// [`Self::read`] at block `at`; `None`: at the best.
+    async fn read_at<T>(
+        &self,
+        at: Option<H256>,
+        key: impl Fn(&Metadata) -> Result<Vec<u8>>,
+        decode: impl Fn(&Metadata, &[u8]) -> Result<T>,
+    ) -> Result<Option<T>> {
         let runtime = self.known_runtime().await?;
-        let first = self.value(&key(runtime.metadata())?).await?;
+        let first = self.value(&key(runtime.metadata())?, at).await?;
         let Some(bytes) = first else { return Ok(None) };
         match decode(runtime.metadata(), &bytes) {
             Err(Error::UnsupportedRuntime(reason)) => {
@@ -27,7 +37,7 @@ impl Network {
                 if newer.version() == runtime.version() {
                     return Err(Error::UnsupportedRuntime(reason));
                 }
-                let Some(bytes) = self.value(&key(newer.metadata())?).await? else {
+                let Some(bytes) = self.value(&key(newer.metadata())?, at).await? else {
                     return Ok(None);
                 };
                 decode(newer.metadata(), &bytes).map(Some)
@@ -36,11 +46,11 @@ impl Network {
         }
     }
 
-    async fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    async fn value(&self, key: &[u8], at: Option<H256>) -> Result<Option<Vec<u8>>> {
         let value = self
             .rpc
             .ask("state_getStorage", |rpc| async move {
-                rpc.state_get_storage(key, None).await
+                rpc.state_get_storage(key, at).await
             })
             .await?;
         Ok(value)
@@ -86,6 +96,14 @@ impl Network {
                 return Ok(entries);
             }
         }
+    }
+
+    pub(super) async fn deal_at(&self, fid: Hash, at: Option<H256>) -> Result<Option<Deal>> {
+        self.read_at(at, |md| items::deal_key(md, fid), items::deal).await
+    }
+
+    pub(super) async fn file_at(&self, fid: Hash, at: Option<H256>) -> Result<Option<FileInfo>> {
+        self.read_at(at, |md| items::file_key(md, fid), items::file).await
     }
 
     fn with_own_endpoint(&self, mut miner: Miner) -> Miner {
@@ -175,16 +193,12 @@ impl Chain {
 
     /// The open deal of `fid`, at the best block.
     pub async fn deal(&self, fid: Hash) -> Result<Option<Deal>> {
-        self.network
-            .read(|md| items::deal_key(md, fid), items::deal)
-            .await
+        self.network.deal_at(fid, None).await
     }
 
     /// The completed file `fid`, at the best block.
     pub async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
-        self.network
-            .read(|md| items::file_key(md, fid), items::file)
-            .await
+        self.network.file_at(fid, None).await
     }
 
     /// `UserHoldFileList` of `owner`: a hint. The chain's purge of one territory drops the entries

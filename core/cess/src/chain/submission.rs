@@ -15,8 +15,16 @@
 //! A signature is valid for [`MORTALITY`] blocks, so that an extrinsic
 //! that is given up cannot appear much later. A block can still be retracted: whoever cannot live
 //! with that re-reads the state, as all idempotent steps do.
+//!
+//! # Once and no more
+//! Who must not send a thing twice is told, before it is sent, until when it can be included (nonce
+//! and last block of each signature), and notes that. From the note alone, also after a crash,
+//! [`Network::fate`] answers for good: when the last *finalised* block is past the signature's last,
+//! or the account's nonce there is past its nonce, then what that block has under the FID is all
+//! that will ever come of it.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +42,9 @@ use super::items;
 use super::outcome::Outcome;
 use super::rpc::Failure;
 use super::runtime::MORTALITY;
-use super::types::Included;
+use super::types::{Fate, Included, Validity};
 use super::{Network, Runtime};
-use crate::{AccountId, Error, Result};
+use crate::{AccountId, Error, Hash, Result};
 
 /// How often an extrinsic is signed anew because its nonce was taken or the runtime changed.
 const ATTEMPTS: u32 = 6;
@@ -67,17 +75,28 @@ struct Sent {
     statuses: Option<Statuses>,
 }
 
+/// Told of each signature before it is sent.
+pub(super) type Before<'a> =
+    dyn Fn(Validity) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync + 'a;
+
+/// For what may be sent twice: whoever sends it re-reads the state.
+pub(super) fn unnoted(_: Validity) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+    Box::pin(std::future::ready(Ok(())))
+}
+
 type Statuses = subxt_rpcs::client::RpcSubscription<TransactionStatus<H256>>;
 
 impl Network {
     /// Signs and submits a call, waits until a best block has it, and reads what it did there.
-    /// `call` is asked again when the runtime has changed in between.
+    /// `call` is asked again when the runtime has changed in between; `before` is told of each
+    /// signature before it is sent.
     pub(super) async fn submit(
         &self,
         key: &Keypair,
         call: impl Fn(&Runtime) -> Result<Call>,
+        before: &Before<'_>,
     ) -> Result<(Included, Outcome)> {
-        let sent = self.send(key, call).await?;
+        let sent = self.send(key, call, before).await?;
         let patience = self.rpc.timeout() * INCLUSION_FACTOR;
         let deadline = Instant::now() + patience;
         let watched = match sent.statuses {
@@ -108,7 +127,12 @@ impl Network {
         ))
     }
 
-    async fn send(&self, key: &Keypair, call: impl Fn(&Runtime) -> Result<Call>) -> Result<Sent> {
+    async fn send(
+        &self,
+        key: &Keypair,
+        call: impl Fn(&Runtime) -> Result<Call>,
+        before: &Before<'_>,
+    ) -> Result<Sent> {
         let account = AccountId::from(key);
         let turn = self.turns.of(account);
         let _turn = turn.lock().await;
@@ -121,6 +145,12 @@ impl Network {
             let birth = self.birth(head).await?;
             let nonce = self.next_nonce(account).await?;
             let extrinsic = runtime.sign(&call, key, nonce, birth)?;
+            let validity = Validity {
+                signer: account,
+                nonce,
+                dies: birth.0 + MORTALITY,
+            };
+            before(validity).await.map_err(Error::NotSent)?;
             let submitted = self
                 .rpc
                 .ask_once("author_submitAndWatchExtrinsic", |rpc| {
@@ -168,18 +198,51 @@ impl Network {
     /// not fall with a retracted block; but the best one where finality is far behind, so that the
     /// signature does not expire at once.
     async fn birth(&self, head: (u64, H256)) -> Result<(u64, H256)> {
+        let (finalised, hash) = self.finalised().await?;
+        Ok(if finalised + MORTALITY / 2 > head.0 {
+            (finalised, hash)
+        } else {
+            head
+        })
+    }
+
+    /// Number and hash of the last finalised block.
+    async fn finalised(&self) -> Result<(u64, H256)> {
         let hash = self
             .rpc
             .ask("chain_getFinalizedHead", |rpc| async move {
                 rpc.chain_get_finalized_head().await
             })
             .await?;
-        let finalised = u64::from(self.number_of(hash).await?);
-        Ok(if finalised + MORTALITY / 2 > head.0 {
-            (finalised, hash)
-        } else {
-            head
+        Ok((u64::from(self.number_of(hash).await?), hash))
+    }
+
+    /// What became of the declaration of `fid` in an extrinsic of that validity.
+    pub(super) async fn fate(&self, fid: Hash, validity: &Validity) -> Result<Fate> {
+        let (finalised, hash) = self.finalised().await?;
+        let can_come = finalised + 1 < validity.dies
+            && self.nonce_at(validity.signer, hash).await? <= validity.nonce;
+        if can_come {
+            return Ok(Fate::Pending { finalised });
+        }
+        Ok(Fate::Settled {
+            deal: self.deal_at(fid, Some(hash)).await?,
+            file: self.file_at(fid, Some(hash)).await?,
         })
+    }
+
+    /// The next nonce of an account in the state of a block.
+    async fn nonce_at(&self, account: AccountId, block: H256) -> Result<u64> {
+        let bytes = self
+            .rpc
+            .ask("AccountNonceApi_account_nonce", |rpc| async move {
+                rpc.state_call("AccountNonceApi_account_nonce", Some(&account.0), Some(block))
+                    .await
+            })
+            .await?;
+        u32::decode(&mut bytes.as_slice())
+            .map(u64::from)
+            .map_err(|error| Error::UnsupportedRuntime(format!("account nonce: {error}")))
     }
 
     /// Number and hash of the best block.
@@ -222,16 +285,7 @@ impl Network {
             // Some nodes do not offer it; the runtime's own answer leaves the pool out.
             Err(Failure::Refused(_)) => {
                 let best = self.best_hash().await?;
-                let bytes = self
-                    .rpc
-                    .ask("AccountNonceApi_account_nonce", |rpc| async move {
-                        rpc.state_call("AccountNonceApi_account_nonce", Some(&account.0), Some(best))
-                            .await
-                    })
-                    .await?;
-                u32::decode(&mut bytes.as_slice())
-                    .map(u64::from)
-                    .map_err(|error| Error::UnsupportedRuntime(format!("account nonce: {error}")))
+                self.nonce_at(account, best).await
             }
         }
     }

@@ -9,7 +9,8 @@ use std::ops::Range;
 use super::Chain;
 use super::calls::{self, Call};
 use super::runtime::Runtime;
-use super::types::{Declaration, Included};
+use super::submission::unnoted;
+use super::types::{BeforeSending, Declaration, Fate, Included, Validity};
 use crate::{AccountId, Error, Hash, Result};
 
 /// Most bytes of calls in one batch. A block takes 3.75 MiB of ordinary extrinsics; this leaves room
@@ -20,7 +21,7 @@ const MAX_BATCH_CALLS: usize = 100;
 
 impl Chain {
     async fn submit(&self, call: impl Fn(&Runtime) -> Result<Call>) -> Result<Included> {
-        let (included, outcome) = self.network.submit(&self.signer, call).await?;
+        let (included, outcome) = self.network.submit(&self.signer, call, &unnoted).await?;
         outcome.result.map(|()| included)
     }
 
@@ -57,6 +58,18 @@ impl Chain {
     /// Declares several files, batched into as few extrinsics as fit; answers one result per file,
     /// in order. A file that the chain refuses does not sink the others.
     pub async fn declare(&self, files: Vec<Declaration>) -> Vec<Result<Included>> {
+        self.declare_noting(files, &|_, _| Box::pin(std::future::ready(Ok(()))))
+            .await
+    }
+
+    /// [`Self::declare`]; `before` is told which files an extrinsic declares, and until when that
+    /// can be included, before it is sent. A file may be told of several times: the last counts.
+    /// [`Error::NotSent`] when `before` refuses.
+    pub async fn declare_noting(
+        &self,
+        files: Vec<Declaration>,
+        before: &BeforeSending<'_>,
+    ) -> Vec<Result<Included>> {
         let runtime = match self.network.known_runtime().await {
             Ok(runtime) => runtime,
             Err(error) => return files.iter().map(|_| Err(error.clone())).collect(),
@@ -85,9 +98,12 @@ impl Chain {
         let mut answers = Vec::with_capacity(sound.len());
         for batch in batches {
             if let [file] = sound[batch.clone()] {
-                answers.push(self.submit(|runtime| encode(runtime, file)).await);
+                let call = |runtime: &Runtime| encode(runtime, file);
+                let noting = |validity| before(vec![file.fid], validity);
+                let answer = self.network.submit(&self.signer, call, &noting).await;
+                answers.push(answer.and_then(|(included, outcome)| outcome.result.map(|()| included)));
             } else {
-                answers.extend(self.declare_batch(&sound[batch]).await);
+                answers.extend(self.declare_batch(&sound[batch], before).await);
             }
         }
         let mut answers = answers.into_iter();
@@ -103,7 +119,11 @@ impl Chain {
     }
 
     /// One forced batch; answers as many results as there are files.
-    async fn declare_batch(&self, files: &[&Declaration]) -> Vec<Result<Included>> {
+    async fn declare_batch(
+        &self,
+        files: &[&Declaration],
+        before: &BeforeSending<'_>,
+    ) -> Vec<Result<Included>> {
         let batch = |runtime: &Runtime| {
             let metadata = runtime.metadata();
             let calls = files
@@ -113,7 +133,8 @@ impl Chain {
             calls::force_batch(metadata, calls)
         };
         let all = |error: &Error| files.iter().map(|_| Err(error.clone())).collect();
-        match self.network.submit(&self.signer, batch).await {
+        let noting = |validity| before(files.iter().map(|file| file.fid).collect(), validity);
+        match self.network.submit(&self.signer, batch, &noting).await {
             Err(error) => all(&error),
             Ok((included, outcome)) => match outcome.result {
                 Err(error) => all(&error),
@@ -129,6 +150,11 @@ impl Chain {
                 ))),
             },
         }
+    }
+
+    /// What became of the declaration of `fid` in an extrinsic of that validity, for good.
+    pub async fn fate(&self, fid: Hash, validity: &Validity) -> Result<Fate> {
+        self.network.fate(fid, validity).await
     }
 
     /// Deletes a completed file of `owner`. The event is no proof: re-read [`Self::file`].

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use crate::codec::SegmentHashes;
@@ -136,6 +137,40 @@ pub struct Included {
     /// Number of the block.
     pub block_number: u32,
 }
+
+/// Until when a signed extrinsic can be included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Who signed it.
+    pub signer: AccountId,
+    /// The signer's nonce in it: when the account's has passed it, it was included or never will be.
+    pub nonce: u64,
+    /// Number of the first block that cannot contain it.
+    pub dies: u64,
+}
+
+/// What became of a declaration that was sent, by the last finalised block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It can still be included, or its block be retracted.
+    Pending {
+        /// Number of the last finalised block.
+        finalised: u64,
+    },
+    /// It cannot be included any more, unless it was. This is what the chain has under the FID, for
+    /// good.
+    Settled {
+        /// The open deal.
+        deal: Option<Deal>,
+        /// The completed file.
+        file: Option<FileInfo>,
+    },
+}
+
+/// Told what was signed before it is sent, so that whoever stops in between knows what may be on
+/// its way. Its error is the reason why nothing was sent.
+pub type BeforeSending<'a> =
+    dyn Fn(Vec<Hash>, Validity) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync + 'a;
 
 /// A declaration of one file.
 #[derive(Clone, Debug)]

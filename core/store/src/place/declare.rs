@@ -1,24 +1,28 @@
 //! Hashed → Declared: ordering space on the chain, once per file.
 //!
 //! A second declaration of an open deal would overwrite it and leak its lock for ever. Therefore
-//! the chain is asked first; the record says `declaring` durably before anything is sent; and
-//! when that was set but neither deal nor file can be found, the declaration may still be on its
-//! way, and is looked for during `declare_settle` before another is sent.
+//! the chain is asked first, and what is sent is noted durably before it is ([`orders`]): who
+//! signed it, with which nonce, until which block it can be included. While it can, however long
+//! it waits in a pool and whatever happens to this gateway meanwhile, it is waited for; another is
+//! sent only when the last finalised block shows that nothing came of it. A declaration that the
+//! chain refused is waited for in the same way, since a block that refused it can be retracted.
 //!
 //! Declarations of several packs are gathered and sent as one batch, after one look at the
 //! territory that has to pay for all of them.
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use cess::Hash;
-use cess::chain::{Declaration, TerritoryState};
+use cess::chain::{Declaration, Fate, TerritoryState, Validity};
 use cess::codec::{FRAGMENT_SIZE, FRAGMENTS, SEGMENT_SIZE};
+use futures::future::BoxFuture;
 use meta::Durability;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::health::life;
 use crate::pack::record::{self, Record};
 use crate::place::drive::{self, Memory, Step};
+use crate::place::orders::{self, Batch};
+use crate::place::strangers::{self, Under, under};
 use crate::place::{Shared, StepError, upload};
 use crate::{Error, PackState};
 
@@ -30,6 +34,7 @@ const CHARGE: u128 = (FRAGMENTS * FRAGMENT_SIZE) as u128;
 
 /// A declaration and who waits for it.
 pub(crate) struct Request {
+    pack: u64,
     declaration: Declaration,
     /// Told the block that holds it.
     answer: oneshot::Sender<Result<u32, StepError>>,
@@ -55,6 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut requests: mpsc::Receiver<Reques
 async fn send(shared: &Shared, batch: Vec<Request>) {
     let mut room = room(shared).await;
     let mut declarations = Vec::new();
+    let mut packs = Batch::default();
     let mut answers = Vec::new();
     for request in batch {
         let needed = CHARGE * request.declaration.segments.len() as u128;
@@ -62,6 +68,7 @@ async fn send(shared: &Shared, batch: Vec<Request>) {
             // The chain wants more than what is needed, not as much.
             Ok(remaining) if *remaining > needed => {
                 *remaining -= needed;
+                packs.add(request.declaration.fid, request.pack);
                 declarations.push(request.declaration);
                 answers.push(request.answer);
             }
@@ -84,7 +91,16 @@ async fn send(shared: &Shared, batch: Vec<Request>) {
     if declarations.is_empty() {
         return;
     }
-    let results = shared.network.declare(declarations).await;
+    let meta = shared.meta.clone();
+    let note = move |fids: Vec<Hash>, validity: Validity| -> BoxFuture<'static, Result<(), String>> {
+        let (meta, packs) = (meta.clone(), packs.packs(&fids));
+        Box::pin(async move {
+            orders::note(&meta, packs, validity)
+                .await
+                .map_err(|error| error.to_string())
+        })
+    };
+    let results = shared.network.declare(declarations, &note).await;
     for (answer, result) in answers.into_iter().zip(results) {
         // The pack's task may have stopped; the record knows that a declaration was sent.
         let _ = answer.send(result.map(|included| included.block_number).map_err(StepError::from));
@@ -106,37 +122,6 @@ async fn room(shared: &Shared) -> Result<u128, StepError> {
     Ok(territory.remaining_space)
 }
 
-enum Found {
-    Deal,
-    File,
-    Nothing,
-}
-
-async fn look(shared: &Shared, fid: Hash) -> Result<Found, StepError> {
-    if shared.network.file(fid).await?.is_some() {
-        return Ok(Found::File);
-    }
-    Ok(if shared.network.deal(fid).await?.is_some() {
-        Found::Deal
-    } else {
-        Found::Nothing
-    })
-}
-
-/// Looks for a declaration that may be on its way.
-async fn settle(shared: &Shared, fid: Hash) -> Result<Found, StepError> {
-    let pace = &shared.settings.pace;
-    let until = Instant::now() + pace.declare_settle;
-    loop {
-        let found = look(shared, fid).await?;
-        let left = until.saturating_duration_since(Instant::now());
-        if !matches!(found, Found::Nothing) || left == Duration::ZERO {
-            return Ok(found);
-        }
-        tokio::time::sleep(pace.poll.min(left)).await;
-    }
-}
-
 /// Hashed → Declared (or Placed at once, if the file is there already).
 pub(crate) async fn declare(
     shared: &Arc<Shared>,
@@ -145,73 +130,83 @@ pub(crate) async fn declare(
     memory: &mut Memory,
 ) -> Result<Step, StepError> {
     let fid = drive::fid(record)?;
-    let found = if record.declaring {
-        settle(shared, fid).await?
-    } else {
-        look(shared, fid).await?
+    let (names, sent) = {
+        let snapshot = shared.meta.snapshot()?;
+        let names = record::names(&*snapshot, pack)?
+            .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: no names".into())))?;
+        (names, orders::get(&*snapshot, pack)?)
     };
-    match found {
-        Found::File | Found::Deal => {
+    let owner = shared.settings.owner;
+    let file = shared.network.file(fid).await?;
+    let deal = shared.network.deal(fid).await?;
+    match under(owner, &names, deal.as_ref(), file.as_ref()) {
+        Under::Ours => {
             declared(shared, pack).await?;
             return Ok(Step::Next);
         }
-        Found::Nothing => {}
+        Under::Strangers(what) => return strangers::met(shared, pack, record, &names, memory, what).await,
+        Under::Nothing => {}
+    }
+    if let Some(validity) = sent {
+        match shared.network.fate(fid, &validity).await? {
+            // Why it was refused, if it was, says more than that it is waited for.
+            Fate::Pending { .. } if record.last_error.is_some() => return Ok(Step::Poll),
+            Fate::Pending { .. } => {
+                return Err(StepError::Deal(format!(
+                    "the declaration sent before can be included until block {} is final; waiting",
+                    validity.dies - 1
+                )));
+            }
+            Fate::Settled { deal, file } => {
+                if under(owner, &names, deal.as_ref(), file.as_ref()) != Under::Nothing {
+                    // The node asked for the best block lags behind the one asked for the final one.
+                    return Ok(Step::Poll);
+                }
+            }
+        }
+        tracing::info!(pack, %fid, "nothing came of a declaration");
+        forget_order(shared, pack).await?;
     }
     upload::enough_miners(shared, record.segments).await?;
-    let names = record::names(&*shared.meta.snapshot()?, pack)?
-        .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: no names".into())))?;
-    let sent = shared
-        .meta
-        .write(Durability::Synced, move |tx| -> crate::Result<bool> {
-            let Some(mut record) = record::get(tx, pack)? else {
-                return Ok(false);
-            };
-            if record.retired || record.state != PackState::Hashed {
-                return Ok(false);
-            }
-            record.declaring = true;
-            record::put(tx, pack, &record)?;
-            Ok(true)
-        })
-        .await?;
-    if !sent {
-        return Ok(Step::Next);
-    }
     let declaration = Declaration {
         fid,
         segments: names.hashes(),
-        owner: shared.settings.owner,
+        owner,
         file_name: hex::encode(record.file_name).into_bytes(),
         territory: shared.settings.territory.clone(),
         file_size: SEGMENT_SIZE as u128 * u128::from(record.segments),
     };
     let (answer, answered) = oneshot::channel();
-    let request = Request { declaration, answer };
-    let result = match shared.declarations.send(request).await {
-        Ok(()) => answered.await.unwrap_or(Err(Error::ShuttingDown.into())),
-        Err(_) => Err(Error::ShuttingDown.into()),
+    let request = Request {
+        pack,
+        declaration,
+        answer,
     };
-    match result {
-        Ok(block) => {
-            tracing::info!(pack, %fid, block, "pack declared");
-            shared.workers.declarer.count("packs declared", 1);
-            shared
-                .meta
-                .write(Durability::Buffered, move |tx| life::note_declared(tx, pack, block))
-                .await?;
-            declared(shared, pack).await?;
-            memory.vanished = 0;
-            Ok(Step::Next)
-        }
-        // The chain or the territory said no: nothing is on its way.
-        Err(error @ (StepError::Territory(_) | StepError::Network(cess::Error::Dispatch { .. }))) => {
-            shared
-                .update(pack, Durability::Buffered, |record| record.declaring = false)
-                .await?;
-            Err(error)
-        }
-        Err(error) => Err(error),
-    }
+    let block = match shared.declarations.send(request).await {
+        Ok(()) => answered.await.unwrap_or(Err(Error::ShuttingDown.into()))?,
+        Err(_) => return Err(Error::ShuttingDown.into()),
+    };
+    tracing::info!(pack, %fid, block, "pack declared");
+    shared.workers.declarer.count("packs declared", 1);
+    shared
+        .meta
+        .write(Durability::Buffered, move |tx| life::note_declared(tx, pack, block))
+        .await?;
+    declared(shared, pack).await?;
+    memory.vanished = 0;
+    Ok(Step::Next)
+}
+
+/// Nothing came of what was sent, and nothing can.
+async fn forget_order(shared: &Shared, pack: u64) -> Result<(), StepError> {
+    shared
+        .meta
+        .write(Durability::Buffered, move |tx| -> crate::Result<()> {
+            record::update(tx, pack, |record| record.declaring = false)?;
+            orders::forget(tx, pack)
+        })
+        .await?;
+    Ok(())
 }
 
 async fn declared(shared: &Shared, pack: u64) -> Result<(), StepError> {

@@ -4,7 +4,9 @@
 //! the real thing, `fake` (tests only) keeps a chain and miners in memory and breaks on demand.
 use async_trait::async_trait;
 use bytes::Bytes;
-use cess::chain::{Chain, Deal, Declaration, FileInfo, Included, Miner, Territory};
+use cess::chain::{
+    BeforeSending, Chain, Deal, Declaration, Fate, FileInfo, Included, Miner, Territory, Validity,
+};
 use cess::miner::MinerClient;
 use cess::{AccountId, Hash, Result};
 use std::ops::Range;
@@ -23,8 +25,10 @@ pub(crate) trait Network: Send + Sync + 'static {
     async fn deal(&self, fid: Hash) -> Result<Option<Deal>>;
     /// The completed file `fid`.
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>>;
-    /// Declares files; one result each.
-    async fn declare(&self, files: Vec<Declaration>) -> Vec<Result<Included>>;
+    /// Declares files; one result each. `before` is told what is about to be sent.
+    async fn declare(&self, files: Vec<Declaration>, before: &BeforeSending<'_>) -> Vec<Result<Included>>;
+    /// What became of the declaration of `fid` in an extrinsic of that validity, for good.
+    async fn fate(&self, fid: Hash, validity: &Validity) -> Result<Fate>;
     /// Deletes a completed file; re-read [`Self::file`] to know.
     async fn delete_file(&self, owner: AccountId, fid: Hash) -> Result<Included>;
     /// Pushes one fragment.
@@ -62,8 +66,11 @@ impl Network for Live {
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain.file(fid).await
     }
-    async fn declare(&self, files: Vec<Declaration>) -> Vec<Result<Included>> {
-        self.chain.declare(files).await
+    async fn declare(&self, files: Vec<Declaration>, before: &BeforeSending<'_>) -> Vec<Result<Included>> {
+        self.chain.declare_noting(files, before).await
+    }
+    async fn fate(&self, fid: Hash, validity: &Validity) -> Result<Fate> {
+        self.chain.fate(fid, validity).await
     }
     async fn delete_file(&self, owner: AccountId, fid: Hash) -> Result<Included> {
         self.chain.delete_file(owner, fid).await

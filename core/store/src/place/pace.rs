@@ -19,8 +19,6 @@ pub struct Pace {
     pub retry: Duration,
     /// Longest pause after a failed step.
     pub retry_max: Duration,
-    /// How long a declaration that may be on its way is looked for before it is sent again.
-    pub declare_settle: Duration,
     /// How long declarations are gathered into one batch.
     pub declare_gather: Duration,
     /// Times that a fragment is read back before it counts as not verified.
@@ -48,7 +46,6 @@ impl Default for Pace {
             put_timeout: Duration::from_mins(1),
             retry: Duration::from_secs(1),
             retry_max: Duration::from_mins(1),
-            declare_settle: Duration::from_mins(1),
             declare_gather: Duration::from_millis(200),
             verify_tries: 3,
             verify_patience: Duration::from_mins(10),

@@ -2,6 +2,7 @@
 mod caches;
 mod crashes;
 mod faults;
+mod orders;
 mod path;
 mod reading;
 mod store;

@@ -24,7 +24,8 @@ use meta::Durability;
 use crate::health::life;
 use crate::pack::record::{self, Names, Record};
 use crate::place::drive::{self, Memory, Step};
-use crate::place::{Shared, StepError, build};
+use crate::place::strangers::{self, Under, under};
+use crate::place::{Shared, StepError, build, orders};
 use crate::{Error, PackState};
 
 /// Looks that must find neither deal nor file before the deal counts as gone.
@@ -186,18 +187,21 @@ pub(crate) async fn place(
     let fid = drive::fid(record)?;
     let names = record::names(&*shared.meta.snapshot()?, pack)?
         .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: no names".into())))?;
-    if let Some(file) = shared.network.file(fid).await? {
+    let file = shared.network.file(fid).await?;
+    let deal = match &file {
+        None => shared.network.deal(fid).await?,
+        Some(_) => None,
+    };
+    if let Under::Strangers(what) = under(shared.settings.owner, &names, deal.as_ref(), file.as_ref()) {
+        return strangers::met(shared, pack, record, &names, memory, what).await;
+    }
+    if let Some(file) = file {
         return placed(shared, pack, names, &file).await;
     }
-    let Some(deal) = shared.network.deal(fid).await? else {
+    let Some(deal) = deal else {
         return vanished(shared, pack, memory).await;
     };
     memory.vanished = 0;
-    if deal.segments != names.hashes() {
-        return Err(StepError::Deal(format!(
-            "the deal {fid} lists other fragments than the pack"
-        )));
-    }
 
     let usable = shared.miners.usable(Shared::group_space(record.segments)).await?;
     let plan = memory.plan.get_or_insert_with(|| Plan::resume(record, &usable));
@@ -336,9 +340,6 @@ async fn placed(
     mut names: Names,
     file: &FileInfo,
 ) -> Result<Step, StepError> {
-    if !file.owners.contains(&shared.settings.owner) {
-        return Err(StepError::Deal("the file belongs to another account".into()));
-    }
     // Reads find the miners by what is noted here, also when the chain is away.
     let _ = shared.miners.list().await;
     if !names.note_holders(file, |account| shared.miners.endpoint(account)) {
@@ -359,6 +360,7 @@ async fn placed(
             if updated.is_some() {
                 record::put_names(tx, pack, &names)?;
                 life::note_completed(tx, pack, completion)?;
+                orders::forget(tx, pack)?;
             }
             Ok(())
         })
@@ -370,7 +372,8 @@ async fn placed(
 }
 
 /// Neither deal nor file: an answer from a node that lags behind, or the order is gone (its
-/// territory expired). Only the latter lasts.
+/// territory expired). Only the latter lasts, and only what is final shows it: the record goes back
+/// to hashed, from where the order is waited for until that is known.
 async fn vanished(shared: &Shared, pack: u64, memory: &mut Memory) -> Result<Step, StepError> {
     memory.vanished += 1;
     if memory.vanished < GONE_AFTER {
@@ -386,6 +389,6 @@ async fn vanished(shared: &Shared, pack: u64, memory: &mut Memory) -> Result<Ste
         })
         .await?;
     Err(StepError::Deal(
-        "the order is gone from the chain; it will be declared again".into(),
+        "the order is not on the chain; it is declared again once that is final".into(),
     ))
 }

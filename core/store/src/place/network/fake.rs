@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cess::chain::{Deal, Declaration, FileInfo, FragmentInfo, Included, Miner, Territory, TerritoryState};
+use cess::chain::{
+    BeforeSending, Deal, Declaration, Fate, FileInfo, FragmentInfo, Included, Miner, Territory, TerritoryState,
+    Validity,
+};
 use cess::codec::{FRAGMENT_SIZE, FRAGMENTS};
 use cess::{AccountId, Error, Hash, Result};
 use parking_lot::Mutex;
@@ -50,6 +53,12 @@ struct Chain {
     files: HashMap<Hash, FileInfo>,
     /// How often each FID was declared.
     declared: HashMap<Hash, u32>,
+    /// How often a declaration of each FID was signed and sent.
+    sent: HashMap<Hash, u32>,
+    /// Declarations do not leave the pool.
+    hold: bool,
+    pool: HashMap<Hash, Declaration>,
+    nonce: u64,
     deleted: HashSet<Hash>,
     batches: Vec<usize>,
 }
@@ -73,6 +82,8 @@ pub(crate) struct Fake {
 
 pub(crate) const OWNER: AccountId = AccountId([0xaa; 32]);
 pub(crate) const TERRITORY: &[u8] = b"test";
+/// Somebody who sees our FIDs in the pool.
+pub(crate) const STRANGER: AccountId = AccountId([0xbb; 32]);
 
 const fn account(number: usize) -> AccountId {
     AccountId([number as u8 + 1; 32])
@@ -167,6 +178,77 @@ impl Fake {
 
     pub(crate) fn lose_answers(&self, lose: bool) {
         self.state.lock().chain.lose_answers = lose;
+    }
+
+    /// Declarations stay in the pool, and nobody hears of them.
+    pub(crate) fn hold_pool(&self, hold: bool) {
+        self.state.lock().chain.hold = hold;
+    }
+
+    /// What the pool holds gets into a block.
+    pub(crate) fn include_pool(&self) {
+        let mut state = self.state.lock();
+        let held: Vec<_> = state.chain.pool.drain().collect();
+        for (_, file) in held {
+            let _ = state.declare(&file);
+        }
+    }
+
+    /// What the pool holds expires.
+    pub(crate) fn expire_pool(&self) {
+        self.state.lock().chain.pool.clear();
+    }
+
+    /// FIDs in the pool.
+    pub(crate) fn pooled(&self) -> Vec<Hash> {
+        self.state.lock().chain.pool.keys().copied().collect()
+    }
+
+    /// The most often that a declaration of any FID was sent.
+    pub(crate) fn most_sent(&self) -> u32 {
+        self.state.lock().chain.sent.values().copied().max().unwrap_or(0)
+    }
+
+    /// FIDs of open deals.
+    pub(crate) fn deals(&self) -> Vec<Hash> {
+        self.state.lock().chain.deals.keys().copied().collect()
+    }
+
+    /// The stranger declares `fid` in a territory of their own, over whatever is open there.
+    pub(crate) fn stranger_declares(&self, fid: Hash) {
+        let mut state = self.state.lock();
+        let chain = &mut state.chain;
+        let segments = match (chain.pool.get(&fid), chain.deals.get(&fid)) {
+            (Some(file), _) => file.segments.clone(),
+            (None, Some(deal)) => deal.segments.clone(),
+            (None, None) => Vec::new(),
+        };
+        let deal = Deal {
+            file_size: 1,
+            segments,
+            owner: STRANGER,
+            complete: BTreeMap::new(),
+        };
+        chain.deals.insert(fid, deal);
+    }
+
+    /// The stranger's file of one segment is complete under `fid`, with nothing of ours in it.
+    pub(crate) fn stranger_completes(&self, fid: Hash) {
+        let mut state = self.state.lock();
+        let fragment = |index: u8| FragmentInfo {
+            hash: Hash::of(&[index]),
+            available: true,
+            tag: None,
+            miner: account(usize::from(index)),
+        };
+        let file = FileInfo {
+            segments: vec![(Hash::of(b"theirs"), (0..FRAGMENTS as u8).map(fragment).collect())],
+            owners: vec![STRANGER],
+            file_size: 1,
+            completion: 1,
+        };
+        state.chain.deals.remove(&fid);
+        state.chain.files.insert(fid, file);
     }
 
     /// The first segment of the only file, from the miners that hold its data fragments.
@@ -389,6 +471,11 @@ impl State {
             return Err(refuse("InsufficientAvailableSpace"));
         }
         territory.remaining_space -= charge;
+        if let Some(complete) = self.chain.files.get_mut(&file.fid) {
+            complete.owners.push(file.owner);
+            territory.used_space += charge;
+            return Ok(());
+        }
         territory.locked_space += charge;
         *self.chain.declared.entry(file.fid).or_default() += 1;
         let deal = Deal {
@@ -434,13 +521,36 @@ impl Network for Fake {
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain(|state| Ok(state.chain.files.get(&fid).cloned()))
     }
-    async fn declare(&self, files: Vec<Declaration>) -> Vec<Result<Included>> {
+    async fn declare(&self, files: Vec<Declaration>, before: &BeforeSending<'_>) -> Vec<Result<Included>> {
+        if self.state.lock().chain.down {
+            return files.iter().map(|_| Err(unreachable())).collect();
+        }
+        let validity = {
+            let mut state = self.state.lock();
+            state.chain.nonce += 1;
+            Validity {
+                signer: OWNER,
+                nonce: state.chain.nonce,
+                dies: 64,
+            }
+        };
+        if let Err(reason) = before(files.iter().map(|file| file.fid).collect(), validity).await {
+            return files.iter().map(|_| Err(Error::NotSent(reason.clone()))).collect();
+        }
         let included = Included {
             block_hash: [0; 32],
             block_number: 1,
         };
         let done = self.chain(|state| {
             state.chain.batches.push(files.len());
+            for file in &files {
+                *state.chain.sent.entry(file.fid).or_default() += 1;
+            }
+            if state.chain.hold {
+                let held = files.iter().map(|file| (file.fid, file.clone()));
+                state.chain.pool.extend(held);
+                return Ok(files.iter().map(|_| Err(unreachable())).collect());
+            }
             let lost = state.chain.lose_answers;
             Ok(files
                 .iter()
@@ -452,16 +562,31 @@ impl Network for Fake {
         });
         done.unwrap_or_else(|_| files.iter().map(|_| Err(unreachable())).collect())
     }
+    async fn fate(&self, fid: Hash, _validity: &Validity) -> Result<Fate> {
+        self.chain(|state| {
+            Ok(if state.chain.pool.contains_key(&fid) {
+                Fate::Pending { finalised: 1 }
+            } else {
+                Fate::Settled {
+                    deal: state.chain.deals.get(&fid).cloned(),
+                    file: state.chain.files.get(&fid).cloned(),
+                }
+            })
+        })
+    }
     async fn delete_file(&self, owner: AccountId, fid: Hash) -> Result<Included> {
         self.chain(|state| {
             let refuse = Error::Dispatch {
                 pallet: "FileBank".into(),
                 name: "NonExistent".into(),
             };
-            let file = state.chain.files.get(&fid).ok_or(refuse)?;
-            if file.owners == [owner] {
+            let file = state.chain.files.get_mut(&fid).ok_or(refuse)?;
+            if file.owners.contains(&owner) {
                 let charge = CHARGE * file.segments.len() as u128;
-                state.chain.files.remove(&fid);
+                file.owners.retain(|other| *other != owner);
+                if file.owners.is_empty() {
+                    state.chain.files.remove(&fid);
+                }
                 state.chain.deleted.insert(fid);
                 if let Some(territory) = &mut state.territory {
                     territory.used_space -= charge;

@@ -101,7 +101,6 @@ pub(super) fn pace() -> Pace {
         put_timeout: Duration::from_secs(10),
         retry: Duration::from_millis(20),
         retry_max: Duration::from_millis(100),
-        declare_settle: Duration::from_millis(100),
         declare_gather: Duration::from_millis(30),
         verify_tries: 2,
         verify_patience: Duration::from_millis(300),
