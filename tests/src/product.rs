@@ -1,6 +1,7 @@
 //! One `cess-gateway dev` as a child process.
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -74,6 +75,7 @@ pub struct Product {
     pub ready: Ready,
     dir: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     process: Process,
 }
 
@@ -81,12 +83,19 @@ impl Product {
     /// Starts a gateway on `dir` with extra `arguments` and waits until everything serves. It logs
     /// to a file beside `dir`.
     pub fn start(dir: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::start_with(dir, arguments, &[])
+    }
+
+    /// As [`Self::start`], with variables of the environment. They hold until the next start.
+    pub fn start_with(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (process, ready) = spawn(dir, &arguments)?;
+        let environment = owned(environment);
+        let (process, ready) = spawn(dir, &arguments, &environment)?;
         Ok(Self {
             ready,
             dir: dir.to_owned(),
             arguments,
+            environment,
             process,
         })
     }
@@ -108,13 +117,47 @@ impl Product {
 
     /// Starts again on the same directory after [`Self::kill`]. Ports may be others than before.
     pub fn restart(&mut self) -> Result<()> {
-        (self.process, self.ready) = spawn(&self.dir, &self.arguments)?;
+        (self.process, self.ready) = spawn(&self.dir, &self.arguments, &self.environment)?;
         Ok(())
+    }
+
+    /// As [`Self::restart`], with other variables of the environment.
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) -> Result<()> {
+        self.environment = owned(environment);
+        self.restart()
+    }
+
+    /// Takes away the mount that a killed gateway left, so that nobody waits on it.
+    pub fn let_go(&self) {
+        // It may be gone already.
+        let _ = nix::mount::umount2(&self.ready.mount, nix::mount::MntFlags::MNT_DETACH);
+    }
+
+    /// Whether it runs.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.process.ended()?.is_none())
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.process.wait(patience)
+    }
+
+    /// What it logged so far, earlier starts included.
+    pub fn said(&self) -> String {
+        self.process.said()
     }
 
     /// SIGTERM, and waits for a clean end.
     pub fn stop(mut self) -> Result<()> {
         self.process.stop()
+    }
+
+    /// Runs `cess-devnet chain-fault --data DIR FAULT`.
+    pub fn chain_fault(&self, fault: &str) -> Result<()> {
+        let mut command = Command::new(program("cess-devnet")?);
+        command.args(["chain-fault", "--data"]).arg(&self.dir).arg(fault);
+        tools::run(&mut command).map(drop)
     }
 
     /// Runs `cess-gateway ARGUMENTS --data DIR`.
@@ -166,13 +209,21 @@ impl Drop for Product {
     fn drop(&mut self) {
         // Whatever fails here, the test's own verdict stands.
         let _ = self.process.kill();
-        let _ = nix::mount::umount2(&self.ready.mount, nix::mount::MntFlags::MNT_DETACH);
+        self.let_go();
     }
 }
 
-fn spawn(dir: &Path, arguments: &[String]) -> Result<(Process, Ready)> {
+fn owned(environment: &[(&str, &str)]) -> Vec<(String, String)> {
+    environment
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn spawn(dir: &Path, arguments: &[String], environment: &[(String, String)]) -> Result<(Process, Ready)> {
     let mut command = Command::new(program("cess-gateway")?);
     command.args(["dev", "--json", "--data"]).arg(dir).args(arguments);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let (process, line) = Process::start(&mut command, &dir.with_extension("log"))?;
     let ready = serde_json::from_str(&line)
         .with_context(|| format!("no line of JSON but {line:?}; the log says: {}", process.said()))?;

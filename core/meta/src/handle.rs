@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use crate::guard::{COUNTER_KEY, Guard};
 use crate::sync::GroupSync;
-use crate::{Durability, Engine, Error, FjallEngine, Read, Result, Transaction};
+use crate::{Durability, Engine, Error, FjallEngine, Read, Result, Transaction, failpoint};
 
 /// Conflicts after which a transaction runs alone. A transaction that reads much would otherwise
 /// lose to a stream of short ones for ever.
@@ -136,6 +136,11 @@ impl Meta {
     }
 }
 
+/// A step that did not succeed, as callers see it.
+fn failed(error: std::io::Error) -> Error {
+    Error::Engine(error.to_string())
+}
+
 impl Inner {
     fn transact<T, E: From<Error>>(
         &self,
@@ -177,6 +182,7 @@ impl Inner {
         self.sync.check()?;
         let mut tx = self.engine.begin()?;
         let value = f(tx.as_mut())?;
+        failpoint::COMMIT.reach().map_err(failed)?;
         match self.sync.commit(|| tx.commit()) {
             Ok(()) => Ok(Some(value)),
             Err(Error::Conflict) => Ok(None),

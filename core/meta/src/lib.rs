@@ -17,6 +17,7 @@
 //! commit acknowledged as [`Durability::Synced`], or it refuses to open.
 mod engine;
 mod error;
+pub mod failpoint;
 mod fjall_engine;
 mod guard;
 mod handle;

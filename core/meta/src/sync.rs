@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::guard::{COUNTER_KEY, Guard};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, failpoint};
 
 type Waiter = oneshot::Sender<Result<(), String>>;
 
@@ -163,11 +163,18 @@ fn run(shared: &Shared, engine: &dyn Engine, mut guard: Guard) {
     }
 }
 
+fn failed(error: std::io::Error) -> Error {
+    Error::Engine(error.to_string())
+}
+
 fn sync_group(engine: &dyn Engine, guard: &mut Guard) -> Result<()> {
     let counter = guard.acknowledged() + 1;
     let mut tx = engine.begin()?;
     tx.put(COUNTER_KEY, &counter.to_be_bytes())?;
     tx.commit()?;
+    failpoint::SYNC.reach().map_err(failed)?;
     engine.sync()?;
-    guard.record(counter)
+    failpoint::SYNCED.reach().map_err(failed)?;
+    guard.record(counter)?;
+    failpoint::GUARDED.reach().map_err(failed)
 }

@@ -29,6 +29,7 @@ mod references;
 mod remote;
 mod staging;
 mod status;
+pub mod steps;
 mod tables;
 #[cfg(test)]
 mod testing;

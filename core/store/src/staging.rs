@@ -22,7 +22,7 @@ use self::files::Files;
 use self::row::{FreedRow, Place, StagedRow};
 use self::settle::{EndedTickets, Settler, Ticket};
 use crate::frame::{FRAME_MAX, OVERHEAD};
-use crate::{ChunkId, Error, Owner, Result, tables};
+use crate::{ChunkId, Error, Owner, Result, steps, tables};
 
 /// Plaintext of this many bytes rides in a row even when it does not compress.
 pub(crate) const INLINE_PLAIN: usize = 16 << 10;
@@ -249,6 +249,7 @@ impl Staging {
                 })
                 .await?;
         }
+        steps::reach_async(steps::RECLAIM_LEFT).await?;
         self.settler.give_back().await
     }
 

@@ -16,7 +16,7 @@ use crate::pack::record::{self, Names, Record};
 use crate::pack::segment::{self, Header, SegmentError};
 use crate::place::drive::Step;
 use crate::place::{Shared, StepError};
-use crate::{Error, PackState};
+use crate::{Error, PackState, steps};
 
 /// Bytes at the front of the header that the sealed index is bound to: all that is known before
 /// the index is.
@@ -192,6 +192,7 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
     let segments: Vec<_> = hashes.iter().map(|names| names.segment).collect();
     let fid = codec::fid_merkle(&segments);
     let names = Names::hashed(&hashes);
+    steps::reach_async(steps::PACK_HASH).await?;
     let hashed = shared
         .meta
         .write(Durability::Buffered, move |tx| -> crate::Result<bool> {
@@ -213,6 +214,7 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
         })
         .await?;
     if hashed {
+        steps::reach_async(steps::PACK_HASHED).await?;
         tracing::info!(pack, %fid, "pack hashed");
         shared.progressed();
     }

@@ -24,7 +24,7 @@ use crate::place::drive::{self, Memory, Step};
 use crate::place::orders::{self, Batch};
 use crate::place::strangers::{self, Under, under};
 use crate::place::{Shared, StepError, upload};
-use crate::{Error, PackState};
+use crate::{Error, PackState, steps};
 
 /// Declarations in one batch at most.
 const BATCH: usize = 16;
@@ -188,11 +188,13 @@ pub(crate) async fn declare(
     };
     tracing::info!(pack, %fid, block, "pack declared");
     shared.workers.declarer.count("packs declared", 1);
+    steps::reach_async(steps::DECLARE_SENT).await?;
     shared
         .meta
         .write(Durability::Buffered, move |tx| life::note_declared(tx, pack, block))
         .await?;
     declared(shared, pack).await?;
+    steps::reach_async(steps::DECLARED).await?;
     memory.vanished = 0;
     Ok(Step::Next)
 }

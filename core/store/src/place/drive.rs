@@ -15,7 +15,7 @@ use crate::place::pace::Backoff;
 use crate::place::upload::Plan;
 use crate::place::{PlaceWorkers, Shared, StepError, build, declare, upload, verify};
 use crate::workers::Worker;
-use crate::{Error, PackState, random};
+use crate::{Error, PackState, random, steps};
 
 /// What to do after a step.
 pub(crate) enum Step {
@@ -170,7 +170,9 @@ async fn step_from(
 async fn reclaim(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<Step, StepError> {
     if !record.reclaimed {
         let chunks = record::chunks(&*shared.meta.snapshot()?, pack, record.segments)?;
+        steps::reach_async(steps::RECLAIM).await?;
         shared.local.reclaim(&chunks).await?;
+        steps::reach_async(steps::RECLAIM_NOTE).await?;
         let segments = record.segments;
         shared
             .meta
@@ -180,6 +182,7 @@ async fn reclaim(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<Ste
                 Ok(())
             })
             .await?;
+        steps::reach_async(steps::RECLAIMED).await?;
     }
     // Others may have waited for these chunks to be safe elsewhere.
     shared.upkeep.notify_one();

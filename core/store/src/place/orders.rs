@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pack::record;
 use crate::tables::{PLACING, damaged};
-use crate::{Error, PackState, Result};
+use crate::{Error, PackState, Result, steps};
 
 /// First byte after the table's.
 const ORDER: u8 = 0;
@@ -63,6 +63,7 @@ pub(crate) async fn note(meta: &Meta, packs: Vec<(u64, Hash)>, validity: Validit
         dies: validity.dies,
     };
     let row = postcard::to_stdvec(&row).map_err(|error| damaged(&format!("an order: {error}")))?;
+    steps::reach_async(steps::DECLARE_NOTE).await?;
     meta.write::<(), Error, _>(Durability::Synced, move |tx| {
         for (pack, fid) in &packs {
             let known = record::update(tx, *pack, |record| record.declaring = true)?;
@@ -78,7 +79,8 @@ pub(crate) async fn note(meta: &Meta, packs: Vec<(u64, Hash)>, validity: Validit
         }
         Ok(())
     })
-    .await
+    .await?;
+    steps::reach_async(steps::DECLARE_NOTED).await
 }
 
 /// The packs of a batch, by FID.

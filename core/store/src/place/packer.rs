@@ -21,7 +21,7 @@ use crate::place::Shared;
 use crate::place::age::{self, Ages};
 use crate::place::local::unpacked;
 use crate::place::waiting::{self, Gathering};
-use crate::{ChunkId, PackState, Result, clock, locations, random};
+use crate::{ChunkId, PackState, Result, clock, locations, random, steps};
 
 /// What was seen of the chunks that wait.
 struct Running {
@@ -153,6 +153,7 @@ async fn count(shared: &Shared, ages: &mut Ages, waiting: Option<(ChunkId, Chunk
 /// Freezes chunks up to `last` into a new pack; answers its number. With `only_full`, nothing
 /// happens unless they fill it.
 async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool) -> Result<Option<u64>> {
+    steps::reach_async(steps::PACK_FREEZE).await?;
     let segments = shared.settings.pack_segments;
     let frozen = shared
         .meta
@@ -178,6 +179,9 @@ async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool) -> Result<
             },
         )
         .await?;
+    if frozen.is_some() {
+        steps::reach_async(steps::PACK_FROZEN).await?;
+    }
     Ok(frozen.map(|(pack, chunks, bytes)| {
         tracing::info!(pack, chunks, bytes, "pack closed");
         pack

@@ -16,7 +16,7 @@ use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
 use crate::place::{Shared, StepError};
 use crate::reclaim::tally;
-use crate::{ChunkId, PackState, Result, locations};
+use crate::{ChunkId, PackState, Result, locations, steps};
 
 /// Forgets packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -158,12 +158,14 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
         if let Some(file) = shared.network.file(fid).await?
             && file.owners.contains(&shared.settings.owner)
         {
+            steps::reach_async(steps::FORGET_DELETE).await?;
             shared.network.delete_file(shared.settings.owner, fid).await?;
             if let Some(file) = shared.network.file(fid).await?
                 && file.owners.contains(&shared.settings.owner)
             {
                 return Err(StepError::Deal(format!("the chain did not delete {fid}")));
             }
+            steps::reach_async(steps::FORGET_DELETED).await?;
         }
     }
     let segments = record.segments;
@@ -181,6 +183,7 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
             record::delete(tx, pack, segments)
         })
         .await?;
+    steps::reach_async(steps::FORGOTTEN).await?;
     tracing::info!(pack, "pack forgotten");
     shared.workers.upkeep.count("packs forgotten", 1);
     shared.progressed();

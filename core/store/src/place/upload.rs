@@ -26,7 +26,7 @@ use crate::pack::record::{self, Names, Record};
 use crate::place::drive::{self, Memory, Step};
 use crate::place::strangers::{self, Under, under};
 use crate::place::{Shared, StepError, build, orders};
-use crate::{Error, PackState};
+use crate::{Error, PackState, steps};
 
 /// Looks that must find neither deal nor file before the deal counts as gone.
 const GONE_AFTER: u32 = 3;
@@ -209,6 +209,7 @@ pub(crate) async fn place(
     let late = plan.late(&deal, patience);
     plan.assign(&deal, &usable, patience);
     note_assigned(shared, pack, record, plan).await?;
+    steps::reach_async(steps::UPLOAD_ASSIGNED).await?;
     let pushed = push(shared, pack, record, &names, &deal, &usable, plan).await?;
     note_assigned(shared, pack, record, plan).await?;
 
@@ -319,7 +320,12 @@ async fn push_one(
     worker.take(len as u64).await;
     let began = Instant::now();
     let limit = shared.settings.pace.put_timeout;
-    let put = shared.network.put(endpoint, fid, fragment, data);
+    let put = async {
+        let broken = |error: std::io::Error| cess::Error::Unreachable(error.to_string());
+        steps::UPLOAD_PUSH.reach_async().await.map_err(broken)?;
+        shared.network.put(endpoint, fid, fragment, data).await?;
+        steps::UPLOAD_PUSHED.reach_async().await.map_err(broken)
+    };
     let result = tokio::time::timeout(limit, put)
         .await
         .unwrap_or_else(|_| Err(cess::Error::Unreachable(format!("no answer in {limit:?}"))));
@@ -348,6 +354,7 @@ async fn placed(
         ));
     }
     let completion = file.completion;
+    steps::reach_async(steps::PLACE).await?;
     shared
         .meta
         .write(Durability::Buffered, move |tx| -> crate::Result<()> {
@@ -365,6 +372,7 @@ async fn placed(
             Ok(())
         })
         .await?;
+    steps::reach_async(steps::PLACED).await?;
     tracing::info!(pack, "pack placed");
     shared.workers.placer.count("packs placed", 1);
     shared.progressed();

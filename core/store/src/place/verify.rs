@@ -37,7 +37,7 @@ use crate::place::local::unpacked;
 use crate::place::pace::Backoff;
 use crate::place::waiting::Waiting;
 use crate::place::{Shared, StepError};
-use crate::{ChunkId, Error, PackState, locations, random};
+use crate::{ChunkId, Error, PackState, locations, random, steps};
 
 /// Bytes of one range read back.
 const RANGE: usize = 16 << 10;
@@ -121,6 +121,7 @@ fn own_copy(built: &Built, names: &Names, number: u32, index: usize) -> Result<(
 }
 
 async fn verified(shared: &Shared, pack: u64, segments: u32) -> Result<(), StepError> {
+    steps::reach_async(steps::VERIFY).await?;
     let now = health::now();
     // Durable before staging forgets anything.
     shared
@@ -142,6 +143,7 @@ async fn verified(shared: &Shared, pack: u64, segments: u32) -> Result<(), StepE
             Ok(())
         })
         .await?;
+    steps::reach_async(steps::VERIFIED).await?;
     shared.progressed();
     tracing::info!(pack, "pack verified");
     Ok(())
@@ -316,6 +318,7 @@ async fn doubted(
 
 /// Hands the live chunks of `pack` to new packs.
 async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> Result<(), StepError> {
+    steps::reach_async(steps::RETIRE).await?;
     let highest = shared
         .meta
         .write(
@@ -356,6 +359,7 @@ async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> Result<(), S
             },
         )
         .await?;
+    steps::reach_async(steps::RETIRED).await?;
     if let Some(highest) = highest {
         shared.close_through(highest);
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::staging::file::{StagingFile, record_len};
-use crate::{ChunkId, Error, Result};
+use crate::{ChunkId, Error, Result, steps};
 
 /// A file is full at this many bytes.
 const FILE_MAX: u64 = 256 << 20;
@@ -62,6 +62,7 @@ impl Files {
     /// Appends a record; answers the file and the offset. It counts as live. Blocks on the disk.
     pub(crate) fn append(&self, chunk: ChunkId, frame: &[u8]) -> Result<(u64, u64)> {
         self.check()?;
+        steps::reach(steps::STAGING_APPEND)?;
         let len = record_len(frame.len());
         let (file, offset) = {
             let mut current = self.current.lock();
@@ -69,6 +70,7 @@ impl Files {
                 .as_ref()
                 .is_none_or(|current| current.end + len > FILE_MAX)
             {
+                steps::reach(steps::STAGING_CREATE)?;
                 // The id of its first chunk: like those, it never comes twice.
                 let file = StagingFile::create(&self.directory, chunk.0).map_err(|error| disk(&error))?;
                 let file = Arc::new(file);
@@ -113,7 +115,10 @@ impl Files {
         let result = tokio::task::spawn_blocking(move || {
             let _syncing = syncing;
             let all: Vec<_> = files.all.read().values().cloned().collect();
-            let result = all.iter().try_for_each(|file| file.sync());
+            let result = steps::STAGING_SYNC
+                .reach()
+                .and_then(|()| all.iter().try_for_each(|file| file.sync()))
+                .and_then(|()| steps::STAGING_SYNCED.reach());
             match &result {
                 Ok(()) => files.synced.store(covered, Ordering::SeqCst),
                 Err(error) => {

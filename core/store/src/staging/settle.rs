@@ -23,7 +23,7 @@ use crate::staging::file::record_len;
 use crate::staging::files::Files;
 use crate::staging::row::{self, FreedRow, Place};
 use crate::workers::Worker;
-use crate::{ChunkId, Error, Result, tables};
+use crate::{ChunkId, Error, Result, steps, tables};
 
 /// Rows in one pass of the worker.
 const ROWS: usize = 1000;
@@ -194,7 +194,9 @@ impl Settler {
             let all = freed.len() < ROWS;
             // From here on no crash can bring the STAGED rows back.
             self.meta.sync().await?;
+            steps::reach_async(steps::RECLAIM_PUNCH).await?;
             self.punch(freed.clone()).await?;
+            steps::reach_async(steps::RECLAIM_PUNCHED).await?;
             let chunks: Vec<_> = freed.iter().map(|(chunk, _)| *chunk).collect();
             self.meta
                 .write::<(), Error, _>(Durability::Buffered, move |tx| {
