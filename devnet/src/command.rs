@@ -153,7 +153,7 @@ struct ChainFaultArgs {
     #[arg(long)]
     data: PathBuf,
     /// stall, finality-stall, rpc-dead[:MS], reorg:N, prune:N, period:MS, lag:N, seal:N, tag:FID,
-    /// miner-state:ACCOUNT:STATE or heal.
+    /// miner-state:ACCOUNT:STATE, territories:STATE (active, frozen, expired) or heal.
     fault: String,
 }
 

@@ -14,6 +14,7 @@ use crate::miner::Miner;
 use crate::miner::fault::Fault;
 use crate::runtime::primitives::AccountId32;
 use crate::runtime::sminer::MINER_ITEMS;
+use crate::runtime::storage_handler::TerritoryState;
 
 /// A fault of the chain, or an operator's wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum ChainFault {
     Tag(cess::Hash),
     /// Sets the chain's state of a miner, e.g. `frozen`.
     MinerState(AccountId32, String),
+    /// Sets the state of every territory, e.g. `frozen`.
+    Territories(TerritoryState),
     /// Blocks, finality, RPC and readable states as at the start. Period and lag stay.
     Heal,
 }
@@ -83,11 +86,17 @@ impl FromStr for ChainFault {
                 }
                 Self::MinerState(account_of(account)?, state.to_owned())
             }
+            "territories" => Self::Territories(match value {
+                Some("active") => TerritoryState::Active,
+                Some("frozen") => TerritoryState::Frozen,
+                Some("expired") => TerritoryState::Expired,
+                _ => return Err(Error::Invalid("territories:active, :frozen or :expired".into())),
+            }),
             "heal" => Self::Heal,
             _ => {
                 return Err(Error::Invalid(format!(
                     "chain fault {text:?}: expected stall, finality-stall, rpc-dead[:MS], reorg:N, prune:N, \
-                     period:MS, lag:N, seal:N, tag:FID, miner-state:ACCOUNT:STATE or heal"
+                     period:MS, lag:N, seal:N, tag:FID, miner-state:ACCOUNT:STATE, territories:STATE or heal"
                 )));
             }
         })
@@ -181,6 +190,7 @@ impl Controls {
             ChainFault::Seal(blocks) => node.seal_empty(blocks)?,
             ChainFault::Tag(fid) => node.operate(Operation::TagFile(fid.into())),
             ChainFault::MinerState(miner, state) => node.operate(Operation::SetState(miner, state)),
+            ChainFault::Territories(state) => node.operate(Operation::SetTerritories(state)),
             ChainFault::Heal => {
                 node.set_sealing(|sealing| {
                     sealing.stalled = false;
@@ -242,6 +252,10 @@ mod tests {
             "rpc-dead".parse::<ChainFault>().unwrap(),
             ChainFault::RpcDead(None)
         );
+        assert_eq!(
+            "territories:frozen".parse::<ChainFault>().unwrap(),
+            ChainFault::Territories(TerritoryState::Frozen)
+        );
         let second = ChainFault::RpcDead(Some(Duration::from_secs(1)));
         assert_eq!("rpc-dead:1000".parse::<ChainFault>().unwrap(), second);
         for text in [
@@ -251,6 +265,8 @@ mod tests {
             "reorg:99999999999",
             "tag:12",
             "miner-state:x",
+            "territories",
+            "territories:x",
             "nonsense",
         ] {
             assert!(text.parse::<ChainFault>().is_err(), "{text}");

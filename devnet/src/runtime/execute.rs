@@ -89,6 +89,8 @@ pub enum Operation {
     SetState(AccountId32, String),
     /// Adds a positive miner with an endpoint and idle space (bytes), or changes its endpoint.
     AddMiner(AccountId32, String, u128),
+    /// Sets the state of every territory.
+    SetTerritories(storage_handler::TerritoryState),
 }
 
 /// A block that executed.
@@ -260,6 +262,15 @@ fn operate(context: &mut Context<'_>, operation: &Operation) -> super::primitive
                 .ok_or(sminer::Error::NotMiner)?;
             info.state = BoundedVec(name.as_bytes().to_vec());
             sminer::MINER_ITEMS.put(&mut context.state, miner, &info);
+            Ok(())
+        }
+        Operation::SetTerritories(state) => {
+            for (_, (owner, name)) in storage_handler::TERRITORY_KEY.entries(&context.state) {
+                if let Some(mut info) = storage_handler::TERRITORY.get(&context.state, &owner, &name) {
+                    info.state = *state;
+                    storage_handler::TERRITORY.put(&mut context.state, &owner, &name, &info);
+                }
+            }
             Ok(())
         }
         Operation::AddMiner(miner, endpoint, idle) => {
