@@ -5,8 +5,10 @@
 //! - [`tools`]: the clients that the machine has; a test says aloud which one it lacks.
 //! - [`model`]: all doors against one model.
 //! - [`s3`]: a small S3 client.
+//! - [`disk`]: a disk that loses power, fills up and fails.
 //! - [`content`]: bytes that are cheap to make and to recognise.
 pub mod content;
+pub mod disk;
 pub mod model;
 pub mod process;
 pub mod product;
