@@ -94,9 +94,10 @@ pub struct StoreSettings {
     pub pack_max_age: Duration,
     /// Packs under way to the network at a time; each takes about 96 MiB of memory. Default 2.
     pub parallel_packs: usize,
-    /// What an acknowledgement means: staged, placed or verified. Default staged.
+    /// What every acknowledgement means at least: staged, placed or verified. Doors, buckets, files
+    /// and requests can ask for more. Default staged.
     pub ack: store::Level,
-    /// Longest wait for `ack` above staged before the door answers "not yet". Default 10min.
+    /// Longest wait for a level above staged before the door answers "not yet". Default 10min.
     #[serde(deserialize_with = "duration")]
     pub ack_timeout: Duration,
 }
@@ -136,6 +137,8 @@ pub struct S3 {
     pub domains: Vec<String>,
     /// File (mode 0600) with lines `ACCESS_KEY:SECRET_KEY`.
     pub credentials_file: PathBuf,
+    /// What this door's acknowledgements mean at least, beside `store.ack`. Default: nothing more.
+    pub ack: Option<store::Level>,
 }
 
 /// `[mount]`
@@ -150,6 +153,8 @@ pub struct Mount {
     /// Refuse writes. Default false.
     #[serde(default)]
     pub read_only: bool,
+    /// What an fsync in this mount means at least, beside `store.ack`. Default: nothing more.
+    pub ack: Option<store::Level>,
 }
 
 /// `[nbd]`
@@ -161,6 +166,8 @@ pub struct Nbd {
     pub listen: Option<SocketAddr>,
     /// Unix socket. Default none.
     pub unix: Option<PathBuf>,
+    /// What FLUSH and FUA mean at least, beside `store.ack`. Default: nothing more.
+    pub ack: Option<store::Level>,
 }
 
 /// `[admin]`

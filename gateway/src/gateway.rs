@@ -36,6 +36,8 @@ pub struct Plan {
     pub passphrase_cost: store::PassphraseCost,
     /// Unlocks the keys.
     pub passphrase: Zeroizing<Vec<u8>>,
+    /// What the doors' acknowledgements stand for at least.
+    pub door_levels: DoorLevels,
     /// Doors.
     pub s3: Option<s3_frontend::S3Config>,
     /// Doors.
@@ -44,6 +46,17 @@ pub struct Plan {
     pub nbd: Option<block_frontend::NbdConfig>,
     /// Address of the admin API.
     pub admin: SocketAddr,
+}
+
+/// Levels that the doors ask for; `None`: the gateway's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DoorLevels {
+    /// S3.
+    pub s3: Option<store::Level>,
+    /// The mount.
+    pub mount: Option<store::Level>,
+    /// NBD.
+    pub nbd: Option<store::Level>,
 }
 
 /// A running gateway.
@@ -115,7 +128,7 @@ impl Gateway {
             Some(config) => {
                 let listen = config.listen;
                 Some(
-                    s3_frontend::S3Server::start(config, vfs.clone())
+                    s3_frontend::S3Server::start(config, vfs.demanding(plan.door_levels.s3, None))
                         .await
                         .with_context(|| format!("cannot serve S3 on {listen}"))?,
                 )
@@ -128,7 +141,7 @@ impl Gateway {
                 let unix = config.unix.as_ref().map(|socket| socket.display().to_string());
                 let listen = tcp.into_iter().chain(unix).collect::<Vec<_>>().join(" and ");
                 Some(
-                    block_frontend::NbdServer::start(config, vfs.clone())
+                    block_frontend::NbdServer::start(config, vfs.demanding(plan.door_levels.nbd, None))
                         .await
                         .with_context(|| format!("cannot serve NBD on {listen}"))?,
                 )
@@ -151,7 +164,7 @@ impl Gateway {
             Some(config) => {
                 let path = config.path.clone();
                 Some(
-                    fuse_frontend::Mount::start(config, vfs.clone())
+                    fuse_frontend::Mount::start(config, vfs.demanding(plan.door_levels.mount, None))
                         .with_context(|| format!("cannot mount on {}", path.display()))?,
                 )
             }

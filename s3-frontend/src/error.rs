@@ -3,10 +3,16 @@
 //! Messages tell the client what it can do next. Texts of internal faults go to the log, not to the
 //! client.
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
 use vfs::Error;
+
+use crate::ack;
+
+/// When to ask again for a level that did not come in time: a pack takes minutes.
+const NOT_YET_RETRY: Duration = Duration::from_secs(30);
 
 /// What the failed operation was about: it decides which code "not there" and "already there" get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,13 +121,7 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
                 S3ErrorCode::SlowDown,
                 "Writes come faster than the network takes them. Reduce your request rate.",
             );
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-            headers.insert(
-                header::RETRY_AFTER,
-                HeaderValue::from(retry_after.as_secs().max(1)),
-            );
-            error.set_headers(headers);
+            error.set_headers(retry_headers(retry_after, None));
             error
         }
         Error::Unavailable(why) => fail(
@@ -139,12 +139,17 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
             S3ErrorCode::InternalError,
             "An earlier write could not be made durable and is lost.",
         ),
-        Error::NotYet(level) => fail(
-            S3ErrorCode::ServiceUnavailable,
-            format!(
-                "The bytes are safe on the gateway but not yet {level:?}: the wait for that level ran out."
-            ),
-        ),
+        Error::NotYet(level) => {
+            let mut error = fail(
+                S3ErrorCode::ServiceUnavailable,
+                format!(
+                    "The bytes are stored and safe on the gateway but not yet {level}: the wait for that \
+                     level ran out. They are on their way; ask HEAD for x-cess-state instead of sending them again."
+                ),
+            );
+            error.set_headers(retry_headers(NOT_YET_RETRY, Some("staged")));
+            error
+        }
         Error::ShuttingDown => fail(
             S3ErrorCode::ServiceUnavailable,
             "The gateway is shutting down. Try again.",
@@ -161,6 +166,17 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
             "A conflicting operation is in progress against this resource. Try again.",
         ),
     }
+}
+
+/// Headers of an error after which the client may come back, and the level that its bytes have.
+fn retry_headers(after: Duration, state: Option<&'static str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    if let Some(state) = state {
+        headers.insert(ack::STATE, HeaderValue::from_static(state));
+    }
+    headers
 }
 
 /// Maps errors of bucket operations.
@@ -209,8 +225,6 @@ pub(crate) fn not_implemented(what: &'static str) -> S3Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Every variant with the code and status per subject. A variant that is added makes

@@ -21,6 +21,7 @@
 //! A 200 for a write means the level that the gateway acknowledges at (at least `staged`). A body
 //! that is cut short, too long or fails one of its checksums stores nothing. Every refusal is an S3
 //! error document with a code that SDKs know.
+mod ack;
 mod auth;
 mod condition;
 mod door;

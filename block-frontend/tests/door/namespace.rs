@@ -14,9 +14,9 @@ use store::{PassphraseCost, Store, StoreConfig};
 use vfs::object::Commit;
 use vfs::{Creator, InodeNo, Level, SetAttr, Vfs, VfsConfig};
 
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
-async fn open(dir: &Path) -> Vfs {
+pub async fn open(dir: &Path) -> Vfs {
     let meta = Meta::open(&MetaConfig {
         engine: EngineKind::Fjall,
         path: dir.join("meta"),
@@ -38,7 +38,7 @@ async fn open(dir: &Path) -> Vfs {
     Vfs::open(config, meta, store).await.unwrap()
 }
 
-async fn serve(vfs: &Vfs) -> (NbdServer, SocketAddr) {
+pub async fn serve(vfs: &Vfs) -> (NbdServer, SocketAddr) {
     let config = NbdConfig {
         listen: Some("127.0.0.1:0".parse().unwrap()),
         unix: None,

@@ -5,7 +5,8 @@ use store::DomainId;
 use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
 use crate::vfs::Core;
 use crate::{
-    Attr, Bucket, Creator, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode, names, posix, purge,
+    Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names, posix,
+    purge,
 };
 
 /// Permission bits of a bucket that S3 makes.
@@ -14,7 +15,12 @@ const MODE: u32 = 0o755;
 impl Vfs {
     /// Makes a bucket. `Exists` if there.
     pub async fn create_bucket(&self, name: &str) -> Result<Bucket> {
-        let attr = make(&self.core, name.as_bytes(), None, Durability::Synced).await?;
+        self.create_bucket_with_ack(name, None).await
+    }
+
+    /// Makes a bucket that asks for a level. `Exists` if there.
+    pub async fn create_bucket_with_ack(&self, name: &str, ack: Option<Level>) -> Result<Bucket> {
+        let attr = make(&self.core, name.as_bytes(), None, ack, Durability::Synced).await?;
         Ok(Bucket {
             name: name.to_owned(),
             ino: attr.ino,
@@ -97,6 +103,7 @@ pub(crate) async fn make(
     core: &Core,
     name: &[u8],
     creator: Option<Creator>,
+    ack: Option<Level>,
     durability: Durability,
 ) -> Result<Attr> {
     let ino = core.numbers.take(&core.meta, 1).await?;
@@ -117,6 +124,9 @@ pub(crate) async fn make(
             let bucket = BucketRecord { created: now };
             tx.put(&schema::inode_key(BUCKET, ino), &schema::encode(&bucket)?)?;
             inode::put(tx, ino, &record)?;
+            if let Some(level) = ack {
+                crate::ack::set(tx, ino, &record, crate::ack::name(Some(level)).as_bytes())?;
+            }
             root.nlink += 1;
             inode::put(tx, InodeNo::ROOT, &root)?;
             inode::touch_directory(tx, InodeNo::ROOT, now)?;

@@ -15,6 +15,7 @@
 //!
 //! What an acknowledgement means: changes of the namespace by S3 and of volumes are durable when
 //! they are answered; those by POSIX are ordered, and durable after an fsync, as are written bytes.
+mod ack;
 mod bucket;
 mod buffer;
 mod clock;

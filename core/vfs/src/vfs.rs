@@ -10,7 +10,8 @@ use store::{Level, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::buffer::{Budget, Guard, Nodes};
+use crate::ack::Terms;
+use crate::buffer::{Budget, Nodes};
 use crate::extent::Extent;
 use crate::inode_numbers::InodeNumbers;
 use crate::read_ahead::Readers;
@@ -28,9 +29,9 @@ pub struct VfsConfig {
     pub write_buffer: u64,
     /// Dirty bytes of an inode are staged at this age without anybody asking.
     pub write_back_age: Duration,
-    /// Level that fsync, FLUSH and a PUT's answer stand for unless asked otherwise.
+    /// Level that every fsync, FLUSH and answer to a PUT stands for at least.
     pub ack: Level,
-    /// Longest wait for `ack` above staged.
+    /// Longest wait for a level above staged.
     pub ack_timeout: Duration,
 }
 
@@ -41,6 +42,8 @@ pub struct VfsConfig {
 #[derive(Clone)]
 pub struct Vfs {
     pub(crate) core: Arc<Core>,
+    /// What acknowledgements through this handle stand for at least.
+    pub(crate) terms: Terms,
     /// Dropped with the last handle, which tells the workers to stop.
     workers: Arc<Workers>,
 }
@@ -126,8 +129,13 @@ impl Vfs {
             tokio::spawn(release::run(core.clone())),
             tokio::spawn(count_inodes(core.clone(), counted)),
         ];
+        let terms = Terms {
+            level: core.config.ack,
+            timeout: core.config.ack_timeout,
+        };
         Ok(Self {
             core,
+            terms,
             workers: Arc::new(Workers {
                 stop,
                 tasks: Mutex::new(tasks),
@@ -279,22 +287,6 @@ impl Core {
         } else {
             Ok(self.store.level(chunks)?)
         }
-    }
-
-    /// Waits until the inode's chunks reached the level that was asked for, or the configured one.
-    pub(crate) async fn wait_level(&self, guard: &Guard, level: Option<Level>) -> Result<()> {
-        let level = level.unwrap_or(self.config.ack);
-        if level == Level::Staged {
-            return Ok(());
-        }
-        let chunks = extent::chunks(&*self.snapshot()?, guard.ino)?;
-        if chunks.is_empty() {
-            return Ok(());
-        }
-        Ok(self
-            .store
-            .wait_level(&chunks, level, self.config.ack_timeout)
-            .await?)
     }
 
     /// Has the store fetch the chunks of extents that will be read next, in their order. Answers

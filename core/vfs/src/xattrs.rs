@@ -1,7 +1,8 @@
 //! Extended attributes, and the metadata of objects that live in them.
 //!
 //! `user.s3.meta.NAME` is `x-amz-meta-NAME`, `user.s3.header.NAME` is a content header; both are
-//! ordinary attributes to a mount. `user.cess.*` are computed and cannot be set.
+//! ordinary attributes to a mount. `user.cess.ack` is the level that a file or bucket asks
+//! for (`ack`); the other `user.cess.*` are computed and cannot be set.
 use meta::{Read, Transaction};
 
 use crate::schema::{self, InodeRecord, XATTR};

@@ -7,6 +7,7 @@ mod directories;
 mod doors;
 mod durability;
 mod files;
+mod levels;
 mod lifecycle;
 mod links;
 mod mapping;

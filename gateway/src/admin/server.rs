@@ -62,6 +62,7 @@ impl Admin {
             .route("/v1/volumes/resize", post(resize_volume))
             .route("/v1/volumes/delete", post(delete_volume))
             .merge(super::workers::routes())
+            .merge(super::levels::routes())
             .with_state(state)
             .layer(middleware::from_fn_with_state(Token(token.into()), authorize));
         let (stop, stopped) = oneshot::channel();
@@ -118,7 +119,7 @@ async fn authorize(State(token): State<Token>, request: Request, next: Next) -> 
 }
 
 /// An error of the namespace as an HTTP answer.
-struct AdminError(vfs::Error);
+pub(super) struct AdminError(vfs::Error);
 
 impl From<vfs::Error> for AdminError {
     fn from(error: vfs::Error) -> Self {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::run;
 use crate::config::StoreSettings;
 use crate::data_dir::{DataDir, read_or_make_private, write_private};
-use crate::gateway::{Gateway, Plan};
+use crate::gateway::{DoorLevels, Gateway, Plan};
 use crate::ready::{ChainReady, DevnetReady, MinerReady, NbdReady, Ready, S3Ready};
 
 /// Name of the territory that `dev` buys.
@@ -214,6 +214,7 @@ impl Dev {
             pace: pace(),
             passphrase_cost: store::PassphraseCost::LIGHT,
             passphrase: Zeroizing::new(secrets.passphrase.as_bytes().to_vec()),
+            door_levels: DoorLevels::default(),
             s3: Some(s3_frontend::S3Config {
                 listen: self.s3,
                 region: REGION.to_owned(),

@@ -24,8 +24,9 @@ pub struct Flush {
     target: Target,
 }
 
+/// A level to wait for.
 #[derive(Clone, Copy, ValueEnum)]
-enum Wait {
+pub enum Wait {
     /// On the gateway's disk, synced.
     Staged,
     /// On twelve miners, listed by the chain.
@@ -34,14 +35,21 @@ enum Wait {
     Verified,
 }
 
+impl Wait {
+    /// As the store names it.
+    pub fn level(self) -> Level {
+        match self {
+            Self::Staged => Level::Staged,
+            Self::Placed => Level::Placed,
+            Self::Verified => Level::Verified,
+        }
+    }
+}
+
 impl Flush {
     /// Waits.
     pub async fn run(self) -> Result<()> {
-        let level = match self.wait {
-            Wait::Staged => Level::Staged,
-            Wait::Placed => Level::Placed,
-            Wait::Verified => Level::Verified,
-        };
+        let level = self.wait.level();
         let client = self.target.client()?;
         let request = model::Flush {
             level,

@@ -1,8 +1,10 @@
 //! The commands of `cess-gateway`, one file each.
 mod bench;
+mod bucket;
 mod cache;
 pub mod dev;
 mod flush;
+mod level;
 mod run;
 mod serve;
 mod status;
@@ -44,8 +46,12 @@ enum Command {
     Serve(serve::Serve),
     /// Make, list, resize and delete block volumes.
     Volume(volume::Volume),
+    /// List buckets and change their settings.
+    Bucket(bucket::Bucket),
     /// Wait until everything acknowledged so far is staged, placed or verified.
     Flush(flush::Flush),
+    /// Show the level that a file, object or volume has reached, or wait for one.
+    Level(level::Level),
     /// Show packs, miners, staging, caches, chain and territory.
     Status(status::Status),
     /// List, pause, resume and limit background work.
@@ -122,7 +128,9 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Dev(command) => command.run().await,
         Command::Serve(command) => command.run().await,
         Command::Volume(command) => command.run().await,
+        Command::Bucket(command) => command.run().await,
         Command::Flush(command) => command.run().await,
+        Command::Level(command) => command.run().await,
         Command::Status(command) => command.run().await,
         Command::Worker(command) => command.run().await,
         Command::Cache(command) => command.run().await,

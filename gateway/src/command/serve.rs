@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::run;
 use crate::config::Config;
 use crate::data_dir::{DataDir, read_private};
-use crate::gateway::{Gateway, Plan};
+use crate::gateway::{DoorLevels, Gateway, Plan};
 use crate::ready::{ChainReady, MinerReady, NbdReady, Ready, S3Ready};
 
 /// Run a gateway on a CESS network.
@@ -142,6 +142,11 @@ fn plan(config: &Config) -> Result<Plan> {
         pace: store::Pace::default(),
         passphrase_cost: store::PassphraseCost::NORMAL,
         passphrase: Zeroizing::new(passphrase.as_bytes().to_vec()),
+        door_levels: DoorLevels {
+            s3: config.s3.as_ref().and_then(|s3| s3.ack),
+            mount: config.mount.as_ref().and_then(|mount| mount.ack),
+            nbd: config.nbd.as_ref().and_then(|nbd| nbd.ack),
+        },
         s3,
         mount: config.mount.as_ref().map(|mount| fuse_frontend::MountConfig {
             path: mount.path.clone(),

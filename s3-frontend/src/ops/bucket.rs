@@ -1,7 +1,9 @@
 //! Buckets: create, delete, head, list, location.
+use http::HeaderValue;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use crate::ack;
 use crate::door::Door;
 use crate::error::{self, fail, not_implemented};
 use crate::metadata::check_expected_owner;
@@ -20,6 +22,7 @@ impl Door {
         &self,
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
+        let level = ack::asked(&req.headers)?;
         let input = req.input;
         if input.object_lock_enabled_for_bucket == Some(true) {
             return Err(not_implemented("Object Lock"));
@@ -51,7 +54,7 @@ impl Door {
             ));
         }
         self.vfs
-            .create_bucket(&input.bucket)
+            .create_bucket_with_ack(&input.bucket, level)
             .await
             .map_err(error::bucket)?;
         let location = Some(format!("/{}", input.bucket));
@@ -78,12 +81,17 @@ impl Door {
         req: S3Request<HeadBucketInput>,
     ) -> S3Result<S3Response<HeadBucketOutput>> {
         check_expected_owner(&req.headers)?;
-        self.require_bucket(&req.input.bucket).await?;
+        let bucket = self.require_bucket(&req.input.bucket).await?;
         let output = HeadBucketOutput {
             bucket_region: Some(self.region.clone()),
             ..HeadBucketOutput::default()
         };
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        if let Some(level) = self.vfs.ack(bucket.ino).await.map_err(error::bucket)? {
+            let name = HeaderValue::from_static(ack::state_name(Some(level)));
+            response.headers.insert(ack::ACK, name);
+        }
+        Ok(response)
     }
 
     pub(crate) async fn bucket_location(

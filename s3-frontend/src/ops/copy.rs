@@ -35,6 +35,7 @@ impl Door {
         mut req: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         check_expected_owner(&req.headers)?;
+        let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
         let input = &mut req.input;
         if input.copy_source_sse_customer_key.is_some() {
@@ -83,8 +84,7 @@ impl Door {
         };
         let precondition = condition::of_write(&req.headers);
         let (bucket, key) = (input.bucket.as_str(), input.key.as_bytes());
-        let copied = self
-            .vfs
+        let copied = vfs
             .copy_object(
                 from_bucket,
                 from_key.as_bytes(),
@@ -107,10 +107,12 @@ impl Door {
             result.checksum_type = Some(checksum.coverage.to_dto());
             set_checksum!(result, checksum.algorithm, checksum.value);
         }
-        Ok(S3Response::new(CopyObjectOutput {
+        let output = CopyObjectOutput {
             copy_object_result: Some(result),
             server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             ..CopyObjectOutput::default()
-        }))
+        };
+        self.say_level(&req.headers, info.ino, S3Response::new(output))
+            .await
     }
 }

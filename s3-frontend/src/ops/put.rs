@@ -24,6 +24,7 @@ impl Door {
             check_form_region(req.region.as_ref().map(|region| region.as_str()), &self.region)?;
         }
         check_expected_owner(&req.headers)?;
+        let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
         if req.input.write_offset_bytes.is_some() {
             return Err(not_implemented("Writing at an offset"));
@@ -41,8 +42,7 @@ impl Door {
         };
         intake.check_length()?;
         let PutObjectInput { bucket, key, .. } = req.input;
-        let mut writer = self
-            .vfs
+        let mut writer = vfs
             .object_writer(&bucket, key.as_bytes())
             .await
             .map_err(error::object)?;
@@ -79,7 +79,8 @@ impl Door {
             ..PutObjectOutput::default()
         };
         set_checksum!(output, checksum.algorithm, checksum.value);
-        Ok(S3Response::new(output))
+        self.say_level(&req.headers, info.ino, S3Response::new(output))
+            .await
     }
 
     /// Maps the error of a conditional write. `If-Match` on a key that is not there is 404, as AWS

@@ -9,6 +9,7 @@ use s3s::dto::*;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::ObjectInfo;
 
+use crate::ack;
 use crate::condition::{self, ReadConditions};
 use crate::door::Door;
 use crate::error::{self, fail};
@@ -16,9 +17,6 @@ use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum, Coverage, PartSizes};
 use crate::metadata::{check_expected_owner, show_metadata};
 use crate::naming;
-
-/// Header that tells how safe an object's bytes are by now (`docs/SEMANTICS.md`).
-const STATE_HEADER: &str = "x-cess-state";
 
 /// The bytes of an object that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,17 +225,13 @@ impl Door {
         let mut output = HeadObjectOutput::default();
         describe!(output, &info, input, &selection);
         let mut headers = HeaderMap::new();
-        headers.insert(STATE_HEADER, HeaderValue::from_static(self.state(&info).await?));
+        headers.insert(ack::STATE, HeaderValue::from_static(self.state(&info).await?));
         Ok(S3Response::with_headers(output, headers))
     }
 
     async fn state(&self, info: &ObjectInfo) -> S3Result<&'static str> {
-        Ok(match self.vfs.level(info.ino).await.map_err(error::object)? {
-            None => "buffered",
-            Some(vfs::Level::Staged) => "staged",
-            Some(vfs::Level::Placed) => "placed",
-            Some(vfs::Level::Verified) => "verified",
-        })
+        let level = self.vfs.level(info.ino).await.map_err(error::object)?;
+        Ok(ack::state_name(level))
     }
 }
 

@@ -11,6 +11,7 @@ mod copies;
 mod deletes;
 mod harness;
 mod integrity;
+mod levels;
 mod listing;
 mod multipart;
 mod objects;

@@ -112,7 +112,7 @@ impl Vfs {
             .await?;
         drop(source);
         self.core.placed(&placed, 0);
-        self.core.wait_level_of(placed.info.ino, None).await?;
+        self.core.wait_level_of(placed.info.ino, self.terms).await?;
         Ok(placed.info)
     }
 }

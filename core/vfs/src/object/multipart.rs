@@ -145,12 +145,7 @@ impl Vfs {
         let target = self.part_target(bucket, key, upload, number)?;
         let ino = self.core.numbers.take(&self.core.meta, 1).await?;
         let bucket_ino = target.bucket_ino;
-        Ok(ObjectWriter::new(
-            self.core.clone(),
-            Target::Part(target),
-            bucket_ino,
-            ino,
-        ))
+        Ok(ObjectWriter::new(self, Target::Part(target), bucket_ino, ino))
     }
 
     fn part_target(&self, bucket: &str, key: &[u8], upload: &UploadId, number: u32) -> Result<PartTarget> {
@@ -349,7 +344,7 @@ impl Vfs {
         if let Some(placed) = placed {
             self.core.placed(&placed, 0);
         }
-        self.core.wait_level_of(info.ino, None).await?;
+        self.core.wait_level_of(info.ino, self.terms).await?;
         Ok(info)
     }
 

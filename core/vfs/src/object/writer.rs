@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::key::Key;
 use super::multipart::{self, PartTarget};
 use super::{Content, NewObject, place};
+use crate::ack::Terms;
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, Level, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, Vfs, bucket, clock,
@@ -31,7 +32,7 @@ pub struct Commit {
     pub meta: ObjectMeta,
     /// Decided in the transaction. `if_match` without an object is `NotFound`.
     pub precondition: Precondition,
-    /// Level to reach before answering; the configured one if `None`.
+    /// Level to reach before answering, if it is above the one in force.
     pub level: Option<Level>,
 }
 
@@ -45,6 +46,7 @@ pub(super) enum Target {
 /// it leaves nothing behind.
 pub struct ObjectWriter {
     core: Arc<Core>,
+    terms: Terms,
     target: Target,
     bucket_ino: InodeNo,
     /// Number of the inode to be; spare numbers for directories follow it.
@@ -94,14 +96,15 @@ impl Vfs {
             bucket: bucket.to_owned(),
             key,
         };
-        Ok(ObjectWriter::new(self.core.clone(), target, bucket_ino, ino))
+        Ok(ObjectWriter::new(self, target, bucket_ino, ino))
     }
 }
 
 impl ObjectWriter {
-    pub(super) fn new(core: Arc<Core>, target: Target, bucket_ino: InodeNo, ino: InodeNo) -> Self {
+    pub(super) fn new(vfs: &Vfs, target: Target, bucket_ino: InodeNo, ino: InodeNo) -> Self {
         Self {
-            core,
+            core: vfs.core.clone(),
+            terms: vfs.terms,
             target,
             bucket_ino,
             ino,
@@ -180,7 +183,9 @@ impl ObjectWriter {
             .await?;
         let early = i64::from(self.spilled.is_some());
         self.core.placed(&placed, early);
-        self.core.wait_level_of(placed.info.ino, commit.level).await?;
+        self.core
+            .wait_level_of(placed.info.ino, self.terms.and(commit.level))
+            .await?;
         Ok(placed.info)
     }
 
@@ -279,9 +284,9 @@ impl Core {
     }
 
     /// As [`Core::wait_level`], for an inode that may be gone by now.
-    pub(super) async fn wait_level_of(&self, ino: InodeNo, level: Option<Level>) -> Result<()> {
+    pub(super) async fn wait_level_of(&self, ino: InodeNo, terms: Terms) -> Result<()> {
         match self.nodes.enter(ino) {
-            Ok(guard) => self.wait_level(&guard, level).await,
+            Ok(guard) => self.wait_level(&guard, terms).await,
             Err(_) => Ok(()),
         }
     }

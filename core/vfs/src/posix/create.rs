@@ -24,7 +24,7 @@ impl Vfs {
     /// Makes a directory (in the root: a bucket).
     pub async fn mkdir(&self, parent: InodeNo, name: &[u8], creator: Creator) -> Result<Attr> {
         if parent == InodeNo::ROOT {
-            return bucket::make(&self.core, name, Some(creator), Durability::Buffered).await;
+            return bucket::make(&self.core, name, Some(creator), None, Durability::Buffered).await;
         }
         self.create(New {
             parent,

@@ -94,7 +94,7 @@ impl Vfs {
             .await
     }
 
-    /// Makes everything written before the call durable at `level` (the configured one if `None`).
+    /// Makes everything written before the call durable at the level in force, and at least `level`.
     ///
     /// When a write could never be stored, as many calls as the inode had openers at that time answer
     /// [`Error::WriteLost`], once each.
@@ -109,7 +109,7 @@ impl Vfs {
             }
         }
         self.core.meta.sync().await?;
-        self.core.wait_level(&guard, level).await
+        self.core.wait_level(&guard, self.terms.and(level)).await
     }
 }
 

@@ -2,7 +2,7 @@
 use meta::Durability;
 
 use crate::schema::InodeRecord;
-use crate::{Error, InodeNo, Kind, Level, Result, Vfs, XattrSet, clock, inode, xattrs};
+use crate::{Error, InodeNo, Kind, Result, Vfs, XattrSet, ack, clock, inode, xattrs};
 
 /// XATTR_NAME_MAX of Linux.
 const NAME_MAX: usize = 255;
@@ -14,15 +14,16 @@ const STATE: &[u8] = b"user.cess.state";
 const ETAG: &[u8] = b"user.cess.etag";
 
 impl Vfs {
-    /// Value of an extended attribute. `user.cess.state` and other `user.cess.*` are computed.
+    /// Value of an extended attribute. `user.cess.ack` is the level that a file or bucket asks for;
+    /// `user.cess.state` and other `user.cess.*` are computed.
     pub async fn getxattr(&self, ino: InodeNo, name: &[u8]) -> Result<Vec<u8>> {
-        if name.starts_with(xattrs::COMPUTED) {
+        if name.starts_with(xattrs::COMPUTED) && name != ack::ATTRIBUTE {
             let record = self.core.current_record(ino)?;
             if record.kind != Kind::File {
                 return Err(Error::NotFound);
             }
             return match name {
-                STATE => Ok(level_name(self.level(ino).await?).into()),
+                STATE => Ok(ack::name(self.level(ino).await?).into()),
                 ETAG => Ok(inode::etag(ino, &record).into_bytes()),
                 _ => Err(Error::NotFound),
             };
@@ -68,6 +69,9 @@ impl Vfs {
                 record.mtime = mtime;
                 record.mtime_is_posix = false;
             }
+            if name == ack::ATTRIBUTE {
+                return ack::set(tx, ino, record, &value);
+            }
             xattrs::set(tx, ino, &name, &value)
         })
         .await
@@ -104,7 +108,7 @@ impl Vfs {
 }
 
 fn check_name(name: &[u8]) -> Result<()> {
-    if name.starts_with(xattrs::COMPUTED) {
+    if name.starts_with(xattrs::COMPUTED) && name != ack::ATTRIBUTE {
         return Err(Error::NotPermitted);
     }
     if name.is_empty() || name.contains(&0) {
@@ -114,14 +118,5 @@ fn check_name(name: &[u8]) -> Result<()> {
         Err(Error::NameTooLong)
     } else {
         Ok(())
-    }
-}
-
-fn level_name(level: Option<Level>) -> &'static str {
-    match level {
-        None => "buffered",
-        Some(Level::Staged) => "staged",
-        Some(Level::Placed) => "placed",
-        Some(Level::Verified) => "verified",
     }
 }

@@ -139,6 +139,7 @@ impl Door {
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         check_expected_owner(&req.headers)?;
+        let vfs = self.on_terms(&req.headers)?;
         let input = req.input;
         let id = upload_id(&input.upload_id)?;
         let wanted = checksum_fields!(input);
@@ -168,8 +169,7 @@ impl Door {
         };
 
         let precondition = condition::of_write(&req.headers);
-        let completed = self
-            .vfs
+        let completed = vfs
             .complete_upload(
                 &bucket,
                 key.as_bytes(),
@@ -201,7 +201,8 @@ impl Door {
             output.checksum_type = Some(checksum.coverage.to_dto());
             set_checksum!(output, checksum.algorithm, checksum.value);
         }
-        Ok(S3Response::new(output))
+        self.say_level(&req.headers, info.ino, S3Response::new(output))
+            .await
     }
 
     async fn all_parts(&self, bucket: &str, key: &[u8], id: &UploadId) -> S3Result<HashMap<u32, PartInfo>> {
