@@ -18,6 +18,9 @@ use crate::data_dir::{AdminAddress, DataDir};
 /// How long requests under way may take to finish when the gateway stops.
 const DOOR_GRACE: Duration = Duration::from_secs(10);
 
+/// How long a start waits for the chain before it goes on without.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a gateway is made of. Filled from a configuration file by `serve`, and by `dev` itself.
 pub struct Plan {
     /// Chain nodes and the key that pays.
@@ -80,15 +83,15 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens what is below and starts what is above. `prepare` runs once the chain is met (`dev`
-    /// buys its territory there).
+    /// Opens what is below and starts what is above, with or without a chain that can be reached.
+    /// `prepare` runs before anything is opened (`dev` buys its territory there).
     pub async fn start<P, F>(data: &DataDir, plan: Plan, prepare: P) -> Result<Self>
     where
         P: FnOnce(Chain) -> F,
         F: Future<Output = Result<()>>,
     {
         let rpc = plan.chain.endpoints.join(", ");
-        let chain = Chain::connect(plan.chain.clone())
+        let chain = meet(&plan.chain)
             .await
             .with_context(|| format!("cannot work with the chain at {rpc}"))?;
         prepare(chain.clone()).await?;
@@ -227,6 +230,23 @@ impl Gateway {
         self.store.shutdown().await;
         Ok(())
     }
+}
+
+/// A client of the chain. One that cannot be reached now is gone on without: what is here can be
+/// served and staged. One that can be reached and is not usable is refused.
+async fn meet(config: &ChainConfig) -> Result<Chain, cess::Error> {
+    let chain = Chain::lazy(config.clone())?;
+    let reason = match tokio::time::timeout(CHAIN_PATIENCE, chain.meet()).await {
+        Ok(Ok(())) => return Ok(chain),
+        Ok(Err(cess::Error::Unreachable(reason))) => reason,
+        Ok(Err(error)) => return Err(error),
+        Err(_) => format!("no answer within {CHAIN_PATIENCE:?}"),
+    };
+    tracing::warn!(
+        reason,
+        "the chain cannot be reached; serving without: writes stay staged until it can"
+    );
+    Ok(chain)
 }
 
 fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreConfig {

@@ -376,6 +376,7 @@ impl Store {
             memory_cache: self.inner.memory.usage(),
             read_memory: self.inner.read_memory(),
             disk_cache: self.inner.disk.usage(),
+            chain: self.placing.as_ref().map(|placing| placing.outlook()),
             workers: self.inner.workers.list(),
         })
     }

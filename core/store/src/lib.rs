@@ -42,4 +42,4 @@ pub use health::life::{Life, LifeStep, Milestone};
 pub use keys::PassphraseCost;
 pub use place::pace::Pace;
 pub use read::trace::{ReadOutcome, ReadSource, ReadStep, ReadTrace};
-pub use status::{PackState, PackStatus, StoreStatus};
+pub use status::{ChainOutlook, ChainState, PackState, PackStatus, StoreStatus};

@@ -12,6 +12,8 @@
 //!   and awaits the miners' reports, [`verify`] reads them back.
 //! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again.
 //! - [`levels`] answers how far chunks have come, and waits for it.
+//! - [`orders`] knows what was sent to the chain, [`strangers`] what to do when somebody else was
+//!   there first, [`watch`] how the chain is.
 //!
 //! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
 //! miners only delays. A failed step leaves its reason in the pack's record.
@@ -34,6 +36,7 @@ pub(crate) mod upkeep;
 pub(crate) mod upload;
 pub(crate) mod verify;
 pub(crate) mod waiting;
+pub(crate) mod watch;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -54,7 +57,7 @@ use crate::place::network::Network;
 use crate::place::pace::Pace;
 use crate::place::pool::Pool;
 use crate::workers::{Worker, Workers};
-use crate::{ChunkId, Error, PackState, Result, StoreConfig};
+use crate::{ChainOutlook, ChunkId, Error, PackState, Result, StoreConfig};
 
 /// Settings of placing.
 #[derive(Clone, Debug)]
@@ -146,6 +149,10 @@ pub(crate) struct Shared {
     stop: CancellationToken,
     tasks: TaskTracker,
     workers: PlaceWorkers,
+    /// What the watcher last saw.
+    outlook: Mutex<ChainOutlook>,
+    /// Wakes whoever pauses after a failure: what was wrong with the chain is over.
+    chain_back: Notify,
 }
 
 /// The names that an operator knows.
@@ -160,6 +167,8 @@ struct PlaceWorkers {
     verifier: Worker,
     /// Forgets packs.
     upkeep: Worker,
+    /// Looks how the chain is.
+    watcher: Worker,
 }
 
 /// The running workers. Dropping it stops them; [`Placing::stop`] also waits.
@@ -203,8 +212,12 @@ impl Placing {
                 declarer: workers.register("declarer"),
                 verifier: workers.register("verifier"),
                 upkeep: workers.register("upkeep"),
+                watcher: workers.register("watcher"),
             },
+            outlook: Mutex::default(),
+            chain_back: Notify::new(),
         });
+        shared.miners.load(&*shared.meta.snapshot()?)?;
         for (pack, record) in record::all(&*shared.meta.snapshot()?)? {
             if drive::unfinished(&record) {
                 shared.drive(pack);
@@ -213,7 +226,13 @@ impl Placing {
         shared.spawn(declare::run(shared.clone(), requests));
         shared.spawn(packer::run(shared.clone()));
         shared.spawn(upkeep::run(shared.clone()));
+        shared.spawn(watch::run(shared.clone()));
         Ok(Self { shared })
+    }
+
+    /// What the watcher last saw of the chain.
+    pub(crate) fn outlook(&self) -> ChainOutlook {
+        self.shared.outlook.lock().clone()
     }
 
     /// Stops the workers and waits until none touches the store any more. Each stops between two
@@ -222,6 +241,9 @@ impl Placing {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        if let Err(error) = self.shared.miners.save(&self.shared.meta).await {
+            tracing::warn!(%error, "cannot keep the scores of miners");
+        }
     }
 }
 

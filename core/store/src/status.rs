@@ -44,6 +44,53 @@ pub struct PackStatus {
     pub last_error: Option<String>,
 }
 
+/// How the chain looks from here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChainState {
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+    /// It makes blocks, and the territory can pay.
+    Serves,
+    /// No endpoint answers, or none that can be used.
+    Unreachable,
+    /// It answers and makes no blocks.
+    Stalled,
+    /// It makes blocks, and none becomes final.
+    Unfinal,
+    /// The territory takes no new file: there is none, it is not active, or it is full.
+    Unpaid,
+}
+
+impl std::fmt::Display for ChainState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "not asked yet",
+            Self::Serves => "serves",
+            Self::Unreachable => "unreachable",
+            Self::Stalled => "stalled",
+            Self::Unfinal => "not final",
+            Self::Unpaid => "not paid",
+        })
+    }
+}
+
+/// What placing last saw of the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainOutlook {
+    /// How it looks.
+    pub state: ChainState,
+    /// Since when, in seconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// Number of the best block, once one was seen.
+    pub best: Option<u32>,
+    /// Number of the last final block, once one was seen.
+    pub finalised: Option<u32>,
+    /// What is wrong and what ends it, unless it serves.
+    pub reason: Option<String>,
+}
+
 /// The whole store.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StoreStatus {
@@ -69,6 +116,8 @@ pub struct StoreStatus {
     pub read_memory: (u64, u64),
     /// Bytes in the disk cache / its budget.
     pub disk_cache: (u64, u64),
+    /// The chain, as placing sees it; none without a network.
+    pub chain: Option<ChainOutlook>,
     /// Background work, by name.
     pub workers: Vec<WorkerStatus>,
 }

@@ -19,7 +19,7 @@ pub struct Status {
 /// What the gateway knows of the chain. `error` is set instead of the rest while it cannot be reached.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ChainStatus {
-    /// `spec_name/spec_version`.
+    /// `spec_name/spec_version`, or `not met yet`.
     pub runtime: String,
     /// Signer's account (SS58).
     pub account: String,

@@ -185,8 +185,13 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Status>, AdminEr
 
 fn chain_identity(state: &AdminState) -> ChainStatus {
     let (name, version) = state.chain.runtime();
+    let runtime = if name.is_empty() {
+        "not met yet".to_owned()
+    } else {
+        format!("{name}/{version}")
+    };
     ChainStatus {
-        runtime: format!("{name}/{version}"),
+        runtime,
         account: state.chain.account().to_ss58(SS58_PREFIX),
         owner: state.owner.to_ss58(SS58_PREFIX),
         ..ChainStatus::default()

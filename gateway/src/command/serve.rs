@@ -1,6 +1,7 @@
 //! `cess-gateway serve`: a gateway on a CESS network, from a configuration file.
 use std::path::PathBuf;
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cess::AccountId;
@@ -15,6 +16,9 @@ use crate::config::Config;
 use crate::data_dir::{DataDir, read_private};
 use crate::gateway::{DoorLevels, Gateway, Plan};
 use crate::ready::{ChainReady, MinerReady, NbdReady, Ready, S3Ready};
+
+/// How long the announcement waits for the list of miners.
+const MINERS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Run a gateway on a CESS network.
 #[derive(Args)]
@@ -52,8 +56,9 @@ impl Serve {
             (None, Some(socket)) => Some(format!("nbd+unix:///?socket={}", socket.display())),
             (None, None) => None,
         };
-        let miners = gateway.chain.miners().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot list the miners");
+        let listing = tokio::time::timeout(MINERS_PATIENCE, gateway.chain.miners());
+        let miners = listing.await.ok().and_then(Result::ok).unwrap_or_else(|| {
+            tracing::warn!("cannot list the miners now");
             Vec::new()
         });
         let ready = Ready {

@@ -1,6 +1,6 @@
 //! `cess-gateway status`: where the data is.
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Result;
 use bytesize::ByteSize;
@@ -54,6 +54,16 @@ fn render(status: &model::Status) -> String {
     }
     if let (Some(block), Some(balance)) = (status.chain.block, &status.chain.balance) {
         line(format!("          block {block}, balance {}", tokens(balance)));
+    }
+    if let Some(outlook) = &store.chain
+        && let Some(reason) = &outlook.reason
+    {
+        let since = UNIX_EPOCH + Duration::from_secs(outlook.since);
+        line(format!(
+            "          {} since {}: {reason}",
+            outlook.state,
+            humantime::format_rfc3339_seconds(since)
+        ));
     }
     match &status.chain.territory {
         Some(territory) => line(format!(

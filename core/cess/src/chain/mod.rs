@@ -42,8 +42,8 @@ use self::rpc::{Failure, Rpc};
 use self::runtime::{Runtime, Version};
 use self::submission::Turns;
 pub use self::types::{
-    BeforeSending, ChainConfig, Deal, Declaration, Fate, FileInfo, FragmentInfo, Included, Miner, Territory,
-    TerritoryState, Validity,
+    BeforeSending, ChainConfig, Deal, Declaration, Fate, FileInfo, FragmentInfo, Heads, Included, Miner,
+    Territory, TerritoryState, Validity,
 };
 use crate::miner::endpoint;
 use crate::{AccountId, Error, Result};
@@ -77,6 +77,14 @@ struct Network {
 impl Chain {
     /// Connects to the first endpoint that answers and checks that its metadata has what is needed.
     pub async fn connect(config: ChainConfig) -> Result<Self> {
+        let chain = Self::lazy(config)?;
+        chain.meet().await?;
+        Ok(chain)
+    }
+
+    /// A client that connects when it is first asked something. [`Error::Invalid`] for a
+    /// configuration that can never work.
+    pub fn lazy(config: ChainConfig) -> Result<Self> {
         let mut miner_endpoints = BTreeMap::new();
         for (account, text) in config.miner_endpoints {
             let url = endpoint::normalise(text.as_bytes())
@@ -89,11 +97,15 @@ impl Chain {
             turns: Turns::default(),
             miner_endpoints,
         };
-        network.current_runtime().await?;
         Ok(Self {
             network: Arc::new(network),
             signer: Arc::new(config.signer),
         })
+    }
+
+    /// Connects, if need be, and checks that the chain's metadata has what is needed.
+    pub async fn meet(&self) -> Result<()> {
+        self.network.current_runtime().await.map(drop)
     }
 
     /// A client of another account over the same connection.
@@ -109,7 +121,7 @@ impl Chain {
         AccountId::from(&*self.signer)
     }
 
-    /// `specName`, `specVersion` of the runtime met last.
+    /// `specName`, `specVersion` of the runtime met last; empty and 0 before one was met.
     pub fn runtime(&self) -> (String, u32) {
         let runtime = self.network.runtime.read();
         runtime

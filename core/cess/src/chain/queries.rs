@@ -3,7 +3,7 @@
 use subxt::Metadata;
 use subxt::utils::H256;
 
-use super::types::{Deal, FileInfo, Miner, Territory};
+use super::types::{Deal, FileInfo, Heads, Miner, Territory};
 use super::{Chain, Network, items};
 use crate::{AccountId, Error, Hash, Result};
 
@@ -118,6 +118,14 @@ impl Chain {
     /// Number of the best block.
     pub async fn block_number(&self) -> Result<u32> {
         Ok(self.network.head().await?.0 as u32)
+    }
+
+    /// How far the chain is.
+    pub async fn heads(&self) -> Result<Heads> {
+        Ok(Heads {
+            best: self.network.head().await?.0 as u32,
+            finalised: self.network.finalised().await?.0 as u32,
+        })
     }
 
     /// Free balance in planck (10^-18 TCESS).

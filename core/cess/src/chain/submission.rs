@@ -207,7 +207,7 @@ impl Network {
     }
 
     /// Number and hash of the last finalised block.
-    async fn finalised(&self) -> Result<(u64, H256)> {
+    pub(super) async fn finalised(&self) -> Result<(u64, H256)> {
         let hash = self
             .rpc
             .ask("chain_getFinalizedHead", |rpc| async move {

@@ -138,6 +138,15 @@ pub struct Included {
     pub block_number: u32,
 }
 
+/// How far the chain is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// Number of the best block.
+    pub best: u32,
+    /// Number of the last finalised block.
+    pub finalised: u32,
+}
+
 /// Until when a signed extrinsic can be included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {

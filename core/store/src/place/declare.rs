@@ -30,7 +30,7 @@ use crate::{Error, PackState, steps};
 const BATCH: usize = 16;
 
 /// What a segment costs of a territory, in bytes.
-const CHARGE: u128 = (FRAGMENTS * FRAGMENT_SIZE) as u128;
+pub(crate) const CHARGE: u128 = (FRAGMENTS * FRAGMENT_SIZE) as u128;
 
 /// A declaration and who waits for it.
 pub(crate) struct Request {
@@ -108,7 +108,7 @@ async fn send(shared: &Shared, batch: Vec<Request>) {
 }
 
 /// Bytes that the territory can still take.
-async fn room(shared: &Shared) -> Result<u128, StepError> {
+pub(crate) async fn room(shared: &Shared) -> Result<u128, StepError> {
     let name = String::from_utf8_lossy(&shared.settings.territory).into_owned();
     let territory = shared
         .network

@@ -81,7 +81,10 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
                 retry.pause(random::u64())
             }
         };
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.chain_back.notified() => {}
+        }
     }
     shared.driven.lock().remove(&pack);
     shared.progressed();

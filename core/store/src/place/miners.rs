@@ -1,68 +1,41 @@
 //! Which miners there are, and how they have behaved.
 //!
-//! Placing and reading share one judgement per miner, kept in memory: speed as a moving average,
-//! failures that fade with a half-life, and distrust for a miner that reported a fragment and
-//! then answered with something else. A distrusted miner is the last choice for an hour.
-use std::collections::HashMap;
+//! Placing and reading share one judgement per miner ([`score`]): speed as a moving average,
+//! failures that fade, and distrust for a miner that reported a fragment and then answered with
+//! something else. It is kept across restarts ([`rows`]), so that a gateway which starts does not
+//! learn again from its own uploads who is dead or lies.
+//!
+//! Miners to place on are drawn at random among the good ones, the faster and emptier the more
+//! often: always taking the best would put everything on the same twelve, which then are neither
+//! fast nor independent. Those that fail come after all good ones, those that lied come last.
+mod rows;
+mod score;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cess::AccountId;
 use cess::chain::Miner;
+use meta::{Durability, Meta, Read};
 use parking_lot::Mutex;
 
+use self::score::Score;
 use crate::place::network::Network;
-use crate::random;
+use crate::{Error, Result, clock, random};
 
-/// Half-life of a failure.
-const FAILURE_FADES: Duration = Duration::from_mins(1);
-/// How long a miner that lied is avoided.
-const DISTRUST: Duration = Duration::from_hours(1);
-/// Speed assumed of a miner never met, in bytes per second.
-const UNKNOWN_SPEED: f64 = 4e6;
-/// Weight of the newest measurement in the moving average.
-const NEWEST: f64 = 0.3;
-
-#[derive(Clone, Copy)]
-struct Score {
-    speed: f64,
-    failures: f64,
-    failed_at: Instant,
-    distrusted_until: Option<Instant>,
-}
-
-impl Score {
-    fn new(now: Instant) -> Self {
-        Self {
-            speed: UNKNOWN_SPEED,
-            failures: 0.0,
-            failed_at: now,
-            distrusted_until: None,
-        }
-    }
-
-    fn failures(&self, now: Instant) -> f64 {
-        let halves =
-            now.saturating_duration_since(self.failed_at).as_secs_f64() / FAILURE_FADES.as_secs_f64();
-        self.failures * (-halves * std::f64::consts::LN_2).exp()
-    }
-
-    fn distrusted(&self, now: Instant) -> bool {
-        self.distrusted_until.is_some_and(|until| until > now)
-    }
-
-    /// Lower is better: the seconds that a fragment would take, made longer by each failure.
-    fn cost(&self, now: Instant) -> f64 {
-        let trust = if self.distrusted(now) { 1e6 } else { 0.0 };
-        trust + (1.0 + 30.0 * self.failures(now)) * 8e6 / self.speed.max(1.0)
-    }
-}
+/// Failures from which on a miner is not among the good ones.
+const FAILING: f64 = 0.5;
+/// A miner with room for this many groups has enough; one with less is drawn the less often.
+const ROOM: u128 = 64;
 
 #[derive(Default)]
 struct State {
     list: Vec<Miner>,
     listed_at: Option<Instant>,
     scores: HashMap<AccountId, Score>,
+    /// Changed since they were last saved; a miner without a score is to be forgotten.
+    unsaved: HashSet<AccountId>,
 }
 
 /// The miners of the network.
@@ -106,10 +79,20 @@ impl Miners {
         state.listed_at = Some(Instant::now());
         // Miners that left take their score with them, so that scores cannot pile up.
         let State {
-            list: listed, scores, ..
+            list: listed,
+            scores,
+            unsaved,
+            ..
         } = &mut *state;
         if scores.len() > 2 * listed.len() + 64 {
-            scores.retain(|account, _| listed.iter().any(|miner| miner.account == *account));
+            let there: HashSet<_> = listed.iter().map(|miner| miner.account).collect();
+            scores.retain(|account, _| {
+                let stays = there.contains(account);
+                if !stays {
+                    unsaved.insert(*account);
+                }
+                stays
+            });
         }
         Ok(list)
     }
@@ -132,31 +115,23 @@ impl Miners {
             state.scores.entry(account).or_insert_with(|| Score::new(now)),
             now,
         );
+        state.unsaved.insert(account);
     }
 
     /// A miner moved `bytes` in `elapsed`.
     pub(crate) fn succeeded(&self, account: AccountId, bytes: usize, elapsed: Duration) {
         let speed = bytes as f64 / elapsed.as_secs_f64().max(1e-4);
-        self.score(account, |score, now| {
-            score.speed += NEWEST * (speed - score.speed);
-            score.failures = score.failures(now) / 2.0;
-            score.failed_at = now;
-        });
+        self.score(account, |score, now| score.succeeded(speed, now));
     }
 
     /// A miner did not answer, or answered with an error.
     pub(crate) fn failed(&self, account: AccountId) {
-        self.score(account, |score, now| {
-            score.failures = score.failures(now) + 1.0;
-            score.failed_at = now;
-        });
+        self.score(account, Score::failed);
     }
 
     /// A miner that reported a fragment does not have it, or has something else.
     pub(crate) fn distrust(&self, account: AccountId) {
-        self.score(account, |score, now| {
-            score.distrusted_until = Some(now + DISTRUST);
-        });
+        self.score(account, Score::distrust);
     }
 
     /// Whether a miner was caught lying lately.
@@ -191,45 +166,155 @@ impl Miners {
             .cost(now)
     }
 
-    /// The miners that can take a group of `space` bytes, best first, ties at random.
+    /// The miners that can take a group of `space` bytes, in the order in which to ask them.
     pub(crate) async fn usable(&self, space: u128) -> cess::Result<Vec<Miner>> {
         let list = self.list().await?;
-        let mut ranked: Vec<(f64, Miner)> = list
-            .into_iter()
-            .filter(|miner| miner.is_positive() && miner.endpoint.is_some() && miner.idle_space >= space)
-            .map(|miner| {
-                // Up to a fifth at random, so that equals share the load.
-                let jitter = 1.0 + (random::u64() % 1024) as f64 / 5120.0;
-                (self.cost(miner.account) * jitter, miner)
-            })
-            .collect();
-        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(ranked.into_iter().map(|(_, miner)| miner).collect())
+        Ok(self.ordered(list.into_iter().filter(|miner| takes(miner, space)), space))
     }
+
+    /// Draws an order: good ones at random by weight, then failing ones, then those that lied.
+    fn ordered(&self, miners: impl Iterator<Item = Miner>, space: u128) -> Vec<Miner> {
+        let now = Instant::now();
+        let mut drawn: Vec<((u8, f64), Miner)> = {
+            let state = self.state.lock();
+            miners
+                .map(|miner| {
+                    let score = state.scores.get(&miner.account).copied();
+                    let score = score.unwrap_or_else(|| Score::new(now));
+                    let failures = score.failures(now);
+                    let place = if score.distrusted(now) {
+                        (2, failures)
+                    } else if failures >= FAILING {
+                        (1, failures)
+                    } else {
+                        (0, lot(weight(&score, &miner, space, now)))
+                    };
+                    (place, miner)
+                })
+                .collect()
+        };
+        drawn.sort_by(|((tier, lot), _), ((other_tier, other_lot), _)| {
+            tier.cmp(other_tier).then(lot.total_cmp(other_lot))
+        });
+        drawn.into_iter().map(|(_, miner)| miner).collect()
+    }
+
+    /// Takes over what was learned before this start.
+    pub(crate) fn load<R: Read + ?Sized>(&self, read: &R) -> Result<()> {
+        let (now, wall) = (Instant::now(), clock::wall());
+        let known = rows::all(read)?;
+        let mut state = self.state.lock();
+        for (account, row) in known {
+            state
+                .scores
+                .entry(account)
+                .or_insert_with(|| Score::from_row(&row, now, wall));
+        }
+        Ok(())
+    }
+
+    /// Keeps what was learned since the last call.
+    pub(crate) async fn save(&self, meta: &Meta) -> Result<()> {
+        let (now, wall) = (Instant::now(), clock::wall());
+        let changed: Vec<_> = {
+            let mut state = self.state.lock();
+            let unsaved = std::mem::take(&mut state.unsaved);
+            unsaved
+                .into_iter()
+                .map(|account| {
+                    let row = state.scores.get(&account).map(|score| score.to_row(now, wall));
+                    (account, row)
+                })
+                .collect()
+        };
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let rows = changed.clone();
+        let saved = meta
+            .write::<(), Error, _>(Durability::Buffered, move |tx| {
+                rows.iter().try_for_each(|(account, row)| match row {
+                    Some(row) => rows::put(tx, *account, row),
+                    None => rows::delete(tx, *account),
+                })
+            })
+            .await;
+        if saved.is_err() {
+            let mut state = self.state.lock();
+            state.unsaved.extend(changed.into_iter().map(|(account, _)| account));
+        }
+        saved
+    }
+}
+
+/// Whether a miner can take a group of `space` bytes at all.
+fn takes(miner: &Miner, space: u128) -> bool {
+    miner.is_positive() && miner.endpoint.is_some() && miner.idle_space >= space
+}
+
+/// How often a good miner is drawn, relative to others: by the root of its speed, so that a miner
+/// a hundred times as fast gets ten times as much and not all, and by its room.
+fn weight(score: &Score, miner: &Miner, space: u128, now: Instant) -> f64 {
+    let enough = space.max(1).saturating_mul(ROOM);
+    let room = miner.idle_space.min(enough) as f64 / enough as f64;
+    score.speed(now).sqrt() * room.max(1e-3)
+}
+
+/// A number that is the lower the more often, the higher the weight: sorting by it draws without
+/// putting back.
+fn lot(weight: f64) -> f64 {
+    let uniform = ((random::u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+    -uniform.ln() / weight.max(1e-9)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::place::network::fake::Fake;
+    use crate::testing;
+
+    async fn order(miners: &Miners, space: u128) -> Vec<AccountId> {
+        let usable = miners.usable(space).await.unwrap();
+        usable.into_iter().map(|miner| miner.account).collect()
+    }
 
     #[tokio::test]
     async fn failures_and_lies_move_a_miner_to_the_back() {
-        let fake = Arc::new(Fake::new(4));
+        let fake = Arc::new(Fake::new(5));
         let accounts: Vec<_> = fake.accounts();
         let miners = Miners::new(fake.clone(), Duration::from_mins(1));
         miners.distrust(accounts[0]);
         miners.failed(accounts[1]);
-        miners.succeeded(accounts[2], 80_000_000, Duration::from_secs(1));
-        let order: Vec<_> = miners
-            .usable(1)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|miner| miner.account)
-            .collect();
-        assert_eq!(order, [accounts[2], accounts[3], accounts[1], accounts[0]]);
+        miners.failed(accounts[2]);
+        miners.failed(accounts[2]);
+        for _ in 0..20 {
+            let order = order(&miners, 1).await;
+            assert_eq!(order[2..], [accounts[1], accounts[2], accounts[0]]);
+        }
         assert!(miners.distrusted(accounts[0]) && !miners.distrusted(accounts[1]));
+    }
+
+    #[tokio::test]
+    async fn load_spreads_over_good_miners_by_speed_and_room() {
+        let fake = Arc::new(Fake::new(4));
+        let accounts: Vec<_> = fake.accounts();
+        // As fast as the others, but almost full.
+        fake.change_miner(3, |miner| miner.idle_space = 8);
+        let miners = Miners::new(fake.clone(), Duration::from_mins(1));
+        for _ in 0..20 {
+            miners.succeeded(accounts[0], 400_000_000, Duration::from_secs(1));
+            miners.succeeded(accounts[1], 4_000_000, Duration::from_secs(1));
+        }
+        let mut first = HashMap::new();
+        for _ in 0..2000 {
+            *first.entry(order(&miners, 1).await[0]).or_insert(0) += 1;
+        }
+        let times = |miner: usize| first.get(&accounts[miner]).copied().unwrap_or(0);
+        // Weights 10 : 1 : 1 : 1/8 of 12.1.
+        assert!((1400..1900).contains(&times(0)), "{first:?}");
+        assert!((80..300).contains(&times(1)), "{first:?}");
+        assert!((80..300).contains(&times(2)), "{first:?}");
+        assert!(times(3) < times(1), "{first:?}");
     }
 
     #[tokio::test]
@@ -239,8 +324,38 @@ mod tests {
         fake.change_miner(1, |miner| miner.endpoint = None);
         fake.change_miner(2, |miner| miner.idle_space = 7);
         let miners = Miners::new(fake.clone(), Duration::from_mins(1));
-        let usable = miners.usable(8).await.unwrap();
-        assert_eq!(usable.len(), 1);
-        assert_eq!(usable[0].account, fake.accounts()[3]);
+        assert_eq!(order(&miners, 8).await, [fake.accounts()[3]]);
+    }
+
+    #[tokio::test]
+    async fn what_was_learned_survives_a_restart_and_those_who_left_are_forgotten() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let meta = testing::meta(dir.path());
+        let fake = Arc::new(Fake::new(3));
+        let accounts = fake.accounts();
+        let miners = Miners::new(fake.clone(), Duration::ZERO);
+        miners.distrust(accounts[0]);
+        for _ in 0..3 {
+            miners.failed(accounts[1]);
+        }
+        miners.succeeded(accounts[2], 1 << 30, Duration::from_secs(1));
+        miners.save(&meta).await.unwrap();
+
+        let again = Miners::new(fake.clone(), Duration::ZERO);
+        again.load(&*meta.snapshot().unwrap()).unwrap();
+        assert!(again.distrusted(accounts[0]));
+        assert!(again.failing(accounts[1]));
+        assert!(again.cost(accounts[2]) < Miners::new(fake.clone(), Duration::ZERO).cost(accounts[2]));
+        assert_eq!(order(&again, 1).await, [accounts[2], accounts[1], accounts[0]]);
+
+        // A crowd of strangers goes once it is much larger than the list.
+        for number in 0..200 {
+            again.failed(AccountId([number; 32]));
+        }
+        again.save(&meta).await.unwrap();
+        assert!(rows::all(&*meta.snapshot().unwrap()).unwrap().len() >= 200);
+        again.list().await.unwrap();
+        again.save(&meta).await.unwrap();
+        assert_eq!(rows::all(&*meta.snapshot().unwrap()).unwrap().len(), 3);
     }
 }

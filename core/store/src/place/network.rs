@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use cess::chain::{
-    BeforeSending, Chain, Deal, Declaration, Fate, FileInfo, Included, Miner, Territory, Validity,
+    BeforeSending, Chain, Deal, Declaration, Fate, FileInfo, Heads, Included, Miner, Territory, Validity,
 };
 use cess::miner::MinerClient;
 use cess::{AccountId, Hash, Result};
@@ -19,6 +19,8 @@ pub(crate) mod fake;
 pub(crate) trait Network: Send + Sync + 'static {
     /// A territory of `owner`.
     async fn territory(&self, owner: AccountId, name: &[u8]) -> Result<Option<Territory>>;
+    /// How far the chain is.
+    async fn heads(&self) -> Result<Heads>;
     /// All registered miners.
     async fn miners(&self) -> Result<Vec<Miner>>;
     /// The open deal of `fid`.
@@ -56,6 +58,9 @@ impl Live {
 impl Network for Live {
     async fn territory(&self, owner: AccountId, name: &[u8]) -> Result<Option<Territory>> {
         self.chain.territory(owner, name).await
+    }
+    async fn heads(&self) -> Result<Heads> {
+        self.chain.heads().await
     }
     async fn miners(&self) -> Result<Vec<Miner>> {
         self.chain.miners().await

@@ -34,6 +34,8 @@ pub struct Pace {
     pub upkeep: Duration,
     /// How long the chain's list of miners is believed.
     pub miners_fresh: Duration,
+    /// A chain without a new block for this long counts as stalled.
+    pub stalled: Duration,
 }
 
 impl Default for Pace {
@@ -53,6 +55,7 @@ impl Default for Pace {
             get_timeout: Duration::from_secs(30),
             upkeep: Duration::from_secs(30),
             miners_fresh: Duration::from_secs(30),
+            stalled: Duration::from_mins(2),
         }
     }
 }

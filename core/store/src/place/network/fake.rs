@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cess::chain::{
-    BeforeSending, Deal, Declaration, Fate, FileInfo, FragmentInfo, Included, Miner, Territory, TerritoryState,
-    Validity,
+    BeforeSending, Deal, Declaration, Fate, FileInfo, FragmentInfo, Heads, Included, Miner, Territory,
+    TerritoryState, Validity,
 };
 use cess::codec::{FRAGMENT_SIZE, FRAGMENTS};
 use cess::{AccountId, Error, Hash, Result};
@@ -47,6 +47,9 @@ struct FakeMiner {
 #[derive(Default)]
 struct Chain {
     down: bool,
+    heads: Heads,
+    /// No new blocks; no new final blocks.
+    stalled: (bool, bool),
     /// Declarations take effect but the answer is lost.
     lose_answers: bool,
     deals: HashMap<Hash, Deal>,
@@ -174,6 +177,11 @@ impl Fake {
 
     pub(crate) fn chain_down(&self, down: bool) {
         self.state.lock().chain.down = down;
+    }
+
+    /// Whether there are new blocks, and new final blocks.
+    pub(crate) fn stall(&self, blocks: bool, finality: bool) {
+        self.state.lock().chain.stalled = (blocks, finality);
     }
 
     pub(crate) fn lose_answers(&self, lose: bool) {
@@ -510,6 +518,14 @@ impl Network for Fake {
                 .territory
                 .clone()
                 .filter(|_| owner == OWNER && name == TERRITORY))
+        })
+    }
+    async fn heads(&self) -> Result<Heads> {
+        self.chain(|state| {
+            let chain = &mut state.chain;
+            chain.heads.best += u32::from(!chain.stalled.0);
+            chain.heads.finalised += u32::from(!chain.stalled.0 && !chain.stalled.1);
+            Ok(chain.heads)
         })
     }
     async fn miners(&self) -> Result<Vec<Miner>> {

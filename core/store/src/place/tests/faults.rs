@@ -6,7 +6,7 @@ use cess::chain::TerritoryState;
 
 use super::world::World;
 use crate::place::network::fake::Fault;
-use crate::{Level, PackState};
+use crate::{ChainState, Level, PackState};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_miners_are_replaced_while_pushing() {
@@ -228,4 +228,53 @@ async fn slow_and_corrupt_miners_do_not_stop_a_read() {
     let before = world.fake.bytes_read();
     world.read(chunks[0]).await.unwrap();
     assert_eq!(world.fake.bytes_read(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_chain_from_the_start_everything_waits_and_then_catches_up() {
+    let fake = std::sync::Arc::new(crate::place::network::fake::Fake::new(12));
+    fake.chain_down(true);
+    let mut world = World::on(fake);
+    let chunks = world.record(&[3_000_000]).await;
+    let _ = world.flush_within(Level::Placed, Duration::from_millis(50)).await;
+    world.until_error("unreachable").await;
+    world.until_outlook(ChainState::Unreachable).await;
+    assert_eq!(world.level(&chunks), Level::Staged);
+    world.fake.chain_down(false);
+    world.flush(Level::Verified).await.unwrap();
+    world.until_outlook(ChainState::Serves).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outlook_says_what_is_wrong_with_the_chain_and_when_it_is_over() {
+    let world = World::new(12);
+    world.until_outlook(ChainState::Serves).await;
+    assert_eq!(world.placing.outlook().reason, None);
+    let reason = |world: &World| world.placing.outlook().reason.unwrap_or_default();
+    world.fake.stall(true, false);
+    world.until_outlook(ChainState::Stalled).await;
+    assert!(reason(&world).starts_with("no block after "), "{}", reason(&world));
+    world.fake.stall(false, true);
+    world.until_outlook(ChainState::Unfinal).await;
+    assert!(reason(&world).contains("became final"), "{}", reason(&world));
+    world.fake.stall(false, false);
+    world.until_outlook(ChainState::Serves).await;
+    world
+        .fake
+        .change_territory(|territory| territory.state = TerritoryState::Frozen);
+    world.until_outlook(ChainState::Unpaid).await;
+    assert!(reason(&world).contains("is Frozen; renew it"), "{}", reason(&world));
+    world.fake.change_territory(|territory| {
+        territory.state = TerritoryState::Active;
+        territory.remaining_space = 96 << 20;
+    });
+    let world = &world;
+    world.until_reason("96 MiB remain").await;
+    world
+        .fake
+        .change_territory(|territory| territory.remaining_space = 1 << 30);
+    world.until_outlook(ChainState::Serves).await;
+    let workers = world.workers.list();
+    let watcher = workers.iter().find(|worker| worker.name == "watcher").unwrap();
+    assert_eq!(watcher.failures, 3, "{watcher:?}");
 }

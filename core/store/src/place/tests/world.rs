@@ -20,7 +20,8 @@ use crate::read::trace::Log;
 use crate::remote::Remote;
 use crate::workers::Workers;
 use crate::{
-    ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations, references, testing,
+    ChainState, ChunkId, DomainId, Error, Level, Owner, PackState, PackStatus, Result, locations, references,
+    testing,
 };
 
 /// Patience of the tests: long enough for two busy cores.
@@ -108,6 +109,7 @@ pub(super) fn pace() -> Pace {
         get_timeout: Duration::from_secs(10),
         upkeep: Duration::from_millis(50),
         miners_fresh: Duration::from_millis(20),
+        stalled: Duration::from_millis(200),
     }
 }
 
@@ -144,6 +146,12 @@ impl World {
         let dir = TempDir::new().unwrap();
         let fake = Arc::new(Fake::new(miners));
         Self::over(dir, fake, Arc::default(), settings, BTreeMap::new())
+    }
+
+    /// On a network that is as it is.
+    pub(super) fn on(fake: Arc<Fake>) -> Self {
+        let dir = TempDir::new().unwrap();
+        Self::over(dir, fake, Arc::default(), settings(), BTreeMap::new())
     }
 
     fn over(
@@ -312,6 +320,21 @@ impl World {
             packs
                 .iter()
                 .any(|pack| pack.last_error.as_ref().is_some_and(|error| error.contains(text)))
+        })
+        .await;
+    }
+
+    /// Waits until the watcher sees the chain in `state`.
+    pub(super) async fn until_outlook(&self, state: ChainState) {
+        self.until(&state.to_string(), |_| self.placing.outlook().state == state)
+            .await;
+    }
+
+    /// Waits until the watcher's reason contains `text`.
+    pub(super) async fn until_reason(&self, text: &str) {
+        self.until(text, |_| {
+            let outlook = self.placing.outlook();
+            outlook.reason.is_some_and(|reason| reason.contains(text))
         })
         .await;
     }
