@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer};
 
+use crate::placement::PlacementSettings;
+
 /// The whole file. Unknown keys are refused.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +23,9 @@ pub struct Config {
     /// Sizes and levels of the data path.
     #[serde(default)]
     pub store: StoreSettings,
+    /// Where packs may be placed.
+    #[serde(default)]
+    pub placement: PlacementSettings,
     /// The S3 door; left out: closed.
     pub s3: Option<S3>,
     /// The mount; left out: none.
@@ -211,6 +216,7 @@ impl Config {
         if config.network.territory.len() > 63 {
             bail!("network.territory is longer than 63 bytes");
         }
+        config.placement.placement()?;
         if let Some(nbd) = &config.nbd
             && nbd.listen.is_none()
             && nbd.unix.is_none()

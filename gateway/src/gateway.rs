@@ -33,6 +33,8 @@ pub struct Plan {
     pub miner_timeout: Duration,
     /// Sizes and levels.
     pub store: StoreSettings,
+    /// Where packs may be placed.
+    pub placement: store::Placement,
     /// Pauses and patience with chain and miners.
     pub pace: store::Pace,
     /// What guessing the passphrase costs.
@@ -264,6 +266,7 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
         parallel_packs: settings.parallel_packs,
         owner: Some(owner),
         territory: plan.territory.as_bytes().to_vec(),
+        placement: plan.placement.clone(),
         pace: plan.pace.clone(),
     }
 }

@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod data_dir;
 mod gateway;
+mod placement;
 mod random;
 mod ready;
 

@@ -21,6 +21,7 @@ use crate::place::local::unpacked;
 use crate::place::miners::Miners;
 use crate::place::network::{Live, Network};
 use crate::place::pace::Pace;
+use crate::place::rules::Placement;
 use crate::place::waiting::{self, Waiting};
 use crate::place::{Placing, Settings, levels};
 use crate::read::trace::{ReadTrace, Traces};
@@ -117,6 +118,8 @@ pub struct StoreConfig {
     pub owner: Option<cess::AccountId>,
     /// Name of that territory.
     pub territory: Vec<u8>,
+    /// Where packs may be placed.
+    pub placement: Placement,
     /// Pauses and patience with chain and miners.
     pub pace: Pace,
 }
@@ -137,6 +140,7 @@ impl StoreConfig {
             parallel_packs: 2,
             owner: None,
             territory: Vec::new(),
+            placement: Placement::default(),
             pace: Pace::default(),
         }
     }
@@ -175,10 +179,13 @@ impl Store {
         passphrase: zeroize::Zeroizing<Vec<u8>>,
         network: Option<(Arc<dyn Network>, cess::AccountId)>,
     ) -> Result<Self> {
-        let network = network.map(|(network, owner)| {
-            let miners = Arc::new(Miners::new(network.clone(), config.pace.miners_fresh));
-            (network, miners, Settings::of(&config, owner))
-        });
+        let network = match network {
+            None => None,
+            Some((network, owner)) => {
+                let miners = Arc::new(Miners::new(network.clone(), config.pace.miners_fresh));
+                Some((network, miners, Settings::of(&config, owner)?))
+            }
+        };
         let remote = network.as_ref().map(|(network, miners, _)| {
             let memory = config.read_memory;
             Remote::new(

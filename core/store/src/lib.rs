@@ -39,7 +39,9 @@ pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, St
 pub use error::{Error, Result};
 pub use frame::compression::Compression;
 pub use health::life::{Life, LifeStep, Milestone};
+pub use ipnetwork::IpNetwork;
 pub use keys::PassphraseCost;
 pub use place::pace::Pace;
+pub use place::rules::{Country, Placement};
 pub use read::trace::{ReadOutcome, ReadSource, ReadStep, ReadTrace};
 pub use status::{ChainOutlook, ChainState, PackState, PackStatus, StoreStatus};

@@ -13,7 +13,7 @@
 //! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again.
 //! - [`levels`] answers how far chunks have come, and waits for it.
 //! - [`orders`] knows what was sent to the chain, [`strangers`] what to do when somebody else was
-//!   there first, [`watch`] how the chain is.
+//!   there first, [`watch`] how the chain is, [`rules`] where packs may be.
 //!
 //! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
 //! miners only delays. A failed step leaves its reason in the pack's record.
@@ -29,6 +29,7 @@ pub(crate) mod orders;
 pub(crate) mod pace;
 pub(crate) mod packer;
 pub(crate) mod pool;
+pub(crate) mod rules;
 pub(crate) mod strangers;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ use crate::place::miners::Miners;
 use crate::place::network::Network;
 use crate::place::pace::Pace;
 use crate::place::pool::Pool;
+use crate::place::rules::{Addresses, Rules};
 use crate::workers::{Worker, Workers};
 use crate::{ChainOutlook, ChunkId, Error, PackState, Result, StoreConfig};
 
@@ -72,21 +74,24 @@ pub(crate) struct Settings {
     pub owner: AccountId,
     /// Name of the territory.
     pub territory: Vec<u8>,
+    /// Where packs may be placed.
+    pub rules: Arc<Rules>,
     /// Pauses and patience.
     pub pace: Pace,
 }
 
 impl Settings {
-    /// Those of the store that matter to placing; `owner`'s territory pays.
-    pub(crate) fn of(config: &StoreConfig, owner: AccountId) -> Self {
-        Self {
+    /// Those of the store that matter to placing; `owner`'s territory pays. Reads the GeoIP file.
+    pub(crate) fn of(config: &StoreConfig, owner: AccountId) -> Result<Self> {
+        Ok(Self {
             pack_segments: config.pack_segments,
             pack_max_age: config.pack_max_age,
             parallel_packs: config.parallel_packs,
             owner,
             territory: config.territory.clone(),
+            rules: Arc::new(Rules::open(config.placement.clone())?),
             pace: config.pace.clone(),
-        }
+        })
     }
 }
 
@@ -126,6 +131,8 @@ pub(crate) struct Shared {
     local: Arc<dyn Local>,
     settings: Settings,
     miners: Arc<Miners>,
+    /// Where miners are, for the rules.
+    addresses: Addresses,
     /// Wakes the packer.
     packer: Notify,
     /// Wakes the upkeep.
@@ -195,6 +202,7 @@ impl Placing {
             local,
             settings,
             miners,
+            addresses: Addresses::default(),
             packer: Notify::new(),
             upkeep: Notify::new(),
             progress: watch::Sender::new(0),

@@ -211,6 +211,7 @@ impl Dev {
                 staging_limit: self.staging_limit,
                 ..StoreSettings::default()
             },
+            placement: store::Placement::default(),
             pace: store::Pace {
                 // Where blocks are made when they are needed, silence is no fault.
                 stalled: if self.block_period.is_zero() {

@@ -144,6 +144,7 @@ fn plan(config: &Config) -> Result<Plan> {
         territory: network.territory.clone(),
         miner_timeout: network.miner_timeout,
         store: config.store.clone(),
+        placement: config.placement.placement()?,
         pace: store::Pace::default(),
         passphrase_cost: store::PassphraseCost::NORMAL,
         passphrase: Zeroizing::new(passphrase.as_bytes().to_vec()),

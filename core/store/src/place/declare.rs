@@ -23,7 +23,7 @@ use crate::pack::record::{self, Record};
 use crate::place::drive::{self, Memory, Step};
 use crate::place::orders::{self, Batch};
 use crate::place::strangers::{self, Under, under};
-use crate::place::{Shared, StepError, upload};
+use crate::place::{Shared, StepError, rules};
 use crate::{Error, PackState, steps};
 
 /// Declarations in one batch at most.
@@ -167,7 +167,7 @@ pub(crate) async fn declare(
         tracing::info!(pack, %fid, "nothing came of a declaration");
         forget_order(shared, pack).await?;
     }
-    upload::enough_miners(shared, record.segments).await?;
+    rules::enough_miners(shared, record).await?;
     let declaration = Declaration {
         fid,
         segments: names.hashes(),

@@ -13,7 +13,7 @@ use meta::Durability;
 use crate::pack::record::{self, Record};
 use crate::place::pace::Backoff;
 use crate::place::upload::Plan;
-use crate::place::{PlaceWorkers, Shared, StepError, build, declare, upload, verify};
+use crate::place::{PlaceWorkers, Shared, StepError, build, declare, rules, upload, verify};
 use crate::workers::Worker;
 use crate::{Error, PackState, random, steps};
 
@@ -164,7 +164,10 @@ async fn step_from(
         PackState::Closed => build::hash(shared, pack, record).await,
         PackState::Hashed => declare::declare(shared, pack, record, memory).await,
         PackState::Declared => upload::place(shared, pack, record, memory).await,
-        PackState::Placed => verify::verify(shared, pack, record, memory).await,
+        PackState::Placed => match rules::check_holders(shared, pack, record).await? {
+            Some(step) => Ok(step),
+            None => verify::verify(shared, pack, record, memory).await,
+        },
         PackState::Verified => reclaim(shared, pack, record).await,
     }
 }

@@ -5,5 +5,6 @@ mod faults;
 mod orders;
 mod path;
 mod reading;
+mod rules;
 mod store;
 mod world;

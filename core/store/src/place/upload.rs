@@ -166,17 +166,6 @@ fn missing(deal: &Deal) -> impl Iterator<Item = usize> + '_ {
     (0..FRAGMENTS).filter(|group| !deal.complete.contains_key(&(*group as u8 + 1)))
 }
 
-/// Refuses when a pack could not be placed anywhere.
-pub(crate) async fn enough_miners(shared: &Shared, segments: u32) -> Result<(), StepError> {
-    let usable = shared.miners.usable(Shared::group_space(segments)).await?.len();
-    if usable < FRAGMENTS {
-        return Err(StepError::Miners(format!(
-            "{usable} can take {segments} fragments of 8 MiB, {FRAGMENTS} are needed"
-        )));
-    }
-    Ok(())
-}
-
 /// Declared → Placed, one pass or look at a time.
 pub(crate) async fn place(
     shared: &Arc<Shared>,
@@ -203,7 +192,7 @@ pub(crate) async fn place(
     };
     memory.vanished = 0;
 
-    let usable = shared.miners.usable(Shared::group_space(record.segments)).await?;
+    let (usable, _) = shared.usable(record).await?;
     let plan = memory.plan.get_or_insert_with(|| Plan::resume(record, &usable));
     let patience = shared.settings.pace.report_timeout;
     let late = plan.late(&deal, patience);

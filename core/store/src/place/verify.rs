@@ -297,9 +297,9 @@ async fn doubted(
         return Err(StepError::Unverified(text));
     }
     let others = shared
-        .miners
-        .usable(Shared::group_space(record.segments))
+        .usable(record)
         .await?
+        .0
         .into_iter()
         .filter(|miner| {
             !shared.miners.distrusted(miner.account)
@@ -317,7 +317,7 @@ async fn doubted(
 }
 
 /// Hands the live chunks of `pack` to new packs.
-async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> Result<(), StepError> {
+pub(crate) async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> Result<(), StepError> {
     steps::reach_async(steps::RETIRE).await?;
     let highest = shared
         .meta

@@ -366,14 +366,18 @@ impl Fake {
     }
 
     async fn reach(&self, endpoint: &str) -> Result<usize> {
-        let number: usize = endpoint.parse().map_err(|_| unreachable())?;
-        let fault = self
-            .state
-            .lock()
-            .miners
-            .get(number)
-            .ok_or_else(unreachable)?
-            .fault;
+        let (number, fault) = {
+            let state = self.state.lock();
+            let listed = state
+                .miners
+                .iter()
+                .position(|miner| miner.info.endpoint.as_deref() == Some(endpoint));
+            // One whose endpoint changed still answers under its number.
+            let number = listed
+                .or_else(|| endpoint.parse().ok())
+                .ok_or_else(unreachable)?;
+            (number, state.miners.get(number).ok_or_else(unreachable)?.fault)
+        };
         match fault {
             Fault::Dead => Err(unreachable()),
             Fault::Slow(time) => {

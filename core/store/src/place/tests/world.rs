@@ -120,6 +120,7 @@ pub(super) fn settings() -> Settings {
         parallel_packs: 2,
         owner: OWNER,
         territory: TERRITORY.to_vec(),
+        rules: Arc::default(),
         pace: pace(),
     }
 }
@@ -190,13 +191,18 @@ impl World {
     /// Cuts every worker off where it is, and goes on with a copy of the directory as it is then.
     /// (First the cut, then the copy: the dead must not go on ordering space.)
     pub(super) async fn crash(self) -> Self {
+        let settings = self.settings.clone();
+        self.crash_into(settings).await
+    }
+
+    /// [`Self::crash`], and other settings afterwards.
+    pub(super) async fn crash_into(self, settings: Settings) -> Self {
         self.placing.stop().await;
         let copy = TempDir::new().unwrap();
         testing::copy(self.dir.path(), copy.path());
         let Self {
             fake,
             staging,
-            settings,
             lens,
             placing,
             ..
