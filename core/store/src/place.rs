@@ -13,7 +13,7 @@
 //! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again.
 //! - [`levels`] answers how far chunks have come, and waits for it.
 //! - [`orders`] knows what was sent to the chain, [`strangers`] what to do when somebody else was
-//!   there first, [`watch`] how the chain is, [`rules`] where packs may be.
+//!   there first, [`watcher`] how the chain is, [`rules`] where packs may be.
 //!
 //! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
 //! miners only delays. A failed step leaves its reason in the pack's record.
@@ -37,7 +37,7 @@ pub(crate) mod upkeep;
 pub(crate) mod upload;
 pub(crate) mod verify;
 pub(crate) mod waiting;
-pub(crate) mod watch;
+pub(crate) mod watcher;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -234,7 +234,7 @@ impl Placing {
         shared.spawn(declare::run(shared.clone(), requests));
         shared.spawn(packer::run(shared.clone()));
         shared.spawn(upkeep::run(shared.clone()));
-        shared.spawn(watch::run(shared.clone()));
+        shared.spawn(watcher::run(shared.clone()));
         Ok(Self { shared })
     }
 

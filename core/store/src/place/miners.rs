@@ -154,18 +154,6 @@ impl Miners {
             .is_some_and(|score| score.failures(now) > 1.5)
     }
 
-    /// What reading from a miner is expected to cost; lower is better.
-    pub(crate) fn cost(&self, account: AccountId) -> f64 {
-        let now = Instant::now();
-        let state = self.state.lock();
-        state
-            .scores
-            .get(&account)
-            .copied()
-            .unwrap_or_else(|| Score::new(now))
-            .cost(now)
-    }
-
     /// The miners that can take a group of `space` bytes, in the order in which to ask them.
     pub(crate) async fn usable(&self, space: u128) -> cess::Result<Vec<Miner>> {
         let list = self.list().await?;
@@ -345,7 +333,6 @@ mod tests {
         again.load(&*meta.snapshot().unwrap()).unwrap();
         assert!(again.distrusted(accounts[0]));
         assert!(again.failing(accounts[1]));
-        assert!(again.cost(accounts[2]) < Miners::new(fake.clone(), Duration::ZERO).cost(accounts[2]));
         assert_eq!(order(&again, 1).await, [accounts[2], accounts[1], accounts[0]]);
 
         // A crowd of strangers goes once it is much larger than the list.

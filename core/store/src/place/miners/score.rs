@@ -66,12 +66,6 @@ impl Score {
         self.distrusted_until.is_some_and(|until| until > now)
     }
 
-    /// Lower is better: the seconds that a fragment would take, made longer by each failure.
-    pub(super) fn cost(&self, now: Instant) -> f64 {
-        let trust = if self.distrusted(now) { 1e6 } else { 0.0 };
-        trust + (1.0 + 30.0 * self.failures(now)) * 8e6 / self.speed(now).max(1.0)
-    }
-
     /// It moved bytes at `speed`, in bytes per second.
     pub(super) fn succeeded(&mut self, speed: f64, now: Instant) {
         let before = self.speed(now);

@@ -15,10 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Names remembered; beyond, all are asked about again.
 const NAMES: usize = 65_536;
 
+/// Addresses, and until when they are believed.
+type Known = (Instant, Arc<[IpAddr]>);
+
 /// Finds and remembers addresses.
 #[derive(Default)]
 pub(crate) struct Addresses {
-    known: Mutex<HashMap<String, (Instant, Arc<[IpAddr]>)>>,
+    known: Mutex<HashMap<String, Known>>,
 }
 
 impl Addresses {
