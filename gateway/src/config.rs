@@ -97,8 +97,9 @@ pub struct StoreSettings {
     /// A pack that is not full closes at this age; the fuller, the earlier. Default 1h.
     #[serde(deserialize_with = "duration")]
     pub pack_max_age: Duration,
-    /// Packs under way to the network at a time; each takes about 96 MiB of memory. Default 2.
-    pub parallel_packs: usize,
+    /// Memory for segments under way to the network: hashed, pushed or read back. One takes 112 MiB,
+    /// which is the least. Default 224 MiB.
+    pub upload_memory: ByteSize,
     /// What every acknowledgement means at least: staged, placed or verified. Doors, buckets, files
     /// and requests can ask for more. Default staged.
     pub ack: store::Level,
@@ -120,7 +121,7 @@ impl Default for StoreSettings {
             compression: store::Compression::Zstd,
             pack_segments: 4,
             pack_max_age: Duration::from_secs(3600),
-            parallel_packs: 2,
+            upload_memory: ByteSize::mib(224),
             ack: store::Level::Staged,
             ack_timeout: Duration::from_secs(600),
         }
@@ -210,8 +211,11 @@ impl Config {
                 config.store.pack_segments
             );
         }
-        if config.store.parallel_packs == 0 {
-            bail!("store.parallel_packs is 0, must be at least 1");
+        if config.store.upload_memory < ByteSize::mib(112) {
+            bail!(
+                "store.upload_memory is {}, must be at least 112MiB: what one segment takes",
+                config.store.upload_memory
+            );
         }
         if config.network.territory.len() > 63 {
             bail!("network.territory is longer than 63 bytes");

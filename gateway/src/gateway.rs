@@ -263,7 +263,7 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
         passphrase_cost: plan.passphrase_cost,
         pack_segments: settings.pack_segments,
         pack_max_age: settings.pack_max_age,
-        parallel_packs: settings.parallel_packs,
+        upload_memory: settings.upload_memory.as_u64(),
         owner: Some(owner),
         territory: plan.territory.as_bytes().to_vec(),
         placement: plan.placement.clone(),

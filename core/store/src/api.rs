@@ -112,8 +112,9 @@ pub struct StoreConfig {
     pub pack_segments: u32,
     /// A pack closes at this age however empty it is (the emptier, the later, at most this).
     pub pack_max_age: Duration,
-    /// Packs placed at a time (each holds up to 96 MiB of memory).
-    pub parallel_packs: usize,
+    /// Memory for segments on their way to the network: hashed, pushed or read back. One takes
+    /// 112 MiB; less is taken for that.
+    pub upload_memory: u64,
     /// Owner whose territory pays.
     pub owner: Option<cess::AccountId>,
     /// Name of that territory.
@@ -137,7 +138,7 @@ impl StoreConfig {
             passphrase_cost: PassphraseCost::NORMAL,
             pack_segments: 8,
             pack_max_age: Duration::from_secs(3600),
-            parallel_packs: 2,
+            upload_memory: 224 << 20,
             owner: None,
             territory: Vec::new(),
             placement: Placement::default(),
@@ -383,6 +384,7 @@ impl Store {
             memory_cache: self.inner.memory.usage(),
             read_memory: self.inner.read_memory(),
             disk_cache: self.inner.disk.usage(),
+            upload_memory: self.placing.as_ref().map(|placing| placing.upload_memory()),
             chain: self.placing.as_ref().map(|placing| placing.outlook()),
             workers: self.inner.workers.list(),
         })

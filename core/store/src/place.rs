@@ -23,6 +23,7 @@ pub(crate) mod declare;
 pub(crate) mod drive;
 pub(crate) mod levels;
 pub(crate) mod local;
+pub(crate) mod memory;
 pub(crate) mod miners;
 pub(crate) mod network;
 pub(crate) mod orders;
@@ -47,12 +48,13 @@ use std::time::Duration;
 use cess::AccountId;
 use meta::{Durability, Meta};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::pack::record::{self, Record};
 use crate::place::local::Local;
+use crate::place::memory::UploadMemory;
 use crate::place::miners::Miners;
 use crate::place::network::Network;
 use crate::place::pace::Pace;
@@ -68,8 +70,8 @@ pub(crate) struct Settings {
     pub pack_segments: u32,
     /// A pack closes at this age however empty.
     pub pack_max_age: Duration,
-    /// Segments held in memory at a time, each 96 MiB.
-    pub parallel_packs: usize,
+    /// Bytes that segments may take in memory on their way.
+    pub upload_memory: u64,
     /// Whose territory pays.
     pub owner: AccountId,
     /// Name of the territory.
@@ -86,7 +88,7 @@ impl Settings {
         Ok(Self {
             pack_segments: config.pack_segments,
             pack_max_age: config.pack_max_age,
-            parallel_packs: config.parallel_packs,
+            upload_memory: config.upload_memory,
             owner,
             territory: config.territory.clone(),
             rules: Arc::new(Rules::open(config.placement.clone())?),
@@ -146,8 +148,8 @@ pub(crate) struct Shared {
     /// Bytes of frames that wait for a pack, as of the packer's last look; those that fill the next
     /// packs at least.
     unpacked: AtomicU64,
-    /// One permit per segment in memory.
-    memory: Semaphore,
+    /// What segments in memory may take.
+    memory: UploadMemory,
     declarations: mpsc::Sender<declare::Request>,
     /// Where segments are computed.
     pool: Pool,
@@ -194,9 +196,10 @@ impl Placing {
         workers: &Workers,
     ) -> Result<Self> {
         let (declarations, requests) = mpsc::channel(64);
-        let parallel = settings.parallel_packs;
+        let memory = UploadMemory::new(settings.upload_memory);
+        let parallel = memory.segments();
         let shared = Arc::new(Shared {
-            memory: Semaphore::new(settings.parallel_packs.max(1)),
+            memory,
             meta,
             network,
             local,
@@ -236,6 +239,11 @@ impl Placing {
         shared.spawn(upkeep::run(shared.clone()));
         shared.spawn(watcher::run(shared.clone()));
         Ok(Self { shared })
+    }
+
+    /// Bytes that segments take in memory, the most that they took, and the limit.
+    pub(crate) fn upload_memory(&self) -> (u64, u64, u64) {
+        self.shared.memory.usage()
     }
 
     /// What the watcher last saw of the chain.

@@ -116,6 +116,9 @@ pub struct StoreStatus {
     pub read_memory: (u64, u64),
     /// Bytes in the disk cache / its budget.
     pub disk_cache: (u64, u64),
+    /// Memory of segments on their way to the network: bytes taken, the most ever taken, the
+    /// limit; none without a network.
+    pub upload_memory: Option<(u64, u64, u64)>,
     /// The chain, as placing sees it; none without a network.
     pub chain: Option<ChainOutlook>,
     /// Background work, by name.

@@ -99,6 +99,14 @@ fn render(status: &model::Status) -> String {
         size(store.read_memory.0),
         size(store.read_memory.1)
     ));
+    if let Some((now, most, limit)) = store.upload_memory {
+        line(format!(
+            "memory    {} of {} for packs on their way, {} at most so far",
+            size(now),
+            size(limit),
+            size(most)
+        ));
+    }
     line("workers".to_owned());
     line(super::worker::render(&store.workers).trim_end().to_owned());
     line(format!("packs     {}{}", store.packs.len(), waste(store)));

@@ -15,6 +15,7 @@ use crate::pack::layout::Slot;
 use crate::pack::record::{self, Names, Record};
 use crate::pack::segment::{self, Header, SegmentError};
 use crate::place::drive::Step;
+use crate::place::memory::Held;
 use crate::place::{Shared, StepError};
 use crate::{Error, PackState, steps};
 
@@ -28,10 +29,11 @@ impl From<SegmentError> for StepError {
     }
 }
 
-/// A segment in memory with its parity.
+/// A segment in memory with its parity, and the room that both take.
 pub(crate) struct Built {
     segment: Bytes,
     parity: Bytes,
+    _memory: Held,
 }
 
 impl Built {
@@ -149,26 +151,27 @@ fn explains_itself(shared: &Shared, bytes: &[u8], index: &Index) -> Result<(), S
     }
 }
 
-fn encode(segment: Vec<u8>) -> Result<Built, StepError> {
+fn encode(segment: Vec<u8>, memory: Held) -> Result<Built, StepError> {
     let mut parity = vec![0; PARITY_FRAGMENTS * FRAGMENT_SIZE];
     codec::encode(&segment, &mut parity)?;
     Ok(Built {
         segment: segment.into(),
         parity: parity.into(),
+        _memory: memory,
     })
 }
 
-/// Segment `number` of a hashed pack with its parity. Hold a permit of [`Shared::memory`] for as
-/// long as it lives.
+/// Segment `number` of a hashed pack with its parity, once there is room in memory.
 pub(crate) async fn build(
     shared: &Arc<Shared>,
     pack: u64,
     record: &Record,
     number: u32,
 ) -> Result<Built, StepError> {
+    let memory = shared.memory().await;
     let (worker, record) = (shared.clone(), record.clone());
     shared
-        .computing(move || encode(assemble(&worker, pack, &record, number)?))
+        .computing(move || encode(assemble(&worker, pack, &record, number)?, memory))
         .await
 }
 
@@ -177,12 +180,12 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
     let mut hashes: Vec<SegmentHashes> = Vec::new();
     let mut indexes = Vec::new();
     for number in 0..record.segments {
-        let _memory = shared.memory().await;
+        let memory = shared.memory().await;
         let (worker, record) = (shared.clone(), record.clone());
         let (names, sealed) = shared
             .computing(move || -> Result<_, StepError> {
                 let (segment, sealed) = assemble_first(&worker, pack, &record, number)?;
-                let built = encode(segment)?;
+                let built = encode(segment, memory)?;
                 Ok((codec::hash_segment(&built.segment, &built.parity), sealed))
             })
             .await?;

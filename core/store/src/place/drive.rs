@@ -11,6 +11,7 @@ use cess::Hash;
 use meta::Durability;
 
 use crate::pack::record::{self, Record};
+use crate::place::memory::Held;
 use crate::place::pace::Backoff;
 use crate::place::upload::Plan;
 use crate::place::{PlaceWorkers, Shared, StepError, build, declare, rules, upload, verify};
@@ -46,10 +47,9 @@ pub(crate) const fn unfinished(record: &Record) -> bool {
 }
 
 impl Shared {
-    /// Room for one segment.
-    pub(crate) async fn memory(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        // The semaphore is never closed.
-        self.memory.acquire().await.ok()
+    /// Room for one segment, once there is.
+    pub(crate) async fn memory(&self) -> Held {
+        self.memory.segment().await
     }
 }
 

@@ -2,6 +2,7 @@
 mod caches;
 mod crashes;
 mod faults;
+mod memory;
 mod orders;
 mod path;
 mod reading;

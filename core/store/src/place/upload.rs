@@ -3,7 +3,8 @@
 //! Group *j* is fragment *j* of every segment; it goes to one miner, and each of the twelve groups
 //! to another. Segments are built one at a time and their fragments pushed in parallel. A miner
 //! that fails is replaced at once; the one that replaces it gets the segments it missed in the
-//! next pass.
+//! next pass, for which they are built again: that is cheaper than memory held while miners are
+//! tried.
 //!
 //! Miners report what they find complete, which need not be the group they were given: groups of
 //! all-zero fragments look alike. So what is missing is computed anew from the deal before every
@@ -199,7 +200,7 @@ pub(crate) async fn place(
     plan.assign(&deal, &usable, patience);
     note_assigned(shared, pack, record, plan).await?;
     steps::reach_async(steps::UPLOAD_ASSIGNED).await?;
-    let pushed = push(shared, pack, record, &names, &deal, &usable, plan).await?;
+    let pass = push(shared, pack, record, &names, &deal, &usable, plan).await?;
     note_assigned(shared, pack, record, plan).await?;
 
     let orphans: Vec<usize> = missing(&deal)
@@ -215,6 +216,10 @@ pub(crate) async fn place(
             usable.len()
         )));
     }
+    if pass == Pass::Failed {
+        // Others have those groups now, and are pushed to in the next pass.
+        return Ok(Step::Next);
+    }
     plan.failed.clear();
     if !late.is_empty() {
         return Err(StepError::Miners(format!(
@@ -222,7 +227,10 @@ pub(crate) async fn place(
             late.join(", ")
         )));
     }
-    Ok(if pushed { Step::Next } else { Step::Poll })
+    Ok(match pass {
+        Pass::Idle => Step::Poll,
+        Pass::Pushed | Pass::Failed => Step::Next,
+    })
 }
 
 /// Keeps the assignment, so that after a crash the same miners are asked first.
@@ -238,7 +246,19 @@ async fn note_assigned(shared: &Shared, pack: u64, record: &Record, plan: &Plan)
     Ok(())
 }
 
-/// One pass over the segments. True when anything was pushed.
+/// What a pass over the segments did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// Nothing was to be pushed.
+    Idle,
+    /// All that was to be pushed was.
+    Pushed,
+    /// Some miner failed, and its group was given to another.
+    Failed,
+}
+
+/// One pass over the segments: each is built, pushed in parallel to those that lack it, and dropped,
+/// whoever failed, so that nobody's memory is held while others are tried.
 async fn push(
     shared: &Arc<Shared>,
     pack: u64,
@@ -247,53 +267,49 @@ async fn push(
     deal: &Deal,
     usable: &[Miner],
     plan: &mut Plan,
-) -> Result<bool, StepError> {
+) -> Result<Pass, StepError> {
     let fid = drive::fid(record)?;
-    let mut pushed = false;
+    let mut pass = Pass::Idle;
     for number in 0..record.segments {
-        if plan.lacking(number).is_empty() {
-            continue;
-        }
-        let _memory = shared.memory().await;
-        let built = build::build(shared, pack, record, number).await?;
+        let lacking = plan.lacking(number);
         let Some(hashes) = names.segments.get(number as usize) else {
             continue;
         };
-        // Each turn pushes to the miners that replace those which failed in the turn before.
-        loop {
-            let lacking = plan.lacking(number);
-            if lacking.is_empty() {
-                break;
+        if lacking.is_empty() {
+            continue;
+        }
+        let built = build::build(shared, pack, record, number).await?;
+        let pushes = lacking.into_iter().map(|(group, miner)| {
+            let (fragment, data) = (Hash(hashes.fragments[group]), built.fragment(group));
+            async move {
+                let result = push_one(shared, &miner, fid, fragment, data).await;
+                (group, miner, result)
             }
-            let pushes = lacking.into_iter().map(|(group, miner)| {
-                let (fragment, data) = (Hash(hashes.fragments[group]), built.fragment(group));
-                async move {
-                    let result = push_one(shared, &miner, fid, fragment, data).await;
-                    (group, miner, result)
+        });
+        for (group, miner, result) in join_all(pushes).await {
+            match result {
+                Ok(()) => {
+                    if pass == Pass::Idle {
+                        pass = Pass::Pushed;
+                    }
+                    let group = &mut plan.groups[group];
+                    group.pushed.insert(number);
+                    if group.pushed.len() == record.segments as usize {
+                        group.complete_at = Some(Instant::now());
+                    }
                 }
-            });
-            for (group, miner, result) in join_all(pushes).await {
-                match result {
-                    Ok(()) => {
-                        pushed = true;
-                        let group = &mut plan.groups[group];
-                        group.pushed.insert(number);
-                        if group.pushed.len() == record.segments as usize {
-                            group.complete_at = Some(Instant::now());
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!(pack, group, miner = %hex::encode(miner.account.0), %error, "push failed");
-                        plan.failed.insert(miner.account);
-                        plan.groups[group].give_to(None);
-                        let spare = plan.spare(deal, usable);
-                        plan.groups[group].give_to(spare);
-                    }
+                Err(error) => {
+                    tracing::warn!(pack, group, miner = %hex::encode(miner.account.0), %error, "push failed");
+                    pass = Pass::Failed;
+                    plan.failed.insert(miner.account);
+                    plan.groups[group].give_to(None);
+                    let spare = plan.spare(deal, usable);
+                    plan.groups[group].give_to(spare);
                 }
             }
         }
     }
-    Ok(pushed)
+    Ok(pass)
 }
 
 async fn push_one(

@@ -79,7 +79,6 @@ pub(crate) async fn verify(
         if open.is_empty() {
             continue;
         }
-        let _memory = shared.memory().await;
         let built = build::build(shared, pack, record, number).await?;
         let whole = random::u64() as usize % FRAGMENTS;
         let checks = open

@@ -76,6 +76,8 @@ struct State {
     read: u64,
     /// Requests for a fragment or a range of one, whatever came of them.
     asked: u64,
+    /// Bytes that are being pushed, and the most that ever were at a time.
+    pushing: (u64, u64),
 }
 
 /// The network.
@@ -142,6 +144,7 @@ impl Fake {
             miners,
             lost: HashMap::new(),
             read: 0,
+            pushing: (0, 0),
             asked: 0,
         };
         Self {
@@ -333,6 +336,11 @@ impl Fake {
             .map_or(0, |territory| territory.locked_space)
     }
 
+    /// The most bytes that were being pushed at a time.
+    pub(crate) fn most_pushing(&self) -> u64 {
+        self.state.lock().pushing.1
+    }
+
     /// Bytes that miners sent back so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.state.lock().read
@@ -514,6 +522,28 @@ impl State {
     }
 }
 
+/// Counts bytes that are being pushed, for as long as it lives.
+struct Pushing<'a> {
+    fake: &'a Fake,
+    bytes: u64,
+}
+
+impl<'a> Pushing<'a> {
+    fn of(fake: &'a Fake, bytes: u64) -> Self {
+        let mut state = fake.state.lock();
+        let (now, most) = state.pushing;
+        state.pushing = (now + bytes, most.max(now + bytes));
+        drop(state);
+        Self { fake, bytes }
+    }
+}
+
+impl Drop for Pushing<'_> {
+    fn drop(&mut self) {
+        self.fake.state.lock().pushing.0 -= self.bytes;
+    }
+}
+
 #[async_trait]
 impl Network for Fake {
     async fn territory(&self, owner: AccountId, name: &[u8]) -> Result<Option<Territory>> {
@@ -620,6 +650,7 @@ impl Network for Fake {
         })
     }
     async fn put(&self, endpoint: &str, fid: Hash, fragment: Hash, data: Bytes) -> Result<()> {
+        let _pushing = Pushing::of(self, data.len() as u64);
         let number = self.reach(endpoint).await?;
         assert_eq!(
             Hash::of(&data),

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::pack::index::Keys;
 use crate::place::local::{Local, unpacked};
+use crate::place::memory::SEGMENT_MEMORY;
 use crate::place::miners::Miners;
 use crate::place::network::fake::{Fake, OWNER, TERRITORY};
 use crate::place::pace::Pace;
@@ -117,7 +118,7 @@ pub(super) fn settings() -> Settings {
     Settings {
         pack_segments: 1,
         pack_max_age: Duration::from_hours(1),
-        parallel_packs: 2,
+        upload_memory: 2 * SEGMENT_MEMORY,
         owner: OWNER,
         territory: TERRITORY.to_vec(),
         rules: Arc::default(),
