@@ -6,9 +6,11 @@
 //! - [`model`]: all doors against one model.
 //! - [`s3`]: a small S3 client.
 //! - [`disk`]: a disk that loses power, fills up and fails.
+//! - [`leftovers`]: sealed bytes that the gateway's disk should not hold any more.
 //! - [`content`]: bytes that are cheap to make and to recognise.
 pub mod content;
 pub mod disk;
+pub mod leftovers;
 pub mod model;
 pub mod process;
 pub mod product;

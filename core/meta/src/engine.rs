@@ -56,6 +56,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Makes every commit before this call durable. After an error nothing committed since the last
     /// success may be taken for durable, not even when a later call succeeds.
     fn sync(&self) -> Result<()>;
+    /// Rewrites what the engine keeps on disk, so that nothing is left of rows that were deleted or
+    /// replaced before this call, in tables or in logs. Versions that an older snapshot can still see
+    /// stay. Costs reading and writing the whole store: for a command, not for a schedule.
+    fn scour(&self) -> Result<()>;
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64>;
 }

@@ -6,7 +6,7 @@
 //! only reach the operating system, and [`Engine::sync`] syncs the journal for all of them at once.
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fjall::{
     KeyspaceCreateOptions, OptimisticTxDatabase, OptimisticTxKeyspace, PersistMode, Readable, Snapshot,
@@ -14,6 +14,8 @@ use fjall::{
 
 use crate::engine::{KEY_MAX, VALUE_MAX};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction};
+
+mod scour;
 
 /// Size at which the table of recent writes in memory is written out. Bounds how much of the
 /// journal a restart replays.
@@ -23,6 +25,7 @@ const WORKERS: usize = 2;
 
 /// fjall 3 in a directory of its own.
 pub struct FjallEngine {
+    path: PathBuf,
     db: OptimisticTxDatabase,
     rows: OptimisticTxKeyspace,
 }
@@ -42,7 +45,11 @@ impl FjallEngine {
                     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
                 })
                 .map_err(from_fjall)?;
-            Ok(Self { db, rows })
+            Ok(Self {
+                path: path.to_owned(),
+                db,
+                rows,
+            })
         }))
         .unwrap_or_else(|_| Err(Error::Damaged(format!("{} cannot be recovered", path.display()))))
     }
@@ -65,6 +72,10 @@ impl Engine for FjallEngine {
 
     fn sync(&self) -> Result<()> {
         self.db.persist(PersistMode::SyncData).map_err(from_fjall)
+    }
+
+    fn scour(&self) -> Result<()> {
+        scour::run(self)
     }
 
     fn disk_bytes(&self) -> Result<u64> {

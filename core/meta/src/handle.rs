@@ -130,6 +130,19 @@ impl Meta {
         self.inner.sync.wait().await
     }
 
+    /// Leaves nothing on disk of rows that were deleted before this call ([`Engine::scour`]). Writers
+    /// go on meanwhile; takes about as long as copying the whole store.
+    pub async fn scour(&self) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        let scoured = tokio::task::spawn_blocking(move || {
+            inner.sync.check()?;
+            inner.engine.scour()
+        });
+        scoured
+            .await
+            .unwrap_or_else(|_| Err(Error::Engine("the rewrite was cut off".into())))
+    }
+
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64> {
         self.inner.engine.disk_bytes()

@@ -65,6 +65,10 @@ impl Engine for Switched {
         }
         self.inner.sync()
     }
+    fn scour(&self) -> Result<(), Error> {
+        self.inner.scour()
+    }
+
     fn disk_bytes(&self) -> Result<u64> {
         self.inner.disk_bytes()
     }

@@ -393,7 +393,9 @@ impl Store {
     pub fn workers(&self) -> &Workers {
         &self.inner.workers
     }
-    /// Forgets what only speeds things up: memory cache and disk cache, files included.
+    /// Forgets what only speeds things up: memory cache and disk cache, files included, and what the
+    /// metadata engine's files still hold of small chunks that left staging. Rewrites the metadata
+    /// store: takes as long as copying it.
     pub async fn drop_caches(&self) -> Result<()> {
         self.inner.drop_caches().await
     }

@@ -146,7 +146,9 @@ impl Inner {
         if let Some(remote) = &self.remote {
             remote.forget();
         }
-        self.disk.clear().await
+        self.disk.clear().await?;
+        // Small frames rode in rows: once those are gone, their bytes are a cache like any other.
+        Ok(self.meta.scour().await?)
     }
 
     /// Authenticates a frame as that of `chunk`.

@@ -4,9 +4,9 @@ mod namespace;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use namespace::{Namespace, noise};
+use namespace::{Namespace, noise, quiet};
 use vfs::object::Commit;
-use vfs::{Precondition, SetAttr};
+use vfs::{Error, Precondition, SetAttr, VfsConfig};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_keeps_its_moment() {
@@ -165,4 +165,62 @@ fn a_commit_whose_caller_goes_away_happens_whole_or_not_at_all() {
             n.settle().await;
         }
     });
+}
+
+/// Writers that wait for room when the stop comes get it from the last flush: what they write then
+/// must be refused, for nothing will store it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_written_while_the_namespace_stops_is_kept_or_refused() {
+    const PIECE: usize = 100_000;
+    for round in 0..5 {
+        let n = Namespace::with(VfsConfig {
+            write_buffer: 1 << 20,
+            ..quiet()
+        })
+        .await;
+        let bucket = n.bucket("b").await;
+        let mut writers = Vec::new();
+        for writer in 0..16_u64 {
+            let ino = n.file(bucket, &format!("f{writer}")).await;
+            let vfs = n.vfs.clone();
+            writers.push(tokio::spawn(async move {
+                let mut accepted = 0;
+                loop {
+                    let data = Bytes::from(noise(writer * 10_000 + accepted, PIECE));
+                    match vfs.write(ino, accepted * PIECE as u64, data).await {
+                        Ok(()) => accepted += 1,
+                        Err(Error::ShuttingDown) => return (ino, writer, accepted),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50 + 20 * round)).await;
+        n.vfs.shutdown().await.unwrap();
+        let accepted = futures::future::join_all(writers).await;
+        // Not through a second stop: that would store what the first one left behind.
+        let Namespace {
+            dir,
+            vfs,
+            store,
+            meta,
+        } = n;
+        store.shutdown().await;
+        drop((vfs, store, meta));
+        let n = Namespace::open(dir, quiet()).await;
+        for (ino, writer, accepted) in accepted.into_iter().map(Result::unwrap) {
+            let stored = n.read(ino).await;
+            assert_eq!(
+                stored.len(),
+                accepted as usize * PIECE,
+                "round {round} file {writer}"
+            );
+            for (piece, read) in stored.chunks(PIECE).enumerate() {
+                assert!(
+                    read == noise(writer * 10_000 + piece as u64, PIECE),
+                    "{writer} {piece}"
+                );
+            }
+        }
+    }
 }

@@ -13,7 +13,9 @@ pub struct Cache {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Empty the memory cache and the disk cache. Nothing is lost: reads ask staging and miners again.
+    /// Empty the memory cache and the disk cache, and rewrite the metadata store without what it
+    /// holds of small chunks that left staging: no sealed byte of anything verified stays on this
+    /// disk. Nothing is lost: reads ask staging and miners again.
     Drop {
         #[command(flatten)]
         target: Target,

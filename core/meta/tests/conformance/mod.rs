@@ -32,6 +32,7 @@ pub fn all(open: Open<'_>) {
     transfers_keep_the_sum(open);
     reopen_keeps_everything(open);
     image_taken_while_running_is_a_prefix(open);
+    scouring_leaves_nothing_of_deleted_rows(open);
 }
 
 fn set(engine: &dyn Engine, rows: &[(&str, &str)]) {
@@ -379,6 +380,87 @@ fn image_taken_while_running_is_a_prefix(open: Open<'_>) {
             }
         }
     }
+}
+
+/// Deleted rows are still in the files before, in none of them after, also when others write
+/// meanwhile; what was not deleted is all there, now and when opened again.
+fn scouring_leaves_nothing_of_deleted_rows(open: Open<'_>) {
+    const ROWS: u64 = 500;
+    /// Bytes that neither compress nor occur twice.
+    fn value(n: u64) -> Vec<u8> {
+        let mut state = n + 1;
+        let words = std::iter::repeat_with(move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        });
+        words.skip(16).take(500).flat_map(u64::to_le_bytes).collect()
+    }
+    let key = |n: u64| [b"row/", &n.to_be_bytes()[..]].concat();
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    for n in 0..ROWS {
+        let mut tx = engine.begin().unwrap();
+        tx.put(&key(n), &value(n)).unwrap();
+        tx.commit().unwrap();
+    }
+    engine.sync().unwrap();
+    for n in (0..ROWS).filter(|n| n % 2 == 0) {
+        let mut tx = engine.begin().unwrap();
+        tx.delete(&key(n)).unwrap();
+        tx.commit().unwrap();
+    }
+    engine.sync().unwrap();
+    let on_disk = |n: u64| {
+        let value = value(n);
+        holds(dir.path(), &value[2000..2032])
+    };
+    assert!(on_disk(100), "the search finds a deleted row that is still there");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let mut n = ROWS;
+            while !done.load(Ordering::Relaxed) && n < 20 * ROWS {
+                let mut tx = engine.begin().unwrap();
+                tx.put(&key(n), &value(n)).unwrap();
+                tx.commit().unwrap();
+                n += 1;
+            }
+        });
+        let scoured = engine.scour();
+        done.store(true, Ordering::Relaxed);
+        scoured.unwrap();
+    });
+    for n in [0, 2, 100, 250, ROWS - 2] {
+        assert!(!on_disk(n), "row {n} was deleted and is still on disk");
+    }
+    let all_there = |engine: &dyn Engine| {
+        let view = engine.snapshot().unwrap();
+        for n in 0..ROWS {
+            let expected = (n % 2 == 1).then(|| value(n));
+            assert_eq!(view.get(&key(n)).unwrap(), expected, "row {n}");
+        }
+    };
+    all_there(engine.as_ref());
+    drop(engine);
+    all_there(open(dir.path()).as_ref());
+}
+
+/// Whether a file below `dir` contains `bytes`.
+fn holds(dir: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, bytes);
+        }
+        // The engine may remove a file between the two calls.
+        std::fs::read(path).is_ok_and(|content| {
+            content
+                .windows(bytes.len())
+                .any(|window| window[..8] == bytes[..8] && window == bytes)
+        })
+    })
 }
 
 /// Copies a directory with everything in it.

@@ -1,0 +1,115 @@
+//! Leaving nothing on disk of rows that are gone.
+//!
+//! A deleted row stays in two kinds of files: in tables until they are merged, and in the journal
+//! until that is retired. Merging everything is one call. The journal is different: fjall begins a
+//! new one only when it writes a memtable out and finds the current journal longer than 64 MB, and
+//! removes the old one once everything in it lies in tables. So this writes filler until the journal
+//! is full, then writes memtables out until none of the journals from before is left.
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::fjall_engine::{FjallEngine, from_fjall};
+use crate::{Engine, Error, Result};
+
+/// First byte of the filler's keys: beside the guard's counter, in the engine's own table.
+const FILLER_KEY: [u8; 2] = [0x00, b'f'];
+/// Most rows of filler: together longer than any journal that fjall goes on with.
+const FILLER_ROWS: u32 = 160;
+/// Bytes of a row of filler.
+const FILLER_BYTES: usize = 512 << 10;
+/// Memtables written out before giving up. Two are enough unless writers fill the new journal as
+/// well before the old one is retired.
+const ATTEMPTS: u32 = 50;
+/// Pause between two of them, for fjall's own workers.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Names and lengths of the journals there are.
+type Journals = BTreeMap<OsString, u64>;
+
+/// See [`Engine::scour`].
+pub(super) fn run(engine: &FjallEngine) -> Result<()> {
+    let old = journals(engine)?;
+    fill(engine, &old)?;
+    retire(engine, &old)?;
+    engine.rows.inner().major_compact().map_err(from_fjall)?;
+    // Tables that were merged are removed when the next memtable is written out.
+    write_out(engine)
+}
+
+/// Writes filler until a journal of `old` is full, which shows by its being longer than it was made,
+/// or by its having a successor.
+fn fill(engine: &FjallEngine, old: &Journals) -> Result<()> {
+    let filler = incompressible(FILLER_BYTES);
+    let mut written = Vec::new();
+    for row in 0..FILLER_ROWS {
+        let key = [&FILLER_KEY[..], &row.to_be_bytes()].concat();
+        let mut tx = engine.begin()?;
+        tx.put(&key, &filler)?;
+        tx.commit()?;
+        written.push(key);
+        if journals(engine)? != *old {
+            break;
+        }
+    }
+    let mut tx = engine.begin()?;
+    for key in &written {
+        tx.delete(key)?;
+    }
+    tx.commit()
+}
+
+/// Writes memtables out until none of the journals `old` exists.
+fn retire(engine: &FjallEngine, old: &Journals) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        write_out(engine)?;
+        let now = journals(engine)?;
+        if !old.keys().any(|name| now.contains_key(name)) {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(Error::Engine(
+        "the metadata journal is still needed after many tries; try again when less is written".into(),
+    ))
+}
+
+/// Writes the rows in memory out to a table. An empty memtable would not be, so it gets a row.
+fn write_out(engine: &FjallEngine) -> Result<()> {
+    let mut tx = engine.begin()?;
+    tx.delete(&FILLER_KEY)?;
+    tx.commit()?;
+    engine.rows.inner().rotate_memtable_and_wait().map_err(from_fjall)
+}
+
+fn journals(engine: &FjallEngine) -> Result<Journals> {
+    let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", engine.path.display()));
+    let mut found = Journals::new();
+    for entry in std::fs::read_dir(&engine.path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            // One that is gone meanwhile is one less to wait for.
+            if let Ok(metadata) = entry.metadata() {
+                found.insert(entry.file_name(), metadata.len());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Bytes that no compression makes shorter: the journal counts what it wrote.
+fn incompressible(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bytes.extend_from_slice(&(word ^ (word >> 31)).to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
