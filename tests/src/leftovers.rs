@@ -1,8 +1,10 @@
 //! Looking for sealed bytes in files: what the miners hold must not lie about on the gateway.
 use std::collections::HashMap;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::SeekFrom;
 
 /// Bytes of a sample: long enough that two equal ones are copies.
 const SAMPLE: usize = 32;
@@ -56,7 +58,7 @@ impl Samples {
         let mut found = Vec::new();
         for path in files_below(root, except)? {
             // A file may go while this looks.
-            let Ok(content) = std::fs::read(&path) else {
+            let Ok(content) = written(&path) else {
                 continue;
             };
             let copied = content.windows(SAMPLE).any(|window| {
@@ -85,6 +87,20 @@ fn split(bytes: &[u8]) -> (u64, [u8; SAMPLE - 8]) {
     head.copy_from_slice(&bytes[..8]);
     tail.copy_from_slice(&bytes[8..SAMPLE]);
     (u64::from_le_bytes(head), tail)
+}
+
+/// What was ever written to a file: its holes are left out, and what is around them put together.
+fn written(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    let mut content = Vec::new();
+    let mut at = 0;
+    while let Ok(data) = rustix::fs::seek(&file, SeekFrom::Data(at)) {
+        at = rustix::fs::seek(&file, SeekFrom::Hole(data))?;
+        let from = content.len();
+        content.resize(from + (at - data) as usize, 0);
+        file.read_exact_at(&mut content[from..], data)?;
+    }
+    Ok(content)
 }
 
 /// All plain files below `root` but for those below `except`.

@@ -5,7 +5,7 @@
 //! new one only when it writes a memtable out and finds the current journal longer than 64 MB, and
 //! removes the old one once everything in it lies in tables. So this writes filler until the journal
 //! is full, then writes memtables out until none of the journals from before is left.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -31,10 +31,32 @@ type Journals = BTreeMap<OsString, u64>;
 pub(super) fn run(engine: &FjallEngine) -> Result<()> {
     let old = journals(engine)?;
     fill(engine, &old)?;
-    retire(engine, &old)?;
+    if !gone(engine, || {
+        Ok(journals(engine)?.keys().all(|name| !old.contains_key(name)))
+    })? {
+        return Err(Error::Engine(
+            "the metadata journal is still needed after many tries; try again when less is written".into(),
+        ));
+    }
+    let old = tables(engine)?;
     engine.rows.inner().major_compact().map_err(from_fjall)?;
-    // Tables that were merged are removed when the next memtable is written out.
-    write_out(engine)
+    // fjall removes merged tables later, when no reader is left that began before.
+    if !gone(engine, || Ok(tables(engine)?.is_disjoint(&old)))? {
+        tracing::warn!("a reader keeps old metadata tables on disk until it has ended");
+    }
+    Ok(())
+}
+
+/// Writes memtables out, which makes fjall remove files that it does not need, until `done`.
+fn gone(engine: &FjallEngine, done: impl Fn() -> Result<bool>) -> Result<bool> {
+    for _ in 0..ATTEMPTS {
+        write_out(engine)?;
+        if done()? {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(false)
 }
 
 /// Writes filler until a journal of `old` is full, which shows by its being longer than it was made,
@@ -59,21 +81,6 @@ fn fill(engine: &FjallEngine, old: &Journals) -> Result<()> {
     tx.commit()
 }
 
-/// Writes memtables out until none of the journals `old` exists.
-fn retire(engine: &FjallEngine, old: &Journals) -> Result<()> {
-    for _ in 0..ATTEMPTS {
-        write_out(engine)?;
-        let now = journals(engine)?;
-        if !old.keys().any(|name| now.contains_key(name)) {
-            return Ok(());
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Err(Error::Engine(
-        "the metadata journal is still needed after many tries; try again when less is written".into(),
-    ))
-}
-
 /// Writes the rows in memory out to a table. An empty memtable would not be, so it gets a row.
 fn write_out(engine: &FjallEngine) -> Result<()> {
     let mut tx = engine.begin()?;
@@ -96,6 +103,16 @@ fn journals(engine: &FjallEngine) -> Result<Journals> {
         }
     }
     Ok(found)
+}
+
+/// Names of the tables there are.
+fn tables(engine: &FjallEngine) -> Result<BTreeSet<OsString>> {
+    let path = engine.rows.inner().path().join("tables");
+    let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", path.display()));
+    std::fs::read_dir(&path)
+        .map_err(failed)?
+        .map(|entry| Ok(entry.map_err(failed)?.file_name()))
+        .collect()
 }
 
 /// Bytes that no compression makes shorter: the journal counts what it wrote.

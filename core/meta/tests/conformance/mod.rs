@@ -455,11 +455,7 @@ fn holds(dir: &Path, bytes: &[u8]) -> bool {
             return holds(&path, bytes);
         }
         // The engine may remove a file between the two calls.
-        std::fs::read(path).is_ok_and(|content| {
-            content
-                .windows(bytes.len())
-                .any(|window| window[..8] == bytes[..8] && window == bytes)
-        })
+        std::fs::read(path).is_ok_and(|content| memchr::memmem::find(&content, bytes).is_some())
     })
 }
 

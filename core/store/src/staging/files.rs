@@ -1,7 +1,8 @@
 //! All staging files, and the one that is written.
 //!
 //! A new file is begun at every start and whenever the current one is full, so a file that a crash
-//! may have torn is never appended to. A file is deleted when nothing in it is needed any more.
+//! may have torn is never appended to. A file is deleted when nothing in it is needed any more, the
+//! one that is written included: holes punched for its records leave their last blocks.
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ impl Files {
                 let file = Arc::new(file);
                 self.all.write().insert(file.number, file.clone());
                 if let Some(full) = current.replace(Current { file, end: 0 }) {
-                    self.delete_if_dead(&full.file, None);
+                    self.delete_if_dead(&full.file, &mut current);
                 }
             }
             let current = current.as_mut().expect("was just put there");
@@ -179,16 +180,15 @@ impl Files {
     pub(crate) fn discount(&self, file: u64, len: u64) {
         let Some(file) = self.get(file) else { return };
         file.live.fetch_sub(len, Ordering::SeqCst);
-        let current = self.current.lock();
-        self.delete_if_dead(&file, current.as_ref().map(|current| current.file.number));
+        self.delete_if_dead(&file, &mut self.current.lock());
     }
 
     /// Deletes every file that nothing needs.
     pub(crate) fn delete_dead(&self) {
-        let current = self.current.lock();
+        let mut current = self.current.lock();
         let all: Vec<_> = self.all.read().values().cloned().collect();
         for file in all {
-            self.delete_if_dead(&file, current.as_ref().map(|current| current.file.number));
+            self.delete_if_dead(&file, &mut current);
         }
     }
 
@@ -213,10 +213,11 @@ impl Files {
     }
 
     /// Called with `current` locked, so that no record can be reserved in between.
-    fn delete_if_dead(&self, file: &StagingFile, current: Option<u64>) {
-        if Some(file.number) == current || file.live.load(Ordering::SeqCst) > 0 {
+    fn delete_if_dead(&self, file: &StagingFile, current: &mut Option<Current>) {
+        if file.live.load(Ordering::SeqCst) > 0 {
             return;
         }
+        current.take_if(|current| current.file.number == file.number);
         if self.all.write().remove(&file.number).is_some()
             && let Err(error) = file.delete()
         {
