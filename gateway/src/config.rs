@@ -100,6 +100,17 @@ pub struct StoreSettings {
     /// Memory for segments under way to the network: hashed, pushed or read back. One takes 112 MiB,
     /// which is the least. Default 224 MiB.
     pub upload_memory: ByteSize,
+    /// Pack again by itself what lives in packs that are not worth their territory. Default true.
+    pub reclaim: bool,
+    /// A byte of territory freed is worth leasing it for this long. Default 30d.
+    #[serde(deserialize_with = "duration")]
+    pub reclaim_horizon: Duration,
+    /// A byte moved to free it, down or up, costs as much as leasing it for this long. Default 10d.
+    #[serde(deserialize_with = "duration")]
+    pub reclaim_transfer: Duration,
+    /// A pack that lost something within this time is left alone: it may lose all. Default 10min.
+    #[serde(deserialize_with = "duration")]
+    pub reclaim_quiet: Duration,
     /// What every acknowledgement means at least: staged, placed or verified. Doors, buckets, files
     /// and requests can ask for more. Default staged.
     pub ack: store::Level,
@@ -122,6 +133,10 @@ impl Default for StoreSettings {
             pack_segments: 4,
             pack_max_age: Duration::from_secs(3600),
             upload_memory: ByteSize::mib(224),
+            reclaim: true,
+            reclaim_horizon: Duration::from_secs(30 * 86_400),
+            reclaim_transfer: Duration::from_secs(10 * 86_400),
+            reclaim_quiet: Duration::from_secs(600),
             ack: store::Level::Staged,
             ack_timeout: Duration::from_secs(600),
         }

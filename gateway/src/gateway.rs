@@ -268,5 +268,11 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
         territory: plan.territory.as_bytes().to_vec(),
         placement: plan.placement.clone(),
         pace: plan.pace.clone(),
+        reclaim: store::ReclaimConfig {
+            automatic: settings.reclaim,
+            horizon: settings.reclaim_horizon,
+            transfer: settings.reclaim_transfer,
+            quiet: settings.reclaim_quiet,
+        },
     }
 }

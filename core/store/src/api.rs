@@ -25,7 +25,7 @@ use crate::place::rules::Placement;
 use crate::place::waiting::{self, Waiting};
 use crate::place::{Placing, Settings, levels};
 use crate::read::trace::{ReadTrace, Traces};
-use crate::reclaim::tally;
+use crate::reclaim::{ReclaimConfig, ReclaimPlan, tally};
 use crate::remote::Remote;
 use crate::staging::{INLINE_PLAIN, StagedFrame, Staging};
 use crate::workers::Workers;
@@ -123,6 +123,8 @@ pub struct StoreConfig {
     pub placement: Placement,
     /// Pauses and patience with chain and miners.
     pub pace: Pace,
+    /// When packs in which little lives are packed again.
+    pub reclaim: ReclaimConfig,
 }
 
 impl StoreConfig {
@@ -143,6 +145,7 @@ impl StoreConfig {
             territory: Vec::new(),
             placement: Placement::default(),
             pace: Pace::default(),
+            reclaim: ReclaimConfig::default(),
         }
     }
 }
@@ -392,6 +395,23 @@ impl Store {
     /// The background workers: what they do, and a hand on each.
     pub fn workers(&self) -> &Workers {
         &self.inner.workers
+    }
+    /// What [`Self::reclaim`] would do now. Nothing without a network; fails when the chain cannot be
+    /// asked for its price.
+    pub async fn reclaim_plan(&self) -> Result<ReclaimPlan> {
+        match &self.placing {
+            Some(placing) => placing.reclaim_plan().await,
+            None => Ok(ReclaimPlan::default()),
+        }
+    }
+    /// Moves what lives in packs that are not worth their territory back to staging and closes new
+    /// packs over it; answers what was to be done. Old files go by themselves when the new packs
+    /// are verified.
+    pub async fn reclaim(&self) -> Result<ReclaimPlan> {
+        match &self.placing {
+            Some(placing) => placing.reclaim().await,
+            None => Ok(ReclaimPlan::default()),
+        }
     }
     /// Forgets what only speeds things up: memory cache and disk cache, files included, and what the
     /// metadata engine's files still hold of small chunks that left staging. Rewrites the metadata

@@ -44,4 +44,5 @@ pub use keys::PassphraseCost;
 pub use place::pace::Pace;
 pub use place::rules::{Country, Placement};
 pub use read::trace::{ReadOutcome, ReadSource, ReadStep, ReadTrace};
+pub use reclaim::{ReclaimConfig, ReclaimPack, ReclaimPlan};
 pub use status::{ChainOutlook, ChainState, PackState, PackStatus, StoreStatus};

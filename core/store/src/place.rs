@@ -10,7 +10,8 @@
 //! - [`drive`] moves one pack from state to state; each step can be repeated after a crash at any
 //!   point. [`build`] makes its segments, [`declare`] orders space, [`upload`] pushes fragments
 //!   and awaits the miners' reports, [`verify`] reads them back.
-//! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again.
+//! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again;
+//!   [`crate::reclaim`] has those stored again in which little does.
 //! - [`levels`] answers how far chunks have come, and waits for it.
 //! - [`orders`] knows what was sent to the chain, [`strangers`] what to do when somebody else was
 //!   there first, [`watcher`] how the chain is, [`rules`] where packs may be.
@@ -18,6 +19,7 @@
 //! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
 //! miners only delays. A failed step leaves its reason in the pack's record.
 pub(crate) mod age;
+pub(crate) mod awaited;
 pub(crate) mod build;
 pub(crate) mod declare;
 pub(crate) mod drive;
@@ -53,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::pack::record::{self, Record};
+use crate::place::awaited::Awaited;
 use crate::place::local::Local;
 use crate::place::memory::UploadMemory;
 use crate::place::miners::Miners;
@@ -60,6 +63,7 @@ use crate::place::network::Network;
 use crate::place::pace::Pace;
 use crate::place::pool::Pool;
 use crate::place::rules::{Addresses, Rules};
+use crate::reclaim::{self, ReclaimConfig, ReclaimPlan};
 use crate::workers::{Worker, Workers};
 use crate::{ChainOutlook, ChunkId, Error, PackState, Result, StoreConfig};
 
@@ -80,6 +84,8 @@ pub(crate) struct Settings {
     pub rules: Arc<Rules>,
     /// Pauses and patience.
     pub pace: Pace,
+    /// When packs are reclaimed.
+    pub reclaim: ReclaimConfig,
 }
 
 impl Settings {
@@ -93,6 +99,7 @@ impl Settings {
             territory: config.territory.clone(),
             rules: Arc::new(Rules::open(config.placement.clone())?),
             pace: config.pace.clone(),
+            reclaim: config.reclaim.clone(),
         })
     }
 }
@@ -128,10 +135,12 @@ impl From<meta::Error> for StepError {
 
 /// What the workers share.
 pub(crate) struct Shared {
-    meta: Meta,
-    network: Arc<dyn Network>,
-    local: Arc<dyn Local>,
-    settings: Settings,
+    pub(crate) meta: Meta,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) local: Arc<dyn Local>,
+    pub(crate) settings: Settings,
+    /// Held by who moves chunks out of packs.
+    pub(crate) reclaiming: tokio::sync::Mutex<()>,
     miners: Arc<Miners>,
     /// Where miners are, for the rules.
     addresses: Addresses,
@@ -142,9 +151,11 @@ pub(crate) struct Shared {
     /// Changed whenever a pack made progress.
     progress: watch::Sender<u64>,
     /// Chunks with ids below are to be packed at once.
-    close_below: AtomicU64,
+    awaited: Awaited,
     /// The packer is to look at all chunks again: some wait with lower ids than it saw.
     rescan: AtomicBool,
+    /// Chunks that come back from old packs are not packed yet: more of them are on their way.
+    held: AtomicBool,
     /// Bytes of frames that wait for a pack, as of the packer's last look; those that fill the next
     /// packs at least.
     unpacked: AtomicU64,
@@ -157,7 +168,7 @@ pub(crate) struct Shared {
     driven: Mutex<HashSet<u64>>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    workers: PlaceWorkers,
+    pub(crate) workers: PlaceWorkers,
     /// What the watcher last saw.
     outlook: Mutex<ChainOutlook>,
     /// Wakes whoever pauses after a failure: what was wrong with the chain is over.
@@ -165,7 +176,7 @@ pub(crate) struct Shared {
 }
 
 /// The names that an operator knows.
-struct PlaceWorkers {
+pub(crate) struct PlaceWorkers {
     /// Closes packs.
     packer: Worker,
     /// Hashes packs, orders space for them, pushes their fragments.
@@ -178,6 +189,8 @@ struct PlaceWorkers {
     upkeep: Worker,
     /// Looks how the chain is.
     watcher: Worker,
+    /// Moves what lives out of packs that are not worth their territory.
+    pub(crate) reclaimer: Worker,
 }
 
 /// The running workers. Dropping it stops them; [`Placing::stop`] also waits.
@@ -204,13 +217,15 @@ impl Placing {
             network,
             local,
             settings,
+            reclaiming: tokio::sync::Mutex::default(),
             miners,
             addresses: Addresses::default(),
             packer: Notify::new(),
             upkeep: Notify::new(),
             progress: watch::Sender::new(0),
-            close_below: AtomicU64::new(0),
+            awaited: Awaited::default(),
             rescan: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             unpacked: AtomicU64::new(0),
             declarations,
             pool: Pool::new(parallel)?,
@@ -224,6 +239,7 @@ impl Placing {
                 verifier: workers.register("verifier"),
                 upkeep: workers.register("upkeep"),
                 watcher: workers.register("watcher"),
+                reclaimer: workers.register("reclaimer"),
             },
             outlook: Mutex::default(),
             chain_back: Notify::new(),
@@ -238,6 +254,7 @@ impl Placing {
         shared.spawn(packer::run(shared.clone()));
         shared.spawn(upkeep::run(shared.clone()));
         shared.spawn(watcher::run(shared.clone()));
+        shared.spawn(reclaim::worker::run(shared.clone()));
         Ok(Self { shared })
     }
 
@@ -260,6 +277,18 @@ impl Placing {
         if let Err(error) = self.shared.miners.save(&self.shared.meta).await {
             tracing::warn!(%error, "cannot keep the scores of miners");
         }
+    }
+}
+
+impl Placing {
+    /// What reclaim would do now.
+    pub(crate) async fn reclaim_plan(&self) -> Result<ReclaimPlan> {
+        reclaim::worker::plan_now(&self.shared).await
+    }
+
+    /// Does it; answers what was to be done.
+    pub(crate) async fn reclaim(&self) -> Result<ReclaimPlan> {
+        reclaim::worker::run_now(&self.shared).await
     }
 }
 
@@ -318,9 +347,33 @@ impl Shared {
 
     /// Chunks up to `chunk` are to be packed at once.
     fn close_through(&self, chunk: ChunkId) {
-        self.close_below
-            .fetch_max(chunk.0.saturating_add(1), Ordering::AcqRel);
+        self.awaited.order(chunk);
         self.packer.notify_one();
+    }
+
+    /// Everything that waits is to be packed at once.
+    pub(crate) fn close_all(&self) -> Result<()> {
+        if let Some(last) = local::unpacked::last(&*self.meta.snapshot()?)? {
+            self.close_through(last);
+        }
+        Ok(())
+    }
+
+    /// Keeps the packer from chunks that come back from old packs until the answer is dropped: they
+    /// are to share new ones.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        self.held.store(true, Ordering::Release);
+        Hold(self)
+    }
+
+    /// Bytes of frames that wait for a pack, as far as the packer has looked.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.unpacked.load(Ordering::Relaxed)
+    }
+
+    /// A pack is on its way out.
+    pub(crate) fn wake_upkeep(&self) {
+        self.upkeep.notify_one();
     }
 
     fn progressed(&self) {
@@ -348,8 +401,20 @@ impl Shared {
     }
 }
 
+/// Keeps the packer from chunks that come back from old packs.
+pub(crate) struct Hold<'a>(&'a Shared);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.held.store(false, Ordering::Release);
+        // They have lower ids than others that the packer saw.
+        self.0.rescan.store(true, Ordering::Release);
+        self.0.packer.notify_one();
+    }
+}
+
 /// Whether a level is reached in `state`.
-const fn level_of(state: PackState) -> crate::Level {
+pub(crate) const fn level_of(state: PackState) -> crate::Level {
     match state {
         PackState::Closed | PackState::Hashed | PackState::Declared => crate::Level::Staged,
         PackState::Placed => crate::Level::Placed,

@@ -16,6 +16,7 @@
 mod allowance;
 mod authentic;
 pub(crate) mod decode;
+mod index;
 pub(crate) mod latency;
 pub(crate) mod memory;
 mod range;

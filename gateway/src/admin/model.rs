@@ -63,6 +63,13 @@ pub struct Flush {
     pub timeout: u64,
 }
 
+/// `POST /v1/reclaim`; the answer is a [`store::ReclaimPlan`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reclaim {
+    /// Only make the plan.
+    pub dry_run: bool,
+}
+
 /// `POST /v1/volumes`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CreateVolume {

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use vfs::{Vfs, VolumeInfo};
 
 use super::model::{
-    ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, ResizeVolume, Status, TerritoryStatus, Volumes,
+    ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, Reclaim, ResizeVolume, Status, TerritoryStatus, Volumes,
 };
 
 /// Longest time `status` waits for the chain: an operator asks it first when the chain is gone.
@@ -57,6 +57,7 @@ impl Admin {
         let router = Router::new()
             .route("/v1/status", get(status))
             .route("/v1/flush", post(flush))
+            .route("/v1/reclaim", post(reclaim))
             .route("/v1/cache/drop", post(drop_caches))
             .route("/v1/volumes", get(volumes).post(create_volume))
             .route("/v1/volumes/resize", post(resize_volume))
@@ -240,6 +241,18 @@ async fn flush(
         .flush_all(request.level, Duration::from_secs(request.timeout))
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn reclaim(
+    State(state): State<AdminState>,
+    Json(request): Json<Reclaim>,
+) -> Result<Json<store::ReclaimPlan>, AdminError> {
+    let plan = if request.dry_run {
+        state.store.reclaim_plan().await?
+    } else {
+        state.store.reclaim().await?
+    };
+    Ok(Json(plan))
 }
 
 async fn drop_caches(State(state): State<AdminState>) -> Result<StatusCode, AdminError> {

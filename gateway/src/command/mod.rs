@@ -5,6 +5,7 @@ mod cache;
 pub mod dev;
 mod flush;
 mod level;
+mod reclaim;
 mod run;
 mod serve;
 mod status;
@@ -56,6 +57,8 @@ enum Command {
     Status(status::Status),
     /// List, pause, resume and limit background work.
     Worker(worker::Worker),
+    /// Get territory back from packs in which little lives, or show what that would cost.
+    Reclaim(reclaim::Reclaim),
     /// Forget what only speeds things up.
     Cache(cache::Cache),
     /// Measure this build against a network in a box.
@@ -133,6 +136,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Level(command) => command.run().await,
         Command::Status(command) => command.run().await,
         Command::Worker(command) => command.run().await,
+        Command::Reclaim(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,
     }

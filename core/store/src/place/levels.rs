@@ -8,6 +8,7 @@ use crate::health;
 use crate::pack::record;
 use crate::place::local::unpacked;
 use crate::place::{Placing, level_of};
+use crate::reclaim::moved;
 use crate::{ChunkId, Error, Level, PackState, PackStatus, Result, locations};
 
 /// The lowest level of `chunks`. A chunk that no pack holds is staged.
@@ -17,17 +18,23 @@ pub(crate) fn level<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result<Le
         return Ok(Level::Staged);
     }
     let mut levels: BTreeMap<u64, Level> = BTreeMap::new();
-    for (_, place) in places {
-        if let std::collections::btree_map::Entry::Vacant(entry) = levels.entry(place.pack) {
-            let state = record::get(read, place.pack)?.map(|record| record.state);
-            let level = level_of(state.unwrap_or(PackState::Closed));
-            if level == Level::Staged {
-                return Ok(Level::Staged);
+    let mut lowest = Level::Verified;
+    for (chunk, place) in places {
+        let level = match levels.get(&place.pack) {
+            Some(level) => *level,
+            None => {
+                let state = record::get(read, place.pack)?.map(|record| record.state);
+                let level = level_of(state.unwrap_or(PackState::Closed));
+                levels.insert(place.pack, level);
+                level
             }
-            entry.insert(level);
+        };
+        lowest = lowest.min(moved::level(read, chunk, level)?);
+        if lowest == Level::Staged {
+            break;
         }
     }
-    Ok(levels.into_values().min().unwrap_or(Level::Verified))
+    Ok(lowest)
 }
 
 /// Those of `chunks` that are recorded and have not reached `level`; the highest of those that no
@@ -41,22 +48,24 @@ fn behind<R: Read + ?Sized>(
         .into_iter()
         .map(|(chunk, place)| (chunk, place.pack))
         .collect();
-    let mut reached: HashMap<u64, bool> = HashMap::new();
+    // `None` of a pack that is forgotten: nobody misses what was in it.
+    let mut levels: HashMap<u64, Option<Level>> = HashMap::new();
     let mut left = Vec::new();
     let mut highest = None;
     for chunk in chunks {
         match places.get(chunk) {
             Some(pack) => {
-                let reached = match reached.get(pack) {
+                let reached = match levels.get(pack) {
                     Some(reached) => *reached,
                     None => {
-                        let record = record::get(read, *pack)?;
-                        let done = record.is_none_or(|record| level_of(record.state) >= level);
-                        reached.insert(*pack, done);
-                        done
+                        let reached = record::get(read, *pack)?.map(|record| level_of(record.state));
+                        levels.insert(*pack, reached);
+                        reached
                     }
                 };
-                if !reached {
+                if let Some(reached) = reached
+                    && moved::level(read, *chunk, reached)? < level
+                {
                     left.push(*chunk);
                 }
             }

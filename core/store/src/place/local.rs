@@ -8,6 +8,8 @@ use meta::{Read, Transaction};
 use crate::frame::Header;
 use crate::inner::Inner;
 use crate::pack::index::Keys;
+use crate::pack::layout::Slot;
+use crate::reclaim::restage::Restaged;
 use crate::{ChunkId, Error, Owner, Result};
 
 /// Staging and keys, as placing sees them.
@@ -23,6 +25,10 @@ pub(crate) trait Local: Send + Sync + 'static {
     fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8>;
     /// Opens what [`Self::seal_index`] sealed; `None` when it is something else.
     fn open_index(&self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>>;
+    /// Fetches frames that only the network has and stages them again, durable and nameless.
+    async fn restage(&self, pack: u64, segment: u32, slots: &[Slot]) -> Result<Vec<Restaged>>;
+    /// Bytes that staging can take of what need not be in it.
+    fn spare(&self) -> u64;
     /// Gives back the staging space of chunks: the network has them, or nothing refers to them.
     /// Chunks that staging does not have are passed over.
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()>;
@@ -52,6 +58,13 @@ impl Local for Arc<Inner> {
     }
     fn open_index(&self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         self.keys.open_index(header, sealed)
+    }
+    async fn restage(&self, pack: u64, segment: u32, slots: &[Slot]) -> Result<Vec<Restaged>> {
+        Inner::restage(self, pack, segment, slots).await
+    }
+    fn spare(&self) -> u64 {
+        // The last quarter is for those who write.
+        (self.config.staging_limit / 4 * 3).saturating_sub(self.staging.bytes())
     }
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
         Inner::reclaim(self, chunks).await

@@ -21,6 +21,8 @@ pub(crate) trait Network: Send + Sync + 'static {
     async fn territory(&self, owner: AccountId, name: &[u8]) -> Result<Option<Territory>>;
     /// How far the chain is.
     async fn heads(&self) -> Result<Heads>;
+    /// What the chain charges for a GiB of territory and day, in planck.
+    async fn unit_price(&self) -> Result<u128>;
     /// All registered miners.
     async fn miners(&self) -> Result<Vec<Miner>>;
     /// The open deal of `fid`.
@@ -61,6 +63,9 @@ impl Network for Live {
     }
     async fn heads(&self) -> Result<Heads> {
         self.chain.heads().await
+    }
+    async fn unit_price(&self) -> Result<u128> {
+        self.chain.unit_price().await
     }
     async fn miners(&self) -> Result<Vec<Miner>> {
         self.chain.miners().await

@@ -20,7 +20,7 @@ use crate::pack::record::{self, Record};
 use crate::place::Shared;
 use crate::place::age::{self, Ages};
 use crate::place::local::unpacked;
-use crate::place::waiting::{self, Gathering};
+use crate::place::waiting::{self, Gathering, Waiting};
 use crate::{ChunkId, PackState, Result, clock, locations, random, steps};
 
 /// What was seen of the chunks that wait.
@@ -91,10 +91,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Looks at chunks recorded since the last look; freezes a pack if one is due.
 async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Result<(Running, Option<u64>)> {
     let meta = shared.meta.clone();
+    let held = shared.held.load(Ordering::Acquire);
+    let awaited = shared.awaited.look();
     let looking = move || -> Result<Running> {
         let snapshot = meta.snapshot()?;
         running.oldest = unpacked::from(&*snapshot, ChunkId(0))?
-            .next()
+            .find(|one| one.as_ref().map_or(true, |one| !is_held(held, one)))
             .transpose()?
             .map(|waiting| waiting.chunk);
         let from = running
@@ -104,7 +106,7 @@ async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Re
             for waiting in unpacked::from(&*snapshot, from)? {
                 let waiting = waiting?;
                 running.last = Some(waiting.chunk);
-                if !running.gathering.push(waiting) {
+                if !is_held(held, &waiting) && !running.gathering.push(waiting) {
                     break;
                 }
             }
@@ -112,16 +114,16 @@ async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Re
         Ok(running)
     };
     let mut running = shared.blocking(looking).await?;
+    // A chunk may be recorded after one with a higher id; a waiter's chunk must not be missed.
+    let awaited = shared.awaited.includes(awaited, running.oldest);
     let waiting = running.oldest.zip(running.last.max(running.oldest));
     count(shared, ages, waiting).await?;
     shared
         .unpacked
         .store(running.gathering.bytes(), Ordering::Relaxed);
-    let Some((oldest, last)) = waiting else {
+    let Some((_, last)) = waiting else {
         return Ok((Running::new(shared.settings.pack_segments), None));
     };
-    // A chunk may be recorded after one with a higher id; a waiter's chunk must not be missed.
-    let awaited = oldest.0 < shared.close_below.load(Ordering::Acquire);
     let wait = shared
         .settings
         .pack_max_age
@@ -131,9 +133,14 @@ async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Re
         return Ok((running, None));
     }
     let only_full = !awaited && !due;
-    let made = freeze(shared, last, only_full).await?;
+    let made = freeze(shared, last, only_full, held).await?;
     running = Running::new(shared.settings.pack_segments);
     Ok((running, made))
+}
+
+/// Whether a chunk is not to be packed yet, because others are coming back from old packs with it.
+const fn is_held(held: bool, one: &Waiting) -> bool {
+    held && one.stream == waiting::MOVED
 }
 
 /// Counts the ages on, and keeps them when it is time.
@@ -152,7 +159,7 @@ async fn count(shared: &Shared, ages: &mut Ages, waiting: Option<(ChunkId, Chunk
 
 /// Freezes chunks up to `last` into a new pack; answers its number. With `only_full`, nothing
 /// happens unless they fill it.
-async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool) -> Result<Option<u64>> {
+async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool, held: bool) -> Result<Option<u64>> {
     steps::reach_async(steps::PACK_FREEZE).await?;
     let segments = shared.settings.pack_segments;
     let frozen = shared
@@ -165,6 +172,9 @@ async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool) -> Result<
                 let mut seen = Vec::new();
                 for one in unpacked::between(tx, ChunkId(0), last)? {
                     let one = one?;
+                    if is_held(held, &one) {
+                        continue;
+                    }
                     seen.push(one);
                     if !gathering.push(one) {
                         break;

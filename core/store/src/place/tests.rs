@@ -6,6 +6,7 @@ mod memory;
 mod orders;
 mod path;
 mod reading;
+mod reclaim;
 mod rules;
 mod store;
 mod world;

@@ -1,7 +1,7 @@
 //! Forgetting packs.
 //!
 //! A pack goes when nothing in it lives any more, or when it was stored again (`retired` by
-//! [`super::verify`]) and everything that lived in it is verified elsewhere. The file is deleted
+//! [`super::verify`] or [`crate::reclaim`]) and everything that lived in it is verified elsewhere. The file is deleted
 //! on chain first, and the chain asked whether it is really gone (its event proves nothing); the
 //! rows are forgotten last, so that a crash in between only repeats.
 //!
@@ -15,7 +15,7 @@ use meta::{Durability, Read};
 use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
 use crate::place::{Shared, StepError};
-use crate::reclaim::tally;
+use crate::reclaim::{moved, tally};
 use crate::{ChunkId, PackState, Result, locations, steps};
 
 /// Forgets packs until everything stops.
@@ -127,7 +127,10 @@ fn fate<R: Read + ?Sized>(read: &R, pack: u64, chunk: ChunkId) -> Result<Fate> {
     }
     match locations::get(read, chunk)? {
         None => Ok(Fate::Dead),
-        Some(place) if place.pack == pack => Ok(Fate::Dead),
+        Some(place) if place.pack == pack => {
+            let dead = read.get(&record::dead_key(pack, chunk))?.is_some();
+            Ok(if dead { Fate::Dead } else { Fate::Waiting })
+        }
         Some(place) => {
             let record = record::get(read, place.pack)?;
             let safe = record.is_none_or(|record| record.state == PackState::Verified);
@@ -178,6 +181,9 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
             let chunks = record::chunks(tx, pack, segments)?;
             for (chunk, _) in record::dead(tx, pack)? {
                 tx.delete(&record::dead_key(pack, chunk))?;
+            }
+            for chunk in &chunks {
+                moved::delete(tx, *chunk, pack)?;
             }
             locations::remove(tx, pack, chunks)?;
             record::delete(tx, pack, segments)

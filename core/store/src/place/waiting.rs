@@ -2,7 +2,8 @@
 //!
 //! Large chunks remember whose they are: the inode that asked for them is their *stream*. A stream
 //! that fills a pack gets one of its own, so that a large object lies in as few packs as it can, is
-//! read back with large reads and dies with them. Small chunks are one stream together. Chunks of
+//! read back with large reads and dies with them. Small chunks are one stream together, and so are
+//! those that come back from old packs. Chunks of
 //! several streams share a pack only when no stream fills one: each stream's lie side by side then,
 //! the largest streams first when there is too much for one pack.
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ const HELD: u32 = 2;
 
 /// Plaintext of this many bytes is of a stream.
 const LARGE: u32 = 128 << 10;
+
+/// The stream of chunks that come back from old packs.
+pub(crate) const MOVED: u64 = u64::MAX;
 
 /// The stream of a chunk of `plain_len` bytes that `inode` asked for; 0 is that of small chunks.
 pub(crate) const fn stream(plain_len: u32, inode: u64) -> u64 {

@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     pub settled: bool,
     /// On its way out.
     pub retired: bool,
+    /// Its live chunks are being brought back to staging, to be packed again.
+    pub moving: bool,
 }
 
 impl Tally {
@@ -129,6 +131,17 @@ pub(crate) fn live_bytes(packs: &[(u64, Tally)]) -> u64 {
         .filter(|(_, tally)| !tally.retired)
         .map(|(_, tally)| tally.live_bytes())
         .sum()
+}
+
+/// Notes that the live chunks of `pack` are being brought back.
+pub(crate) fn moving(tx: &mut dyn Transaction, pack: u64) -> Result<()> {
+    if let Some(mut tally) = get(tx, pack)?
+        && !tally.moving
+    {
+        tally.moving = true;
+        put(tx, pack, &tally)?;
+    }
+    Ok(())
 }
 
 /// Forgets the tally of `pack`.

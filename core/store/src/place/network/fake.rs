@@ -562,6 +562,9 @@ impl Network for Fake {
             Ok(chain.heads)
         })
     }
+    async fn unit_price(&self) -> Result<u128> {
+        self.chain(|_| Ok(30_000_000_000_000_000_000))
+    }
     async fn miners(&self) -> Result<Vec<Miner>> {
         self.chain(|state| Ok(state.miners.iter().map(|miner| miner.info.clone()).collect()))
     }

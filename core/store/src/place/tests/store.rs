@@ -17,8 +17,17 @@ use crate::{
 const DOMAIN: DomainId = DomainId(1);
 
 pub(super) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
+    open_with(dir, fake, |_| {}).await
+}
+
+/// With other settings than usual.
+pub(super) async fn open_with(
+    dir: &Path,
+    fake: &Arc<Fake>,
+    change: impl FnOnce(&mut StoreConfig),
+) -> (Store, Meta) {
     let meta = testing::meta(dir);
-    let config = StoreConfig {
+    let mut config = StoreConfig {
         pack_segments: 1,
         pack_max_age: Duration::from_secs(3600),
         staging_limit: 1 << 30,
@@ -30,6 +39,7 @@ pub(super) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
         pace: pace(),
         ..StoreConfig::new(dir.join("store"))
     };
+    change(&mut config);
     let network = Some((fake.clone() as _, OWNER));
     let store = Store::open_over(config, meta.clone(), testing::passphrase("p"), network)
         .await
@@ -38,7 +48,7 @@ pub(super) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
 }
 
 /// Content of the chunk that was written as number `number`.
-fn content(number: u64, len: usize) -> Bytes {
+pub(super) fn content(number: u64, len: usize) -> Bytes {
     frame(ChunkId(number + 1_000_000), len)
 }
 

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::pack::index::Keys;
+use crate::pack::layout::Slot;
 use crate::place::local::{Local, unpacked};
 use crate::place::memory::SEGMENT_MEMORY;
 use crate::place::miners::Miners;
@@ -18,6 +19,8 @@ use crate::place::pace::Pace;
 use crate::place::waiting::Waiting;
 use crate::place::{Placing, Settings, levels};
 use crate::read::trace::Log;
+use crate::reclaim::ReclaimConfig;
+use crate::reclaim::restage::Restaged;
 use crate::remote::Remote;
 use crate::workers::Workers;
 use crate::{
@@ -71,6 +74,23 @@ impl Local for Staging {
         let plain = sealed.get(12..sealed.len().checked_sub(16)?)?;
         Some(plain.iter().map(|byte| byte ^ 0xa5).collect())
     }
+    async fn restage(&self, _pack: u64, _segment: u32, slots: &[Slot]) -> Result<Vec<Restaged>> {
+        Ok(slots
+            .iter()
+            .map(|slot| {
+                let bytes = frame(slot.chunk, slot.len as usize);
+                self.frames.lock().insert(slot.chunk, bytes);
+                Restaged::nameless(Waiting {
+                    chunk: slot.chunk,
+                    len: slot.len,
+                    stream: 0,
+                })
+            })
+            .collect())
+    }
+    fn spare(&self) -> u64 {
+        u64::MAX
+    }
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
         let mut frames = self.frames.lock();
         for chunk in chunks {
@@ -123,6 +143,7 @@ pub(super) fn settings() -> Settings {
         territory: TERRITORY.to_vec(),
         rules: Arc::default(),
         pace: pace(),
+        reclaim: ReclaimConfig::default(),
     }
 }
 

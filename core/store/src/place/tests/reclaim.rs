@@ -1,0 +1,197 @@
+//! Territory given back from packs in which little lives.
+use std::sync::Arc;
+use std::time::Duration;
+
+use meta::{Durability, Meta};
+use tempfile::TempDir;
+
+use super::store::{all_read, content, make_domain, open, open_with, write};
+use super::world::LONG;
+use crate::place::network::fake::{Fake, Fault};
+use crate::{ChunkId, Error, Level, Store, testing};
+
+const LEN: usize = 200_000;
+
+/// Packs of `each` chunks, closed one after the other.
+async fn packs(store: &Store, meta: &Meta, count: u64, each: u64) -> Vec<ChunkId> {
+    let mut chunks = Vec::new();
+    for pack in 0..count {
+        chunks.extend(write(store, meta, pack * each..(pack + 1) * each, LEN).await);
+        store.flush(Level::Verified, LONG).await.unwrap();
+    }
+    assert_eq!(store.status().unwrap().packs.len() as u64, count);
+    chunks
+}
+
+async fn release(store: &Store, meta: &Meta, chunks: &[ChunkId]) {
+    let (store, gone) = (store.clone(), chunks.to_vec());
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        gone.iter().try_for_each(|chunk| store.release(tx, *chunk))
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until the chain lists `count` files.
+async fn files(store: &Store, fake: &Fake, count: usize) {
+    let deadline = tokio::time::Instant::now() + LONG;
+    while fake.files().len() != count {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until a pack is on its way.
+async fn declared(store: &Store, fake: &Fake) {
+    let deadline = tokio::time::Instant::now() + LONG;
+    while fake.open_deals() == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_closed_early_are_merged_and_no_level_falls_meanwhile() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = packs(&store, &meta, 3, 4).await;
+    let before = fake.used_space();
+
+    let plan = store.reclaim_plan().await.unwrap();
+    assert_eq!(plan.packs.len(), 3);
+    assert_eq!(plan.freed_bytes as u128, before / 3 * 2);
+    assert!(plan.worth > plan.cost);
+    assert_eq!(store.status().unwrap().packs.len(), 3, "a plan changes nothing");
+
+    store.drop_caches().await.unwrap();
+    // The new pack cannot be placed yet.
+    fake.fault(0..14, Fault::Silent);
+    assert_eq!(store.reclaim().await.unwrap().packs, plan.packs);
+    assert_eq!(store.level(&chunks).unwrap(), Level::Verified, "back in staging");
+    declared(&store, &fake).await;
+    assert_eq!(
+        store.level(&chunks).unwrap(),
+        Level::Verified,
+        "on the way out again"
+    );
+    store.wait_level(&chunks, Level::Verified, LONG).await.unwrap();
+    assert_eq!(
+        fake.files().len(),
+        3,
+        "nothing is deleted before the new pack is verified"
+    );
+    fake.fault(0..14, Fault::None);
+    fake.report_now();
+
+    files(&store, &fake, 1).await;
+    assert_eq!(fake.used_space(), before / 3);
+    assert_eq!(store.level(&chunks).unwrap(), Level::Verified);
+    store.flush(Level::Verified, LONG).await.unwrap();
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, LEN).await;
+    assert!(
+        store.reclaim_plan().await.unwrap().packs.is_empty(),
+        "one stays one"
+    );
+    assert_eq!(fake.most_declared(), 1);
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dies_on_its_way_is_forgotten_with_its_packs() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = packs(&store, &meta, 2, 6).await;
+    release(&store, &meta, &chunks[..2]).await;
+    fake.fault(0..14, Fault::Silent);
+    store.reclaim().await.unwrap();
+    declared(&store, &fake).await;
+    // One each of either old pack, in the pack that is on its way.
+    release(&store, &meta, &[chunks[3], chunks[9]]).await;
+    fake.fault(0..14, Fault::None);
+    fake.report_now();
+    files(&store, &fake, 1).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let tallies = crate::reclaim::tally::all(&*meta.snapshot().unwrap()).unwrap();
+    let [(_, tally)] = tallies[..] else {
+        panic!("{tallies:?}")
+    };
+    assert_eq!((tally.chunks, tally.dead_chunks), (10, 2));
+    assert_eq!(tally.dead_bytes, 2 * 200_048);
+    store.drop_caches().await.unwrap();
+    // Everything goes: the last file, too.
+    let mut rest = Vec::new();
+    for (number, chunk) in (0..).zip(&chunks) {
+        if ![0, 1, 3, 9].contains(&number) {
+            let bytes = store.read(*chunk, 0..LEN as u32).await.unwrap();
+            assert!(bytes == content(number, LEN), "chunk {number}");
+            rest.push(*chunk);
+        }
+    }
+    release(&store, &meta, &rest).await;
+    files(&store, &fake, 0).await;
+    assert_eq!((fake.used_space(), fake.locked_space()), (0, 0));
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_in_the_middle_of_a_move_lose_nothing_and_it_ends_well() {
+    let mut dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (mut store, mut meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = packs(&store, &meta, 3, 4).await;
+    store.drop_caches().await.unwrap();
+    for round in 0..6 {
+        // Ever later moments of a move: reading back, naming, packing, placing, deleting.
+        let moving = store.clone();
+        let task = tokio::spawn(async move { moving.reclaim().await });
+        tokio::time::sleep(Duration::from_millis(8 << round)).await;
+        store.shutdown().await;
+        task.abort();
+        let _ = task.await;
+        let copy = TempDir::new().unwrap();
+        testing::copy(dir.path(), copy.path());
+        drop((store, meta));
+        dir = copy;
+        (store, meta) = open(dir.path(), &fake).await;
+        store.drop_caches().await.unwrap();
+        all_read(&store, &chunks, LEN).await;
+        assert_eq!(store.level(&chunks).unwrap(), Level::Verified);
+    }
+    store.reclaim().await.unwrap();
+    store.flush(Level::Verified, LONG).await.unwrap();
+    files(&store, &fake, 1).await;
+    assert_eq!(
+        (fake.most_declared(), fake.open_deals(), fake.locked_space()),
+        (1, 0, 0)
+    );
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, LEN).await;
+    assert_eq!(store.status().unwrap().packs.len(), 1);
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pays_is_reclaimed_without_being_asked() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open_with(dir.path(), &fake, |config| {
+        config.reclaim.quiet = Duration::ZERO;
+        config.pack_max_age = Duration::from_secs(3);
+    })
+    .await;
+    make_domain(&store, &meta).await;
+    let mut chunks = write(&store, &meta, 0..4, LEN).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    chunks.extend(write(&store, &meta, 4..8, LEN).await);
+    store.wait_level(&chunks, Level::Verified, LONG).await.unwrap();
+    files(&store, &fake, 1).await;
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, LEN).await;
+    store.shutdown().await;
+}
