@@ -111,6 +111,16 @@ pub struct StoreSettings {
     /// A pack that lost something within this time is left alone: it may lose all. Default 10min.
     #[serde(deserialize_with = "duration")]
     pub reclaim_quiet: Duration,
+    /// Time in which every segment on the network is looked at once. Default 7d.
+    #[serde(deserialize_with = "duration")]
+    pub scrub_interval: Duration,
+    /// Most bytes per second read from miners for that; 0: no limit. Default 4MiB.
+    pub scrub_rate: ByteSize,
+    /// Fragments (of 12) below which a segment is stored again, 4 to 12. Default 8.
+    pub repair_below: usize,
+    /// How long a miner may be out of reach before its fragments count as lost. Default 6h.
+    #[serde(deserialize_with = "duration")]
+    pub miner_patience: Duration,
     /// What every acknowledgement means at least: staged, placed or verified. Doors, buckets, files
     /// and requests can ask for more. Default staged.
     pub ack: store::Level,
@@ -137,6 +147,10 @@ impl Default for StoreSettings {
             reclaim_horizon: Duration::from_secs(30 * 86_400),
             reclaim_transfer: Duration::from_secs(10 * 86_400),
             reclaim_quiet: Duration::from_secs(600),
+            scrub_interval: Duration::from_hours(7 * 24),
+            scrub_rate: ByteSize::mib(4),
+            repair_below: 8,
+            miner_patience: Duration::from_hours(6),
             ack: store::Level::Staged,
             ack_timeout: Duration::from_secs(600),
         }
@@ -230,6 +244,12 @@ impl Config {
             bail!(
                 "store.upload_memory is {}, must be at least 112MiB: what one segment takes",
                 config.store.upload_memory
+            );
+        }
+        if !(4..=12).contains(&config.store.repair_below) {
+            bail!(
+                "store.repair_below is {}, must be 4 to 12",
+                config.store.repair_below
             );
         }
         if config.network.territory.len() > 63 {

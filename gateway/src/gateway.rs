@@ -159,6 +159,7 @@ impl Gateway {
             chain: chain.clone(),
             owner,
             territory: plan.territory.clone(),
+            mount: plan.mount.as_ref().map(|mount| mount.path.clone()),
             started: std::time::Instant::now(),
         };
         let token = crate::random::hex::<24>()?;
@@ -267,6 +268,12 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
         owner: Some(owner),
         territory: plan.territory.as_bytes().to_vec(),
         placement: plan.placement.clone(),
+        health: store::HealthSettings {
+            scrub_interval: settings.scrub_interval,
+            scrub_rate: settings.scrub_rate.as_u64(),
+            repair_below: settings.repair_below,
+            miner_patience: settings.miner_patience,
+        },
         pace: plan.pace.clone(),
         reclaim: store::ReclaimConfig {
             automatic: settings.reclaim,

@@ -15,6 +15,8 @@ use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
 use crate::chunk_ids::ChunkIds;
 use crate::frame::compression::Compression;
+use crate::health::settings::HealthSettings;
+use crate::health::{Health, report};
 use crate::inner::Inner;
 use crate::keys::{Keys, PassphraseCost};
 use crate::place::local::unpacked;
@@ -121,6 +123,8 @@ pub struct StoreConfig {
     pub territory: Vec<u8>,
     /// Where packs may be placed.
     pub placement: Placement,
+    /// How what is on the network is looked after.
+    pub health: HealthSettings,
     /// Pauses and patience with chain and miners.
     pub pace: Pace,
     /// When packs in which little lives are packed again.
@@ -144,6 +148,7 @@ impl StoreConfig {
             owner: None,
             territory: Vec::new(),
             placement: Placement::default(),
+            health: HealthSettings::default(),
             pace: Pace::default(),
             reclaim: ReclaimConfig::default(),
         }
@@ -156,6 +161,8 @@ pub struct Store {
     pub(crate) inner: Arc<Inner>,
     /// Beside `inner`, which its workers hold: it must stop with the last handle.
     placing: Option<Arc<Placing>>,
+    /// See `placing`.
+    pub(crate) health: Option<Arc<Health>>,
 }
 
 impl Store {
@@ -224,21 +231,27 @@ impl Store {
             workers: workers.clone(),
         };
         let inner = Arc::new(inner);
-        let placing = match network {
-            None => None,
+        let (placing, health) = match network {
+            None => (None, None),
             Some((network, miners, settings)) => {
-                let meta = inner.meta.clone();
-                Some(Arc::new(Placing::start(
-                    meta,
-                    network,
+                let owner = settings.owner;
+                let placing = Arc::new(Placing::start(
+                    inner.meta.clone(),
+                    network.clone(),
                     Arc::new(inner.clone()),
-                    miners,
+                    miners.clone(),
                     settings,
                     &workers,
-                )?))
+                )?);
+                let health = Health::start(inner.clone(), placing.clone(), network, miners, owner, &workers);
+                (Some(placing), Some(Arc::new(health)))
             }
         };
-        Ok(Self { inner, placing })
+        Ok(Self {
+            inner,
+            placing,
+            health,
+        })
     }
 
     /// Makes a key domain with a fresh wrapped key. [`Error::Key`] when it exists.
@@ -384,6 +397,7 @@ impl Store {
             staging_bytes: self.inner.staging.bytes(),
             staging_limit: self.inner.config.staging_limit,
             packs: levels::packs(&*snapshot)?,
+            health: report::status(&*snapshot, &self.inner.config.health)?,
             memory_cache: self.inner.memory.usage(),
             read_memory: self.inner.read_memory(),
             disk_cache: self.inner.disk.usage(),
@@ -421,6 +435,9 @@ impl Store {
     }
     /// Stops the workers at a safe point. Staged data stays staged.
     pub async fn shutdown(&self) {
+        if let Some(health) = &self.health {
+            health.stop().await;
+        }
         if let Some(placing) = &self.placing {
             placing.stop().await;
         }

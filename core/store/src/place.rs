@@ -268,6 +268,18 @@ impl Placing {
         self.shared.outlook.lock().clone()
     }
 
+    /// Chunks up to `highest` were taken back from the network: they are packed at once.
+    pub(crate) fn pack_again(&self, highest: ChunkId) {
+        self.shared.close_through(highest);
+        self.shared.progressed();
+    }
+
+    /// A pack was retired.
+    pub(crate) fn retired(&self) {
+        self.shared.upkeep.notify_one();
+        self.shared.progressed();
+    }
+
     /// Stops the workers and waits until none touches the store any more. Each stops between two
     /// awaits; what it was doing is done again at the next start.
     pub(crate) async fn stop(&self) {

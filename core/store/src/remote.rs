@@ -202,6 +202,11 @@ impl Remote {
         cut(&segment, place, chunk, authentic)
     }
 
+    /// Forgets who holds a pack: it is noted anew.
+    pub(crate) fn forget_pack(&self, pack: u64) {
+        self.known.remove(&pack);
+    }
+
     fn known(&self, chunk: ChunkId, pack: u64) -> Result<Arc<Known>> {
         if let Some(known) = self.known.get(&pack) {
             return Ok(known);

@@ -1,6 +1,8 @@
 //! What an operator sees of the store.
 use serde::{Deserialize, Serialize};
 
+use crate::health::report::HealthStatus;
+
 use crate::workers::WorkerStatus;
 
 /// Where a pack is on its way out. Each step is idempotent and resumes after a crash.
@@ -109,6 +111,8 @@ pub struct StoreStatus {
     pub live_bytes: u64,
     /// Packs, newest last.
     pub packs: Vec<PackStatus>,
+    /// How well the network keeps what is verified.
+    pub health: HealthStatus,
     /// Bytes in the memory cache / its budget.
     pub memory_cache: (u64, u64),
     /// Memory used for reading from miners beside the caches / its budget.

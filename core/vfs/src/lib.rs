@@ -21,6 +21,7 @@ mod buffer;
 mod clock;
 mod dentry;
 mod error;
+mod explain;
 mod extent;
 mod flush;
 mod inode;
@@ -38,6 +39,7 @@ pub mod volume;
 mod xattrs;
 
 pub use error::{Error, Result};
+pub use explain::{ChunkUser, ExtentLife, ObjectLife};
 pub use store::Level;
 pub use types::*;
 pub use vfs::{Vfs, VfsConfig};

@@ -3,6 +3,7 @@
 //! HTTP with JSON on its own listener, behind a bearer token that only the owner of the data
 //! directory can read. [`server`] answers, [`client`] asks, [`model`] is what they exchange.
 pub mod client;
+mod health;
 pub mod levels;
 pub mod model;
 mod server;

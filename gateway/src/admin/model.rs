@@ -1,7 +1,7 @@
 //! Requests and answers of the admin API.
 use serde::{Deserialize, Serialize};
-use store::{Level, StoreStatus};
-use vfs::VolumeInfo;
+use store::{HealthStatus, Level, SegmentHealth, StoreStatus};
+use vfs::{ChunkUser, VolumeInfo};
 
 /// `GET /v1/status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +68,37 @@ pub struct Flush {
 pub struct Reclaim {
     /// Only make the plan.
     pub dry_run: bool,
+}
+
+/// `GET /v1/health`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HealthAnswer {
+    /// All segments that are verified.
+    pub status: HealthStatus,
+    /// Segments of which not all fragments are good; at most 100.
+    pub segments: Vec<SegmentHealth>,
+    /// Ranges of files that cannot be rebuilt now; at most 100.
+    pub lost: Vec<ChunkUser>,
+}
+
+/// `POST /v1/scrub`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Scrub {
+    /// `bucket/key` to look at; `None`: everything.
+    pub path: Option<String>,
+    /// The same as an absolute path, in case it is one of the mount.
+    pub file: Option<String>,
+}
+
+/// `POST /v1/explain`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explain {
+    /// `bucket/key`.
+    pub path: String,
+    /// The same as an absolute path, in case it is one of the mount.
+    pub file: Option<String>,
+    /// Extents to explain one by one.
+    pub details: usize,
 }
 
 /// `POST /v1/volumes`.

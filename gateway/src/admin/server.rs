@@ -1,5 +1,6 @@
 //! Answers the admin API.
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -36,6 +37,8 @@ pub struct AdminState {
     pub owner: AccountId,
     /// Name of the territory.
     pub territory: String,
+    /// Where it is mounted, if it is.
+    pub mount: Option<PathBuf>,
     /// When the gateway started.
     pub started: Instant,
 }
@@ -64,6 +67,7 @@ impl Admin {
             .route("/v1/volumes/delete", post(delete_volume))
             .merge(super::workers::routes())
             .merge(super::levels::routes())
+            .merge(super::health::routes())
             .with_state(state)
             .layer(middleware::from_fn_with_state(Token(token.into()), authorize));
         let (stop, stopped) = oneshot::channel();

@@ -3,10 +3,13 @@ mod bench;
 mod bucket;
 mod cache;
 pub mod dev;
+mod explain;
 mod flush;
 mod level;
+mod moment;
 mod reclaim;
 mod run;
+mod scrub;
 mod serve;
 mod status;
 mod volume;
@@ -59,6 +62,10 @@ enum Command {
     Worker(worker::Worker),
     /// Get territory back from packs in which little lives, or show what that would cost.
     Reclaim(reclaim::Reclaim),
+    /// Show the life of one object: chunks, packs, miners, blocks, times, health.
+    Explain(explain::Explain),
+    /// Show the health of what is on the network, or look at it now.
+    Scrub(scrub::Scrub),
     /// Forget what only speeds things up.
     Cache(cache::Cache),
     /// Measure this build against a network in a box.
@@ -137,6 +144,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Status(command) => command.run().await,
         Command::Worker(command) => command.run().await,
         Command::Reclaim(command) => command.run().await,
+        Command::Explain(command) => command.run().await,
+        Command::Scrub(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,
     }

@@ -109,6 +109,9 @@ fn render(status: &model::Status) -> String {
     }
     line("workers".to_owned());
     line(super::worker::render(&store.workers).trim_end().to_owned());
+    for text in super::scrub::summary(&store.health).lines() {
+        line(text.to_owned());
+    }
     line(format!("packs     {}{}", store.packs.len(), waste(store)));
     for pack in &store.packs {
         line(format!(

@@ -30,7 +30,7 @@ pub enum FragmentState {
     Withdrawn,
 }
 
-/// One fragment. Times in seconds since 1970-01-01 UTC.
+/// One fragment. Times in milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Slot {
     /// What the last look found.
@@ -43,10 +43,36 @@ pub(crate) struct Slot {
     pub misses: u32,
 }
 
+impl Slot {
+    /// The slot after a look at `now` that found `state`. `telling` is false when the look says
+    /// nothing about the miner, because nobody at all could be reached.
+    pub(crate) fn after(self, state: FragmentState, now: u64, telling: bool) -> Self {
+        let misses = match state {
+            FragmentState::OutOfReach => self.misses + u32::from(telling),
+            _ => 0,
+        };
+        Self {
+            state,
+            good: if state == FragmentState::Good {
+                now
+            } else {
+                self.good
+            },
+            // A clock that was set back must not leave a state that began in the future.
+            since: if state == self.state {
+                self.since.min(now)
+            } else {
+                now
+            },
+            misses,
+        }
+    }
+}
+
 /// One segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// When it was looked at last, in seconds since 1970-01-01 UTC.
+    /// When it was looked at last, in milliseconds since 1970-01-01 UTC.
     pub looked: u64,
     /// Its fragments, by index.
     pub slots: [Slot; FRAGMENTS],
@@ -135,5 +161,21 @@ mod tests {
         assert_eq!(get(&rows, 7, 2).unwrap(), None);
         delete(&mut rows, 7, 2).unwrap();
         assert_eq!(rows.len(), 1);
+    }
+
+    #[test]
+    fn a_slot_remembers_when_it_was_good_and_counts_what_tells() {
+        let slot = Record::verified(100).slots[0];
+        let once = slot.after(FragmentState::OutOfReach, 200, true);
+        assert_eq!((once.good, once.since, once.misses), (100, 200, 1));
+        let offline = once.after(FragmentState::OutOfReach, 300, false);
+        assert_eq!((offline.good, offline.since, offline.misses), (100, 200, 1));
+        let twice = offline.after(FragmentState::OutOfReach, 400, true);
+        assert_eq!(twice.misses, 2);
+        let back = twice.after(FragmentState::Good, 500, true);
+        assert_eq!((back.good, back.since, back.misses), (500, 500, 0));
+        // The clock was ahead and is set right.
+        let early = back.after(FragmentState::Good, 50, true);
+        assert_eq!((early.good, early.since), (50, 50));
     }
 }

@@ -74,6 +74,19 @@ impl Segments {
 }
 
 impl Remote {
+    /// A whole segment of a pack on the network, from any four fragments that are what was stored.
+    /// `chunk` lies in it, and is named in the error.
+    pub(crate) async fn whole_segment(
+        &self,
+        chunk: ChunkId,
+        pack: u64,
+        segment: u32,
+        log: &Log,
+    ) -> Result<Bytes> {
+        let known = self.known(chunk, pack)?;
+        self.segment(&known, segment, chunk, log).await
+    }
+
     /// The whole segment, decoded from any four fragments.
     pub(super) async fn segment(
         &self,

@@ -296,6 +296,16 @@ impl Fake {
             .collect()
     }
 
+    /// Changes every completed file.
+    pub(crate) fn change_files(&self, change: impl Fn(&mut FileInfo)) {
+        self.state.lock().chain.files.values_mut().for_each(change);
+    }
+
+    /// The chain forgets every completed file, as a purge does.
+    pub(crate) fn forget_files(&self) {
+        self.state.lock().chain.files.clear();
+    }
+
     pub(crate) fn open_deals(&self) -> usize {
         self.state.lock().chain.deals.len()
     }

@@ -1,0 +1,282 @@
+//! Storing a pack again before it is lost.
+//!
+//! The network has no way to push a fragment of a finished file again. So what lives in a pack at
+//! risk is fetched back while that is still possible, each chunk authenticated by its own tag, and
+//! put into staging as the frame that it always was. From there the packer takes it as if it had
+//! just been written. The old file is deleted by the upkeep, once everything that lived in it is
+//! verified elsewhere.
+//!
+//! A segment comes back from any four of its fragments. When there are not four, each of its
+//! chunks is looked for alone: in the disk cache, in a data fragment that is still there. A chunk
+//! that is nowhere keeps its place in the old pack, and the pack is kept with it: its miners may
+//! come back. It is counted in the segment's health, for everybody to see; who deletes the file
+//! that it belongs to ends the matter.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use meta::{Durability, Read};
+
+use crate::frame::Header;
+use crate::health::{Shared, record as health};
+use crate::inner::Inner;
+use crate::pack::index::Index;
+use crate::pack::layout::Slot;
+use crate::pack::record;
+use crate::pack::segment;
+use crate::place::build::BOUND;
+use crate::place::local::unpacked;
+use crate::place::waiting::{self, Waiting};
+use crate::read::trace::Log;
+use crate::staging::{StagedFrame, Staging};
+use crate::{ChunkId, Error, Owner, PackState, Result, locations, references, tables};
+
+/// What a repair came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Chunks that are in staging again.
+    pub moved: u64,
+    /// Live chunks that could not be had.
+    pub lost: u64,
+}
+
+/// A chunk on its way back into staging.
+struct Returned {
+    waiting: Waiting,
+    staged: Option<StagedFrame>,
+}
+
+/// The slots of a segment whose chunks live there.
+pub(crate) fn live<R: Read + ?Sized>(read: &R, pack: u64, number: u32) -> Result<Vec<Slot>> {
+    let slots = record::contents(read, pack, number)?;
+    let (Some(first), Some(last)) = (
+        slots.iter().map(|slot| slot.chunk).min(),
+        slots.iter().map(|slot| slot.chunk).max(),
+    ) else {
+        return Ok(slots);
+    };
+    let dead: BTreeSet<ChunkId> = record::dead(read, pack)?
+        .into_iter()
+        .map(|(chunk, _)| chunk)
+        .filter(|chunk| (first..=last).contains(chunk))
+        .collect();
+    let chunks: Vec<ChunkId> = slots.iter().map(|slot| slot.chunk).collect();
+    let here: BTreeSet<ChunkId> = locations::get_many(read, &chunks)?
+        .into_iter()
+        .filter(|(chunk, place)| place.pack == pack && place.segment == number && !dead.contains(chunk))
+        .map(|(chunk, _)| chunk)
+        .collect();
+    Ok(slots
+        .into_iter()
+        .filter(|slot| here.contains(&slot.chunk))
+        .collect())
+}
+
+/// Brings what lives in `pack` back into staging, and retires the pack when that is everything.
+pub(crate) async fn repair(shared: &Arc<Shared>, pack: u64, reason: &str) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut highest = None;
+    let Some(about) = record::get(&*shared.inner.meta.snapshot()?, pack)? else {
+        return Ok(outcome);
+    };
+    if about.state != PackState::Verified || !about.reclaimed || about.retired {
+        return Ok(outcome);
+    }
+    for number in 0..about.segments {
+        let slots = live(&*shared.inner.meta.snapshot()?, pack, number)?;
+        if slots.is_empty() {
+            continue;
+        }
+        let moved = bring_back(shared, pack, number, &slots).await?;
+        highest = highest.max(moved.iter().max().copied());
+        let left = live(&*shared.inner.meta.snapshot()?, pack, number)?.len() as u64;
+        outcome.moved += moved.len() as u64;
+        outcome.lost += left;
+        note_lost(&shared.inner, pack, number, left).await?;
+    }
+    if let Some(highest) = highest {
+        shared.placing.pack_again(highest);
+    }
+    if outcome.lost > 0 {
+        tracing::error!(
+            pack,
+            chunks = outcome.lost,
+            "chunks cannot be rebuilt now; the file is kept, `cess-gateway scrub --status` names what they belong to"
+        );
+        return Ok(outcome);
+    }
+    retire(shared, pack, reason.to_owned()).await?;
+    Ok(outcome)
+}
+
+/// Brings chunks of one segment back into staging; answers which. They are handed to the packer
+/// all at once, in one transaction: it closes a pack as soon as it sees chunks that were awaited
+/// before, and would make many small ones of what comes bit by bit.
+async fn bring_back(shared: &Shared, pack: u64, number: u32, slots: &[Slot]) -> Result<Vec<ChunkId>> {
+    let inner = &shared.inner;
+    let Some(first) = slots.first() else {
+        return Ok(Vec::new());
+    };
+    let whole = match &inner.remote {
+        Some(remote) => {
+            let log = Log::new(false);
+            remote.whole_segment(first.chunk, pack, number, &log).await.ok()
+        }
+        None => None,
+    };
+    let index = whole.as_ref().and_then(|bytes| index_of(inner, bytes));
+    let mut back = Vec::new();
+    for slot in slots {
+        back.extend(returned(inner, *slot, whole.as_ref(), index.as_ref()).await?);
+    }
+    hand_over(inner, pack, back).await
+}
+
+/// The index of a segment, which says who asked for its chunks.
+fn index_of(inner: &Arc<Inner>, bytes: &Bytes) -> Option<Index> {
+    let header = segment::Header::parse(bytes).ok()?;
+    let sealed = bytes.get(header.index_range())?;
+    let plain = inner.keys.open_index(bytes.get(..BOUND)?, sealed)?;
+    Index::decode(&plain)
+}
+
+/// Stages the frame of a chunk, from wherever an authentic one is; `None` when there is none.
+async fn returned(
+    inner: &Arc<Inner>,
+    slot: Slot,
+    whole: Option<&Bytes>,
+    index: Option<&Index>,
+) -> Result<Option<Returned>> {
+    let chunk = slot.chunk;
+    let returned = |plain_len, owner: Owner, staged| Returned {
+        waiting: Waiting {
+            chunk,
+            len: slot.len,
+            stream: waiting::stream(plain_len, owner.inode),
+        },
+        staged,
+    };
+    if let Some(row) = Staging::row(&*inner.meta.snapshot()?, chunk)? {
+        return Ok(Some(returned(row.plain_len, row.owner, None)));
+    }
+    let Some(frame) = frame(inner, slot, whole).await? else {
+        return Ok(None);
+    };
+    let plain_len = Header::parse(&frame)
+        .map_err(|_| Error::Damaged(chunk))?
+        .plain_len;
+    let owner = index
+        .and_then(|index| index.entries.iter().find(|entry| entry.chunk == chunk))
+        // Nobody knows any more who asked for it; inode 0 is nobody.
+        .map_or(Owner { inode: 0, offset: 0 }, |entry| entry.owner);
+    let admission = inner.staging.admit(plain_len as usize).await?;
+    let staging = inner.clone();
+    let staged = tokio::task::spawn_blocking(move || {
+        staging
+            .staging
+            .put(admission, chunk, owner, plain_len, frame.into())
+    })
+    .await
+    .map_err(|_| Error::ShuttingDown)??;
+    Ok(Some(returned(plain_len, owner, Some(staged))))
+}
+
+/// An authentic frame of a chunk.
+async fn frame(inner: &Arc<Inner>, slot: Slot, whole: Option<&Bytes>) -> Result<Option<Bytes>> {
+    let chunk = slot.chunk;
+    let range = slot.offset as usize..slot.offset as usize + slot.len as usize;
+    if let Some(frame) = whole.and_then(|bytes| bytes.get(range))
+        && inner.open_frame(chunk, frame).is_ok()
+    {
+        return Ok(Some(Bytes::copy_from_slice(frame)));
+    }
+    if let Some(frame) = inner.disk.get(chunk).await
+        && inner.open_frame(chunk, &frame).is_ok()
+    {
+        return Ok(Some(frame));
+    }
+    match inner.fetch(chunk, &Log::new(false)).await {
+        Ok((frame, _)) => Ok(Some(frame)),
+        Err(error @ (Error::Meta(_) | Error::ShuttingDown)) => Err(error),
+        // Nowhere, or nobody may open it any more.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Moves chunks from `pack` to those that no pack holds, in one transaction; answers which moved.
+async fn hand_over(inner: &Arc<Inner>, pack: u64, back: Vec<Returned>) -> Result<Vec<ChunkId>> {
+    if back.is_empty() {
+        return Ok(Vec::new());
+    }
+    // No row may name bytes that are not on the disk.
+    inner.staging.sync().await?;
+    inner
+        .meta
+        .write(Durability::Synced, move |tx| -> Result<Vec<ChunkId>> {
+            let mut moved = Vec::new();
+            for returned in &back {
+                let chunk = returned.waiting.chunk;
+                let lives = tx.get(&record::dead_key(pack, chunk))?.is_none()
+                    && locations::get(tx, chunk)?.is_some_and(|place| place.pack == pack);
+                let staged = Staging::row(tx, chunk)?.is_some();
+                let leaving = tx.get(&tables::chunk_key(tables::FREED, chunk))?.is_some();
+                match &returned.staged {
+                    _ if !lives => continue,
+                    // It is on its way out of staging; the next repair brings it.
+                    _ if leaving => continue,
+                    None if !staged => continue,
+                    Some(frame) if !staged => Staging::name(tx, chunk, frame)?,
+                    _ => {}
+                }
+                unpacked::put(tx, returned.waiting)?;
+                // What is left in the old pack is nothing that anybody needs.
+                references::die(tx, pack, chunk, returned.waiting.len)?;
+                moved.push(chunk);
+            }
+            locations::remove(tx, pack, moved.iter().copied())?;
+            Ok(moved)
+        })
+        .await
+}
+
+/// Notes how many live chunks of a segment could not be had.
+async fn note_lost(inner: &Arc<Inner>, pack: u64, number: u32, lost: u64) -> Result<()> {
+    inner
+        .meta
+        .write(Durability::Buffered, move |tx| -> Result<()> {
+            if let Some(mut known) = health::get(tx, pack, number)?
+                && known.lost != lost
+            {
+                known.lost = lost;
+                health::put(tx, pack, number, &known)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Retires a pack in which nothing lives any more because all of it was moved.
+async fn retire(shared: &Shared, pack: u64, reason: String) -> Result<()> {
+    let retired = shared
+        .inner
+        .meta
+        .write(Durability::Buffered, move |tx| -> Result<bool> {
+            let Some(mut about) = record::get(tx, pack)? else {
+                return Ok(false);
+            };
+            for number in 0..about.segments {
+                if about.retired || !live(tx, pack, number)?.is_empty() {
+                    return Ok(false);
+                }
+            }
+            about.retired = true;
+            about.last_error = Some(reason.clone());
+            record::put(tx, pack, &about)?;
+            Ok(true)
+        })
+        .await?;
+    if retired {
+        shared.placing.retired();
+    }
+    Ok(())
+}
