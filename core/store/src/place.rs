@@ -268,6 +268,13 @@ impl Placing {
         self.shared.outlook.lock().clone()
     }
 
+    /// Makes the caller the only one that takes chunks out of packs, until the answer is dropped;
+    /// the packer waits so long with what comes back.
+    pub(crate) async fn moving(&self) -> (Hold<'_>, tokio::sync::MutexGuard<'_, ()>) {
+        let alone = self.shared.reclaiming.lock().await;
+        (self.shared.hold(), alone)
+    }
+
     /// Chunks up to `highest` were taken back from the network: they are packed at once.
     pub(crate) fn pack_again(&self, highest: ChunkId) {
         self.shared.close_through(highest);

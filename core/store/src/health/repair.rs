@@ -82,6 +82,7 @@ pub(crate) async fn repair(shared: &Arc<Shared>, pack: u64, reason: &str) -> Res
     if about.state != PackState::Verified || !about.reclaimed || about.retired {
         return Ok(outcome);
     }
+    let moving = shared.placing.moving().await;
     for number in 0..about.segments {
         let slots = live(&*shared.inner.meta.snapshot()?, pack, number)?;
         if slots.is_empty() {
@@ -94,6 +95,7 @@ pub(crate) async fn repair(shared: &Arc<Shared>, pack: u64, reason: &str) -> Res
         outcome.lost += left;
         note_lost(&shared.inner, pack, number, left).await?;
     }
+    drop(moving);
     if let Some(highest) = highest {
         shared.placing.pack_again(highest);
     }
@@ -110,8 +112,7 @@ pub(crate) async fn repair(shared: &Arc<Shared>, pack: u64, reason: &str) -> Res
 }
 
 /// Brings chunks of one segment back into staging; answers which. They are handed to the packer
-/// all at once, in one transaction: it closes a pack as soon as it sees chunks that were awaited
-/// before, and would make many small ones of what comes bit by bit.
+/// all at once, in one transaction.
 async fn bring_back(shared: &Shared, pack: u64, number: u32, slots: &[Slot]) -> Result<Vec<ChunkId>> {
     let inner = &shared.inner;
     let Some(first) = slots.first() else {
@@ -148,16 +149,16 @@ async fn returned(
     index: Option<&Index>,
 ) -> Result<Option<Returned>> {
     let chunk = slot.chunk;
-    let returned = |plain_len, owner: Owner, staged| Returned {
+    let returned = |staged| Returned {
         waiting: Waiting {
             chunk,
             len: slot.len,
-            stream: waiting::stream(plain_len, owner.inode),
+            stream: waiting::MOVED,
         },
         staged,
     };
-    if let Some(row) = Staging::row(&*inner.meta.snapshot()?, chunk)? {
-        return Ok(Some(returned(row.plain_len, row.owner, None)));
+    if inner.staging.holds(chunk)? {
+        return Ok(Some(returned(None)));
     }
     let Some(frame) = frame(inner, slot, whole).await? else {
         return Ok(None);
@@ -178,7 +179,7 @@ async fn returned(
     })
     .await
     .map_err(|_| Error::ShuttingDown)??;
-    Ok(Some(returned(plain_len, owner, Some(staged))))
+    Ok(Some(returned(Some(staged))))
 }
 
 /// An authentic frame of a chunk.

@@ -128,8 +128,16 @@ fn pause(shared: &Shared) -> Result<Duration> {
 /// Goes over the packs once.
 async fn round(shared: &Arc<Shared>, scope: &Scope) -> Result<ScrubReport> {
     let mut report = ScrubReport::default();
-    let all = packs::all(&*shared.inner.meta.snapshot()?)?;
-    for (pack, _) in all {
+    let all: BTreeSet<u64> = packs::all(&*shared.inner.meta.snapshot()?)?
+        .into_iter()
+        .map(|(pack, _)| pack)
+        .collect();
+    shared
+        .rounds
+        .doubted
+        .lock()
+        .retain(|(pack, _), _| all.contains(pack));
+    for pack in all {
         if *scope == Scope::Due && !shared.rounds.asked.lock().is_empty() {
             // Somebody waits; what is due stays due.
             break;
