@@ -18,6 +18,7 @@ use foyer::{
 };
 use tokio::sync::RwLock;
 
+use crate::cache::clean_block;
 use crate::frame::FRAME_MAX;
 use crate::{ChunkId, Error, Result};
 
@@ -165,7 +166,9 @@ async fn open(directory: &Path, budget: u64) -> Result<Option<Cache>> {
         .next_multiple_of(4096);
     let blocks = budget / block;
     let home = directory.join(format!("{blocks}x{block}"));
-    keep_only(directory, &home).map_err(|error| Error::Disk(format!("disk cache: {error}")))?;
+    keep_only(directory, &home)
+        .and_then(|()| clean_block::ensure(&home, blocks))
+        .map_err(|error| Error::Disk(format!("disk cache: {error}")))?;
     let failed = |error: foyer::Error| Error::Disk(format!("disk cache: {error}"));
     let device = FsDeviceBuilder::new(&home)
         .with_capacity((blocks * block) as usize)
