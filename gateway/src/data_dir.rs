@@ -38,7 +38,7 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the directory if it is missing and locks it against a second gateway.
     pub fn lock(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+        meta::directory::make(path).with_context(|| format!("cannot make {}", path.display()))?;
         std::fs::set_permissions(path, Permissions::from_mode(0o700))
             .with_context(|| format!("cannot restrict {}", path.display()))?;
         // Absolute, so that the paths printed for people work from any directory.
@@ -129,7 +129,7 @@ pub fn read_or_make_private(
 ) -> Result<zeroize::Zeroizing<String>> {
     if !path.exists() {
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+            meta::directory::make(parent).with_context(|| format!("cannot make {}", parent.display()))?;
             std::fs::set_permissions(parent, Permissions::from_mode(0o700))
                 .with_context(|| format!("cannot restrict {}", parent.display()))?;
         }

@@ -5,6 +5,7 @@
 //! - [`tools`]: the clients that the machine has; a test says aloud which one it lacks.
 //! - [`model`]: all doors against one model.
 //! - [`s3`]: a small S3 client.
+//! - [`siege`]: a gateway under load and under fault.
 //! - [`disk`]: a disk that loses power, fills up and fails.
 //! - [`leftovers`]: sealed bytes that the gateway's disk should not hold any more.
 //! - [`content`]: bytes that are cheap to make and to recognise.
@@ -15,4 +16,5 @@ pub mod model;
 pub mod process;
 pub mod product;
 pub mod s3;
+pub mod siege;
 pub mod tools;

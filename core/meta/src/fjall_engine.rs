@@ -13,7 +13,7 @@ use fjall::{
 };
 
 use crate::engine::{KEY_MAX, VALUE_MAX};
-use crate::{Engine, Error, KeyValue, Read, Result, Transaction};
+use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
 
 mod scour;
 
@@ -45,6 +45,9 @@ impl FjallEngine {
                     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
                 })
                 .map_err(from_fjall)?;
+            // fjall syncs the names of its files, but not that of a keyspace it makes.
+            directory::sync_tree(path)
+                .map_err(|error| Error::Engine(format!("{}: {error}", path.display())))?;
             Ok(Self {
                 path: path.to_owned(),
                 db,

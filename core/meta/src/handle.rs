@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use crate::guard::{COUNTER_KEY, Guard};
 use crate::sync::GroupSync;
-use crate::{Durability, Engine, Error, FjallEngine, Read, Result, Transaction, failpoint};
+use crate::{Durability, Engine, Error, FjallEngine, Read, Result, Transaction, directory, failpoint};
 
 /// Conflicts after which a transaction runs alone. A transaction that reads much would otherwise
 /// lose to a stream of short ones for ever.
@@ -58,7 +58,7 @@ impl Meta {
     /// Opens or creates the store. [`Error::InUse`] when another process has it, [`Error::Damaged`]
     /// when acknowledged commits are missing.
     pub fn open(config: &MetaConfig) -> Result<Self> {
-        std::fs::create_dir_all(&config.path)
+        directory::make(&config.path)
             .map_err(|error| Error::Engine(format!("{}: {error}", config.path.display())))?;
         let engine: Arc<dyn Engine> = match config.engine {
             EngineKind::Fjall => Arc::new(FjallEngine::open(&config.path.join("fjall"), config.cache_bytes)?),

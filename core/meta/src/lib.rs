@@ -15,6 +15,7 @@
 //!
 //! What it promises: after a crash the store holds a prefix of the commit order that includes every
 //! commit acknowledged as [`Durability::Synced`], or it refuses to open.
+pub mod directory;
 mod engine;
 mod error;
 pub mod failpoint;

@@ -44,7 +44,8 @@ impl Trouble {
     pub(super) fn stops(&self, request: Request, path: &Path, used: impl Fn(&Path) -> u64) -> Option<Errno> {
         match (self, request) {
             (Self::Full { below, limit }, Request::Write(more)) if path.starts_with(below) => {
-                (used(below) + more > *limit).then_some(Errno::ENOSPC)
+                // What takes nothing, such as removing a file, works on a full disk.
+                (more > 0 && used(below) + more > *limit).then_some(Errno::ENOSPC)
             }
             (Self::Writes { below }, Request::Write(_))
             | (Self::Syncs { below }, Request::Sync)

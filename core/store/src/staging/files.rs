@@ -41,7 +41,7 @@ impl Files {
     /// Opens `directory` with the files that are in it. Nothing counts as live yet.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let mut all = BTreeMap::new();
-        std::fs::create_dir_all(directory).map_err(|error| disk(&error))?;
+        meta::directory::make(directory).map_err(|error| disk(&error))?;
         for entry in std::fs::read_dir(directory).map_err(|error| disk(&error))? {
             let name = entry.map_err(|error| disk(&error))?.file_name();
             if let Some(number) = name.to_str().and_then(StagingFile::number_of) {
