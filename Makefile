@@ -2,13 +2,16 @@
 CARGO ?= cargo
 DATA ?= $(CURDIR)/cess-dev
 UP_ARGUMENTS ?=
+SOAK_MINUTES ?= 60
+SOAK_SEED ?=
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: help up test lint build bench clean-data
+.PHONY: help up test soak lint build bench clean-data
 
 help:
 	@echo 'make up         build, then run a gateway on a CESS network in a box, in the foreground'
 	@echo 'make test       install what the tests need, then run everything that must pass'
+	@echo 'make soak       throw faults at a gateway under load for an hour (SOAK_MINUTES, SOAK_SEED)'
 	@echo 'make lint       formatting and clippy, warnings are errors'
 	@echo 'make bench      build optimised and measure against a network in a box'
 	@echo 'make clean-data delete what `make up` keeps in $(DATA)'
@@ -22,6 +25,9 @@ up:
 test: build
 	tests/install-tools
 	tests/run
+
+soak: build
+	SOAK_MINUTES='$(SOAK_MINUTES)' SOAK_SEED='$(SOAK_SEED)' $(CARGO) test -p product-tests --test soak --locked -- --ignored --nocapture
 
 build:
 	$(CARGO) build --workspace --locked --bins --tests
