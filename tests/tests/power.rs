@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use product_tests::disk::Names;
+use product_tests::disk::{Names, Trouble};
 use product_tests::siege::site::Site;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -41,6 +41,36 @@ async fn survives(names: Names, seed: u64) -> Result<()> {
     site.catch_up()?;
     site.product().gateway(&["cache", "drop"])?;
     site.read_every_cell(false).await.context("from the miners")?;
+    site.stop()
+}
+
+/// A failed sync leaves pages that can be read and that no later sync writes. After a restart the
+/// gateway must not build on them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_sync_left_unwritten_is_not_built_upon() -> Result<()> {
+    let mut site = Site::start(Names::Journal, 300).await?;
+    for round in 0..3 {
+        let load = site.load(round)?;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        site.break_disk(|below| Trouble::Syncs { below }, "meta")?;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        site.disk()?.heal();
+        load.tell_to_stop();
+        site.product_mut().kill()?;
+        site.product().let_go();
+        load.stop().await?;
+        // The kernel lives: what it shows is what the gateway finds.
+        site.start_again(&[]).await.context("after the failed sync")?;
+        let load = site.load(100 + round)?;
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        let cut = site.power_off()?;
+        site.product().let_go();
+        load.stop().await?;
+        site.power_on(&cut, round, false)
+            .await
+            .with_context(|| format!("round {round}"))?;
+    }
+    site.catch_up()?;
     site.stop()
 }
 

@@ -15,6 +15,7 @@ use fjall::{
 use crate::engine::{KEY_MAX, VALUE_MAX};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
 
+mod journals;
 mod scour;
 
 /// Size at which the table of recent writes in memory is written out. Bounds how much of the
@@ -35,6 +36,8 @@ impl FjallEngine {
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
         // Recovery meets whatever the disk holds and asserts some of it: a panic there is damage.
         std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", path.display()));
+            journals::write_again(path).map_err(failed)?;
             let db = OptimisticTxDatabase::builder(path)
                 .cache_size(cache_bytes)
                 .worker_threads(WORKERS)
@@ -46,8 +49,7 @@ impl FjallEngine {
                 })
                 .map_err(from_fjall)?;
             // fjall syncs the names of its files, but not that of a keyspace it makes.
-            directory::sync_tree(path)
-                .map_err(|error| Error::Engine(format!("{}: {error}", path.display())))?;
+            directory::sync_tree(path).map_err(failed)?;
             Ok(Self {
                 path: path.to_owned(),
                 db,
