@@ -156,14 +156,21 @@ impl Load {
     }
 
     /// Stops, and waits for every client. An error is a wrong answer.
-    pub async fn stop(self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         self.tell_to_stop();
-        for task in self.tasks {
+        for task in std::mem::take(&mut self.tasks) {
             task.await.context("a client of the load panicked")?;
         }
         match self.shared.wrong.lock().take() {
             None => Ok(()),
             Some(what) => bail!("{what}"),
         }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Whoever fails to wait for them must not keep them running for ever.
+        self.tell_to_stop();
     }
 }

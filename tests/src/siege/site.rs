@@ -193,7 +193,9 @@ impl Site {
         }
         // Asked after the list was made: what is listed and not known now was forgotten.
         let status = self.product.status()?;
-        let packs = status["store"]["packs"].as_array().context("no packs in the status")?;
+        let packs = status["store"]["packs"]
+            .as_array()
+            .context("no packs in the status")?;
         let known: BTreeSet<&str> = packs.iter().filter_map(|pack| pack["fid"].as_str()).collect();
         for file in kept {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
