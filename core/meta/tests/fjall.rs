@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use meta::{Durability, EngineKind, Error, FjallEngine, Meta, MetaConfig};
+use meta::{Durability, Engine as _, EngineKind, Error, FjallEngine, Meta, MetaConfig};
 
 mod conformance;
 
@@ -144,4 +144,33 @@ fn cut(journal: &Path, length: u64) {
     let mut bytes = std::fs::read(journal).unwrap();
     bytes[length as usize..].fill(0);
     std::fs::write(journal, bytes).unwrap();
+}
+
+/// Recovery cuts the journal off behind the last commit, so that it grows with the next one.
+#[test]
+fn a_journal_that_recovery_cut_off_is_scoured_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = b"not to be found when it was deleted";
+    for start in 0..2 {
+        let engine = FjallEngine::open(dir.path(), 8 << 20).unwrap();
+        let mut tx = engine.begin().unwrap();
+        if start == 0 {
+            tx.put(b"row", secret).unwrap();
+        } else {
+            tx.delete(b"row").unwrap();
+        }
+        tx.commit().unwrap();
+        engine.sync().unwrap();
+        if start == 1 {
+            engine.scour().unwrap();
+        }
+    }
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(secret.len()).any(|part| part == secret);
+            assert!(!found, "{}", path.display());
+        }
+    }
 }

@@ -14,6 +14,8 @@ use crate::{Engine, Error, Result};
 
 /// First byte of the filler's keys: beside the guard's counter, in the engine's own table.
 const FILLER_KEY: [u8; 2] = [0x00, b'f'];
+/// Length with which fjall makes a journal, in bytes. Longer than that, it is full.
+const JOURNAL_MADE: u64 = 64 << 20;
 /// Most rows of filler: together longer than any journal that fjall goes on with.
 const FILLER_ROWS: u32 = 160;
 /// Bytes of a row of filler.
@@ -59,8 +61,8 @@ fn gone(engine: &FjallEngine, done: impl Fn() -> Result<bool>) -> Result<bool> {
     Ok(false)
 }
 
-/// Writes filler until a journal of `old` is full, which shows by its being longer than it was made,
-/// or by its having a successor.
+/// Writes filler until a journal of `old` is full, which shows by its length, or by its having a
+/// successor. (Growing shows nothing: one that recovery cut off grows with every row.)
 fn fill(engine: &FjallEngine, old: &Journals) -> Result<()> {
     let filler = incompressible(FILLER_BYTES);
     let mut written = Vec::new();
@@ -70,7 +72,8 @@ fn fill(engine: &FjallEngine, old: &Journals) -> Result<()> {
         tx.put(&key, &filler)?;
         tx.commit()?;
         written.push(key);
-        if journals(engine)? != *old {
+        let now = journals(engine)?;
+        if !now.keys().eq(old.keys()) || now.values().any(|len| *len > JOURNAL_MADE) {
             break;
         }
     }
