@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::disk::DiskCache;
-use crate::cache::memory::MemoryCache;
+use crate::cache::memory::{MemoryCache, Plain};
 use crate::chunk_ids::ChunkIds;
 use crate::frame::compression::Compression;
 use crate::health::settings::HealthSettings;
@@ -261,7 +261,9 @@ impl Store {
     /// Destroys a domain's key: its chunks can never be read again through this store. (Packs carry
     /// wrapped keys: whoever keeps an older root row and the passphrase can still open those.)
     pub fn destroy_domain(&self, tx: &mut dyn Transaction, domain: DomainId) -> Result<()> {
-        Keys::destroy_domain(tx, domain)
+        Keys::destroy_domain(tx, domain)?;
+        self.inner.forget_when_destroyed(domain);
+        Ok(())
     }
 
     /// Compresses, seals and appends 1..=[`CHUNK_MAX`] bytes to staging. Not durable yet.
@@ -282,7 +284,10 @@ impl Store {
         let id = inner.ids.next().await?;
         let len = data.len() as u32;
         // The caller's bytes may be a window on something larger; the cache must own what it counts.
-        let plain = Bytes::copy_from_slice(&data);
+        let plain = Plain {
+            domain,
+            bytes: Bytes::copy_from_slice(&data),
+        };
         let seal = {
             let inner = inner.clone();
             move || {

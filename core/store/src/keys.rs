@@ -13,7 +13,7 @@
 pub(crate) mod passphrase;
 pub(crate) mod wrap;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub(crate) struct Keys {
     indexes: LessSafeKey,
     epoch: u32,
     opened: RwLock<HashMap<(DomainId, u32), Arc<SubKey>>>,
+    /// Domains that a transaction destroys or destroyed: whether it was committed, the row says.
+    ending: RwLock<HashSet<DomainId>>,
 }
 
 impl Keys {
@@ -99,6 +101,7 @@ impl Keys {
             indexes: wrap::cipher(&derived(&root, b"cess-gateway segment indexes 1")),
             epoch,
             opened: RwLock::default(),
+            ending: RwLock::default(),
         })
     }
 
@@ -124,6 +127,24 @@ impl Keys {
             tx.delete(&key)?;
         }
         Ok(())
+    }
+
+    /// A transaction is about to destroy `domain`. False when that is known.
+    pub(crate) fn note_ending(&self, domain: DomainId) -> bool {
+        self.ending.write().insert(domain)
+    }
+
+    /// The transaction that was to destroy `domain` was never committed.
+    pub(crate) fn note_spared(&self, domain: DomainId) {
+        self.ending.write().remove(&domain);
+    }
+
+    /// Whether `domain` has its key. Reads metadata only for domains that are being destroyed.
+    pub(crate) fn lives(&self, domain: DomainId) -> Result<bool> {
+        if !self.ending.read().contains(&domain) {
+            return Ok(true);
+        }
+        Ok(self.meta.snapshot()?.get(&tables::domain_key(domain))?.is_some())
     }
 
     /// The sub-key that seals chunks of `domain` now.

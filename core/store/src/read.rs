@@ -8,6 +8,7 @@
 //!
 //! What is fetched [`ahead`] of a reader makes flights, too. Each flight leaves a [`trace`].
 pub(crate) mod ahead;
+mod forget;
 pub(crate) mod trace;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
+use crate::cache::memory::Plain;
 use crate::frame::{self, Header};
 use crate::inner::Inner;
 use crate::place::levels;
@@ -37,7 +39,10 @@ impl Inner {
     pub(crate) async fn plain(self: &Arc<Self>, chunk: ChunkId) -> Result<Bytes> {
         self.check_open()?;
         if let Some(plain) = self.memory.get(chunk) {
-            return Ok(plain);
+            if self.keys.lives(plain.domain)? {
+                return Ok(plain.bytes);
+            }
+            self.memory.forget(plain.domain);
         }
         self.flight(chunk, None).await
     }
@@ -66,7 +71,7 @@ impl Inner {
             inner.traces.add(chunk, log, error);
             let plain = found?;
             inner.memory.insert(chunk, plain.clone());
-            Ok(plain)
+            Ok(plain.bytes)
         });
         let flight = task
             .map(|done| done.unwrap_or(Err(Error::ShuttingDown)))
@@ -77,7 +82,7 @@ impl Inner {
     }
 
     /// Tries one place after the other.
-    async fn find(self: &Arc<Self>, chunk: ChunkId, log: &Log) -> Result<Bytes> {
+    async fn find(self: &Arc<Self>, chunk: ChunkId, log: &Log) -> Result<Plain> {
         if let Some(frame) = self.disk.get(chunk).await {
             if let Ok(plain) = self.open_frame(chunk, &frame) {
                 log.source(ReadSource::DiskCache);
@@ -108,7 +113,7 @@ impl Inner {
         }
     }
 
-    async fn fetch_and_keep(&self, chunk: ChunkId, log: &Log) -> Result<Bytes> {
+    async fn fetch_and_keep(&self, chunk: ChunkId, log: &Log) -> Result<Plain> {
         let (frame, plain) = self.fetch(chunk, log).await?;
         self.disk.insert(chunk, frame).await;
         Ok(plain)
@@ -152,7 +157,7 @@ impl Inner {
     }
 
     /// Authenticates a frame as that of `chunk`.
-    pub(crate) fn open_frame(&self, chunk: ChunkId, frame: &[u8]) -> Result<Bytes> {
+    pub(crate) fn open_frame(&self, chunk: ChunkId, frame: &[u8]) -> Result<Plain> {
         let damaged = |error: frame::FrameError| {
             tracing::warn!(chunk = chunk.0, %error, "a copy of a chunk is damaged");
             Error::Damaged(chunk)
@@ -162,9 +167,13 @@ impl Inner {
             return Err(damaged(frame::FrameError::Forged));
         }
         let key = self.keys.opening(header.domain, header.epoch)?;
-        frame::open(&key.cipher, &header, frame)
+        let bytes = frame::open(&key.cipher, &header, frame)
             .map(Bytes::from)
-            .map_err(damaged)
+            .map_err(damaged)?;
+        Ok(Plain {
+            domain: header.domain,
+            bytes,
+        })
     }
 }
 

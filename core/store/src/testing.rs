@@ -74,3 +74,22 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
         })
         .collect()
 }
+
+/// A file system of a few megabytes in memory, for as long as this lives.
+pub(crate) struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    /// `None` where this process may not mount.
+    pub(crate) fn mount(path: &'a Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(size)).ok()?;
+        Some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}

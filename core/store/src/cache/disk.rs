@@ -9,13 +9,18 @@
 //! over files that were laid out for another budget; directories of other budgets are deleted.
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foyer::{
     BlockEngineConfig, Code, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
     HybridCachePolicy,
 };
+use futures::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::RwLock;
 
 use crate::cache::clean_block;
@@ -29,6 +34,13 @@ const BLOCKS: u64 = 128;
 /// Smallest and largest block.
 const BLOCK_MIN: u64 = 4 << 20;
 const BLOCK_MAX: u64 = 1 << 30;
+/// Bytes that must stay free on the file system: staging and metadata may be on the same one, and
+/// foyer does not survive a write that fails.
+const RESERVE: u64 = 64 << 20;
+/// How often the free space is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Longest wait for what is under way when the cache is closed.
+const CLOSING: Duration = Duration::from_secs(10);
 /// Frames that were just written or read, in memory.
 const IN_MEMORY: usize = 2 << 20;
 
@@ -67,14 +79,24 @@ type Cache = HybridCache<u64, Stored>;
 pub(crate) struct DiskCache {
     directory: PathBuf,
     budget: u64,
+    /// Bytes that must be free on the file system, or nothing is cached.
+    reserve: u64,
     /// `None`: the budget is too small, or the disk does not bear it.
     cache: RwLock<Option<Cache>>,
+    /// foyer panicked: what it holds is not touched any more.
+    broken: AtomicBool,
+    /// When the free space was looked at last, and whether there was enough.
+    room: Mutex<Option<(Instant, bool)>>,
 }
 
 impl DiskCache {
     /// Opens the cache in `directory` with at most `budget` bytes. A cache that cannot be opened is
     /// begun anew; if that fails, too, it is off.
     pub(crate) async fn open(directory: &Path, budget: u64) -> Self {
+        Self::open_with_reserve(directory, budget, RESERVE).await
+    }
+
+    async fn open_with_reserve(directory: &Path, budget: u64, reserve: u64) -> Self {
         let cache = match open(directory, budget).await {
             Ok(cache) => cache,
             Err(error) => {
@@ -92,19 +114,23 @@ impl DiskCache {
         Self {
             directory: directory.to_owned(),
             budget,
+            reserve,
             cache: RwLock::new(cache),
+            broken: AtomicBool::new(false),
+            room: Mutex::default(),
         }
     }
 
     /// Whether there is one.
     pub(crate) async fn is_on(&self) -> bool {
-        self.cache.read().await.is_some()
+        !self.broken.load(Ordering::Relaxed) && self.cache.read().await.is_some()
     }
 
     /// The frame of `chunk`, if it is here. Not authenticated.
     pub(crate) async fn get(&self, chunk: ChunkId) -> Option<Bytes> {
-        let cache = self.cache.read().await;
-        match cache.as_ref()?.get(&chunk.0).await {
+        let found = self.with(|cache| cache.get(&chunk.0)).await?;
+        let found = AssertUnwindSafe(found).catch_unwind().await;
+        match found.map_err(|_| self.breaks()).ok()? {
             Ok(entry) => entry.map(|entry| entry.value().0.clone()),
             Err(error) => {
                 tracing::debug!(chunk = chunk.0, %error, "disk cache cannot be read");
@@ -115,25 +141,22 @@ impl DiskCache {
 
     /// Whether the frame of `chunk` is probably here.
     pub(crate) async fn contains(&self, chunk: ChunkId) -> bool {
-        self.cache
-            .read()
-            .await
-            .as_ref()
-            .is_some_and(|cache| cache.contains(&chunk.0))
+        self.with(|cache| cache.contains(&chunk.0)).await.unwrap_or(false)
     }
 
-    /// Keeps `frame`, unless more comes than the disk takes.
+    /// Keeps `frame`, unless more comes than the disk takes, or it is almost full.
     pub(crate) async fn insert(&self, chunk: ChunkId, frame: Bytes) {
-        if let Some(cache) = self.cache.read().await.as_ref() {
-            cache.insert(chunk.0, Stored(frame));
+        if self.has_room() {
+            self.with(|cache| {
+                cache.insert(chunk.0, Stored(frame));
+            })
+            .await;
         }
     }
 
     /// Forgets one frame.
     pub(crate) async fn remove(&self, chunk: ChunkId) {
-        if let Some(cache) = self.cache.read().await.as_ref() {
-            cache.remove(&chunk.0);
-        }
+        self.with(|cache| cache.remove(&chunk.0)).await;
     }
 
     /// Forgets everything and deletes the files.
@@ -142,6 +165,7 @@ impl DiskCache {
         close(cache.take()).await;
         delete(&self.directory).await?;
         *cache = open(&self.directory, self.budget).await?;
+        self.broken.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -153,6 +177,43 @@ impl DiskCache {
     /// Bytes on disk, and how many may be.
     pub(crate) fn usage(&self) -> (u64, u64) {
         (allocated(&self.directory), self.budget)
+    }
+
+    /// Asks foyer, which panics when the disk failed it before; `None` then, or when there is no
+    /// cache.
+    async fn with<T>(&self, ask: impl FnOnce(&Cache) -> T) -> Option<T> {
+        if self.broken.load(Ordering::Relaxed) {
+            return None;
+        }
+        let cache = self.cache.read().await;
+        let cache = cache.as_ref()?;
+        let answer = catch_unwind(AssertUnwindSafe(|| ask(cache)));
+        answer.map_err(|_| self.breaks()).ok()
+    }
+
+    fn breaks(&self) {
+        if !self.broken.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "the disk under the disk cache failed; there is no disk cache until it is dropped or the gateway restarted"
+            );
+        }
+    }
+
+    /// Whether the file system has more than the reserve; looked at now and then.
+    fn has_room(&self) -> bool {
+        let mut room = self.room.lock();
+        if let Some((at, enough)) = *room
+            && at.elapsed() < LOOK
+        {
+            return enough;
+        }
+        let enough = nix::sys::statvfs::statvfs(&self.directory)
+            .is_ok_and(|found| found.blocks_available() * found.fragment_size() > self.reserve);
+        if !enough && room.is_none_or(|(_, before)| before) {
+            tracing::warn!("the disk is almost full; nothing is cached on it until there is room");
+        }
+        *room = Some((Instant::now(), enough));
+        enough
     }
 }
 
@@ -190,19 +251,40 @@ async fn open(directory: &Path, budget: u64) -> Result<Option<Cache>> {
 }
 
 async fn close(cache: Option<Cache>) {
-    if let Some(cache) = cache
-        && let Err(error) = cache.close().await
-    {
-        tracing::warn!(%error, "disk cache does not close cleanly");
+    let Some(cache) = cache else { return };
+    let closing = AssertUnwindSafe(async move { cache.close().await }).catch_unwind();
+    match tokio::time::timeout(CLOSING, closing).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "disk cache does not close cleanly"),
+        Ok(Err(_)) | Err(_) => tracing::warn!("disk cache does not close cleanly"),
     }
 }
 
+/// Deletes what is in the directory, and the directory unless something is mounted there.
 async fn delete(directory: &Path) -> Result<()> {
-    match tokio::fs::remove_dir_all(directory).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Disk(format!("disk cache: {error}")))
+    let directory = directory.to_owned();
+    let deleting = move || -> std::io::Result<()> {
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            remove(&entry?)?;
         }
-        _ => Ok(()),
+        let _ = std::fs::remove_dir(&directory);
+        Ok(())
+    };
+    tokio::task::spawn_blocking(deleting)
+        .await
+        .map_err(|_| Error::ShuttingDown)?
+        .map_err(|error| Error::Disk(format!("disk cache: {error}")))
+}
+
+fn remove(entry: &std::fs::DirEntry) -> std::io::Result<()> {
+    if entry.file_type()?.is_dir() {
+        std::fs::remove_dir_all(entry.path())
+    } else {
+        std::fs::remove_file(entry.path())
     }
 }
 
@@ -214,11 +296,7 @@ fn keep_only(directory: &Path, home: &Path) -> std::io::Result<()> {
         if entry.path() == home {
             continue;
         }
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
-        }
+        remove(&entry)?;
     }
     Ok(())
 }
@@ -239,110 +317,4 @@ fn allocated(directory: &Path) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::noise;
-
-    const BUDGET: u64 = 32 << 20;
-
-    async fn fill(cache: &DiskCache, chunks: std::ops::Range<u64>) {
-        for chunk in chunks {
-            cache.insert(ChunkId(chunk), noise(100_000, chunk).into()).await;
-        }
-    }
-
-    async fn hits(cache: &DiskCache, chunks: std::ops::Range<u64>) -> usize {
-        let mut hits = 0;
-        for chunk in chunks {
-            if let Some(frame) = cache.get(ChunkId(chunk)).await {
-                assert_eq!(frame, noise(100_000, chunk));
-                hits += 1;
-            }
-        }
-        hits
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn keeps_frames_over_a_restart_and_forgets_them_when_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cache");
-        let cache = DiskCache::open(&path, BUDGET).await;
-        assert!(cache.is_on().await);
-        fill(&cache, 0..50).await;
-        assert_eq!(hits(&cache, 0..50).await, 50);
-        assert!(cache.get(ChunkId(99)).await.is_none());
-        cache.close().await;
-        assert!(
-            cache.get(ChunkId(1)).await.is_none(),
-            "closed is empty, not broken"
-        );
-        cache.insert(ChunkId(1), Bytes::from_static(b"late")).await;
-
-        let cache = DiskCache::open(&path, BUDGET).await;
-        assert_eq!(hits(&cache, 0..50).await, 50);
-        assert!(
-            cache.usage().0 >= 5_000_000 && cache.usage().0 <= BUDGET,
-            "{:?}",
-            cache.usage()
-        );
-        cache.remove(ChunkId(7)).await;
-        assert!(cache.get(ChunkId(7)).await.is_none());
-
-        cache.clear().await.unwrap();
-        assert_eq!(hits(&cache, 0..50).await, 0);
-        assert!(
-            cache.usage().0 < 100_000,
-            "no content on disk: {:?}",
-            cache.usage()
-        );
-        fill(&cache, 0..10).await;
-        assert_eq!(hits(&cache, 0..10).await, 10);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn another_budget_begins_anew_and_none_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cache");
-        let cache = DiskCache::open(&path, BUDGET).await;
-        fill(&cache, 0..5).await;
-        cache.close().await;
-        let cache = DiskCache::open(&path, 2 * BUDGET).await;
-        assert_eq!(hits(&cache, 0..5).await, 0);
-        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
-        cache.close().await;
-        let off = DiskCache::open(&path, 0).await;
-        assert!(!off.is_on().await && !path.exists());
-        fill(&off, 0..5).await;
-        assert_eq!(hits(&off, 0..5).await, 0);
-        off.clear().await.unwrap();
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn stays_in_its_budget_and_survives_garbage_in_its_files() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cache");
-        let cache = DiskCache::open(&path, BUDGET).await;
-        for round in 0..20 {
-            fill(&cache, round * 50..round * 50 + 50).await;
-            // Reading them lets the disk keep up.
-            hits(&cache, round * 50..round * 50 + 50).await;
-        }
-        assert!(cache.usage().0 <= BUDGET, "{:?}", cache.usage());
-        cache.close().await;
-        for block in
-            std::fs::read_dir(std::fs::read_dir(&path).unwrap().next().unwrap().unwrap().path()).unwrap()
-        {
-            let block = block.unwrap().path();
-            let mut bytes = std::fs::read(&block).unwrap();
-            for at in (0..bytes.len()).step_by(1000) {
-                bytes[at] ^= 0x55;
-            }
-            std::fs::write(&block, bytes).unwrap();
-        }
-        let cache = DiskCache::open(&path, BUDGET).await;
-        for chunk in 0..1000 {
-            // Whatever it answers is the caller's to authenticate; it must answer.
-            let _ = cache.get(ChunkId(chunk)).await;
-        }
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ use futures::future::{BoxFuture, Shared};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::ChunkId;
+use crate::cache::memory::Plain;
 use crate::inner::Inner;
 use crate::read::trace::Log;
 use crate::remote::memory::LEAST;
@@ -124,7 +125,7 @@ impl Inner {
     }
 
     /// The plaintext of `chunk` as its run brings it; `None` when it must be looked for.
-    pub(super) async fn take_ahead(&self, chunk: ChunkId, ahead: Ahead) -> (Arc<Log>, Option<Bytes>) {
+    pub(super) async fn take_ahead(&self, chunk: ChunkId, ahead: Ahead) -> (Arc<Log>, Option<Plain>) {
         let Some(fetch) = ahead.plan.await.get(&chunk).cloned() else {
             return (Log::new(true), None);
         };

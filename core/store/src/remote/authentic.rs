@@ -2,6 +2,7 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::cache::memory::Plain;
 use crate::inner::Inner;
 use crate::read::trace::Log;
 use crate::{ChunkId, Error, Result, locations};
@@ -10,7 +11,7 @@ impl Inner {
     /// The frame of `chunk` from the miners, and the plaintext in it.
     ///
     /// [`Error::UnknownChunk`] when no pack holds it, [`Error::Key`] when its domain is destroyed.
-    pub(crate) async fn fetch(&self, chunk: ChunkId, log: &Log) -> Result<(Bytes, Bytes)> {
+    pub(crate) async fn fetch(&self, chunk: ChunkId, log: &Log) -> Result<(Bytes, Plain)> {
         let Some(remote) = &self.remote else {
             return Err(match locations::get(&*self.meta.snapshot()?, chunk)? {
                 Some(_) => Error::Unavailable {

@@ -7,9 +7,10 @@
 //!
 //! A request that is given up because others were faster has no latency, but it took at least as
 //! long as was waited. [`Latencies::at_least`] counts that, so that a miner that became slow is not
-//! judged for ever by the answers of its better days.
+//! judged for ever by the answers of its better days. One that was given up several times in a row is
+//! not waited for at all for a while ([`Latencies::given_up`]).
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cess::AccountId;
 use parking_lot::Mutex;
@@ -21,6 +22,9 @@ const DEVIATIONS: f64 = 3.0;
 /// Weight of the newest answer in the mean, and in the deviation.
 const NEWEST_MEAN: f64 = 1.0 / 8.0;
 const NEWEST_DEVIATION: f64 = 1.0 / 4.0;
+/// Requests given up in a row after which a miner is left alone, and for how long.
+const GIVEN_UP: u32 = 3;
+const LEFT_ALONE: Duration = Duration::from_secs(10);
 /// Miners remembered. Beyond that all are forgotten and measured again.
 const MINERS: usize = 4096;
 
@@ -49,7 +53,13 @@ impl Estimate {
     }
 }
 
-type ByClass = [Option<Estimate>; CLASSES.len() + 1];
+#[derive(Default)]
+struct Known {
+    by_class: [Option<Estimate>; CLASSES.len() + 1],
+    /// Requests given up since the last answer, and when the last of them was.
+    given_up: u32,
+    given_up_at: Option<Instant>,
+}
 
 fn class(bytes: usize) -> usize {
     CLASSES
@@ -61,41 +71,50 @@ fn class(bytes: usize) -> usize {
 /// The estimates of all miners.
 #[derive(Default)]
 pub(crate) struct Latencies {
-    miners: Mutex<HashMap<AccountId, ByClass>>,
+    miners: Mutex<HashMap<AccountId, Known>>,
 }
 
 impl Latencies {
     /// A miner answered with `bytes` bytes.
     pub(crate) fn note(&self, miner: AccountId, bytes: usize, took: Duration) {
+        self.sample(miner, bytes, took, true);
+    }
+
+    /// A miner was late and had not answered after `waited`, when nobody wanted the answer any more.
+    pub(crate) fn at_least(&self, miner: AccountId, bytes: usize, waited: Duration) {
+        self.sample(miner, bytes, waited, false);
+    }
+
+    fn sample(&self, miner: AccountId, bytes: usize, took: Duration, answered: bool) {
         let sample = took.as_secs_f64();
         let mut miners = self.miners.lock();
         if miners.len() >= MINERS && !miners.contains_key(&miner) {
             miners.clear();
         }
-        let estimate = &mut miners.entry(miner).or_default()[class(bytes)];
-        match estimate {
+        let known = miners.entry(miner).or_default();
+        match &mut known.by_class[class(bytes)] {
             Some(estimate) => estimate.add(sample),
-            None => *estimate = Some(Estimate::first(sample)),
+            none => *none = Some(Estimate::first(sample)),
+        }
+        if answered {
+            known.given_up = 0;
+        } else {
+            known.given_up += 1;
+            known.given_up_at = Some(Instant::now());
         }
     }
 
-    /// A miner had not answered after `waited`, when nobody wanted the answer any more.
-    pub(crate) fn at_least(&self, miner: AccountId, bytes: usize, waited: Duration) {
-        // What was given up early says nothing.
-        let known = self
-            .miners
-            .lock()
-            .get(&miner)
-            .and_then(|known| known[class(bytes)]);
-        if known.is_some_and(|known| waited.as_secs_f64() > known.mean) {
-            self.note(miner, bytes, waited);
-        }
+    /// Whether a miner was given up several times in a row, the last time a moment ago.
+    pub(crate) fn given_up(&self, miner: AccountId) -> bool {
+        self.miners.lock().get(&miner).is_some_and(|known| {
+            known.given_up >= GIVEN_UP && known.given_up_at.is_some_and(|at| at.elapsed() < LEFT_ALONE)
+        })
     }
 
     /// When an answer of `bytes` bytes counts as late; `None` of a miner that never answered.
     pub(crate) fn late(&self, miner: AccountId, bytes: usize) -> Option<Duration> {
         let miners = self.miners.lock();
-        let known = miners.get(&miner)?;
+        let known = &miners.get(&miner)?.by_class;
         let class = class(bytes);
         // Another size is a better guess than none: a larger one errs on the patient side.
         let guess = known[class..].iter().chain(known[..class].iter().rev());
@@ -135,14 +154,15 @@ mod tests {
         for _ in 0..100 {
             latencies.note(MINER, SMALL, ms(10));
         }
-        for _ in 0..20 {
-            latencies.at_least(MINER, SMALL, ms(2));
-        }
         assert!(latencies.late(MINER, SMALL).unwrap() < ms(11));
+        assert!(!latencies.given_up(MINER));
         for _ in 0..40 {
-            latencies.at_least(MINER, SMALL, ms(200));
+            latencies.at_least(MINER, SMALL, ms(1000));
         }
-        assert!(latencies.late(MINER, SMALL).unwrap() > ms(150));
+        assert!(latencies.late(MINER, SMALL).unwrap() > ms(500));
+        assert!(latencies.given_up(MINER));
+        latencies.note(MINER, SMALL, ms(10));
+        assert!(!latencies.given_up(MINER));
     }
 
     #[test]

@@ -24,6 +24,11 @@ use crate::read::trace::{Log, ReadOutcome, ReadSource};
 /// Shortest time before others are asked: below it a timer is not worth setting.
 const SHORTEST: Duration = Duration::from_millis(3);
 
+/// How much longer who has no hedge left waits, in patiences, and a quarter of the limit at most.
+const OUT_OF_TURN: u32 = 4;
+/// Speed assumed of a miner that never answered, in bytes per second.
+const UNKNOWN_SPEED: f64 = 16e6;
+
 /// Whom a range is read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
@@ -114,7 +119,10 @@ impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if !self.ended {
             let waited = self.began.elapsed();
-            self.remote.latencies.at_least(self.account, self.bytes, waited);
+            // What was given up before its time says nothing.
+            if waited >= self.remote.late(self.account, self.bytes) {
+                self.remote.latencies.at_least(self.account, self.bytes, waited);
+            }
             self.log.ended(self.number, waited, ReadOutcome::GivenUp);
         }
     }
@@ -191,7 +199,7 @@ impl Remote {
         let waiting = async {
             tokio::time::sleep(patience).await;
             if !self.allowance.spend() {
-                tokio::time::sleep(self.hedge.saturating_sub(patience)).await;
+                tokio::time::sleep((OUT_OF_TURN * patience).min(self.limit / 4)).await;
             }
         };
         let mut direct = pin!(direct());
@@ -211,7 +219,14 @@ impl Remote {
 
     /// Whether a miner is asked only when nobody else is left.
     fn hopeless(&self, account: AccountId) -> bool {
-        self.miners.failing(account) || self.miners.distrusted(account)
+        self.latencies.given_up(account) || self.miners.failing(account) || self.miners.distrusted(account)
+    }
+
+    /// When an answer counts as late.
+    fn late(&self, account: AccountId, bytes: usize) -> Duration {
+        self.latencies
+            .late(account, bytes)
+            .unwrap_or_else(|| self.hedge + Duration::from_secs_f64(bytes as f64 / UNKNOWN_SPEED))
     }
 
     /// How long to wait for the holder of a data fragment before others are asked: until it is late
@@ -224,7 +239,7 @@ impl Remote {
         account: AccountId,
         bytes: usize,
     ) -> Duration {
-        let own = self.latencies.late(account, bytes).unwrap_or(self.hedge);
+        let own = self.late(account, bytes);
         let others = self.candidates(known, segment, Some(index), bytes);
         let others = others
             .get(DATA_FRAGMENTS - 1)
@@ -247,7 +262,7 @@ impl Remote {
             .filter(|index| Some(*index) != without && names.fragments[*index] != ZERO_FRAGMENT.0)
             .filter_map(|index| {
                 let (account, endpoint) = self.holder(known, segment, index)?;
-                let late = self.latencies.late(account, bytes).unwrap_or(self.hedge);
+                let late = self.late(account, bytes);
                 Some(Candidate {
                     rank: (self.hopeless(account), late),
                     index,

@@ -14,7 +14,7 @@ use crate::{
     ChunkId, DomainId, Error, Level, Owner, PackState, PassphraseCost, Store, StoreConfig, tables, testing,
 };
 
-const DOMAIN: DomainId = DomainId(1);
+pub(super) const DOMAIN: DomainId = DomainId(1);
 
 pub(super) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
     open_with(dir, fake, |_| {}).await
