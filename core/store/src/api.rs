@@ -411,6 +411,11 @@ impl Store {
             workers: self.inner.workers.list(),
         })
     }
+    /// Bytes in staging and bytes that live in packs. Costs a row per pack, unlike [`Self::status`].
+    pub fn used_bytes(&self) -> Result<u64> {
+        let tallies = tally::all(&*self.inner.meta.snapshot()?)?;
+        Ok(self.inner.staging.bytes() + tally::live_bytes(&tallies))
+    }
     /// The background workers: what they do, and a hand on each.
     pub fn workers(&self) -> &Workers {
         &self.inner.workers

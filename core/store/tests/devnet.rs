@@ -178,6 +178,10 @@ async fn bytes_go_the_whole_way_and_come_back_from_any_four_miners() {
     );
 
     store.drop_caches().await.unwrap();
+    // A cold read of 4 KiB is one ranged request to one miner.
+    let before = devnet.fragments_served();
+    store.read(chunks[3].1, 100_000..104_096).await.unwrap();
+    assert_eq!(devnet.fragments_served() - before, 1);
     all_read(&store, &chunks).await;
     for miner in &pack.miners[..8] {
         devnet.fault(Some(account(miner)), Fault::Dead).await.unwrap();

@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 
 /// First window.
 const FIRST: u64 = 512 << 10;
+/// First window of a reader that said how far it will go.
+const STEADY: u64 = 2 << 20;
 /// Largest window: two of the largest requests to a miner.
 const LARGEST: u64 = 8 << 20;
 /// A share of the memory is never smaller: one chunk.
@@ -68,13 +70,17 @@ pub(crate) struct Reader {
     fetched: u64,
     /// 0: it has made one read only.
     window: u64,
+    /// Its share of the memory, when it last asked.
+    share: u64,
+    /// Nothing is asked for before it is here: there was no room.
+    pauses_to: u64,
 }
 
 impl Reader {
     /// One that is known to go on from `at`.
     pub(crate) fn steady(readers: &Readers, at: u64) -> Self {
         Self {
-            window: FIRST,
+            window: STEADY,
             ..Self::new(readers, at)
         }
     }
@@ -85,6 +91,8 @@ impl Reader {
             at,
             fetched: at,
             window: 0,
+            share: u64::MAX,
+            pauses_to: 0,
         }
     }
 
@@ -92,10 +100,12 @@ impl Reader {
     pub(crate) fn advance(&mut self, readers: &Readers, at: u64) -> Option<Range<u64>> {
         self.at = self.at.max(at);
         self.fetched = self.fetched.max(self.at);
-        if self.fetched - self.at > self.window / 2 {
+        // Half a window at a time, or every request would be for what was read just now.
+        if self.at < self.pauses_to || self.fetched - self.at > self.window.min(self.share) / 2 {
             return None;
         }
-        let window = self.window.min(readers.share(self.number));
+        self.share = readers.share(self.number);
+        let window = self.window.min(self.share);
         let from = self.fetched;
         self.fetched = from.max(self.at.saturating_add(window));
         self.window = (2 * self.window).clamp(FIRST, LARGEST);
@@ -105,6 +115,7 @@ impl Reader {
     /// Less was fetched than it wanted: only up to `end`.
     pub(crate) fn fell_short(&mut self, end: u64) {
         self.fetched = self.fetched.min(end.max(self.at));
+        self.pauses_to = self.at.saturating_add(FIRST);
     }
 
     fn owns(&self, read: &Range<u64>) -> bool {
@@ -201,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn requests_stay_large_when_memory_is_short() {
+        let readers = Readers::new(16 << 20);
+        let mut all: Vec<Reader> = (0..16).map(|_| Reader::steady(&readers, 0)).collect();
+        let chunk = store::CHUNK_MAX as u64;
+        let mut fetched = Vec::new();
+        for number in 0..64 {
+            for reader in &mut all {
+                fetched.extend(reader.advance(&readers, number * chunk));
+            }
+        }
+        // Of 16 MiB each, in halves of a share of 1 MiB.
+        assert!(fetched.len() <= 16 * 40, "{}", fetched.len());
+        let last = &fetched[fetched.len() - 1];
+        assert_eq!(last.end - last.start, 512 << 10);
+    }
+
+    #[test]
     fn a_seek_starts_over_and_interleaved_readers_do_not_disturb_each_other() {
         let readers = Readers::new(1 << 30);
         let mut inode = InodeReaders::default();
@@ -242,7 +270,9 @@ mod tests {
             assert_eq!(reader.advance(&readers, at), Some(at..at + (1 << 20)));
         }
         all[0].fell_short(at + 300_000);
-        assert_eq!(all[0].advance(&readers, at), Some(at + 300_000..at + (1 << 20)));
+        assert_eq!(all[0].advance(&readers, at), None, "it is left alone for a while");
+        let next = at + FIRST;
+        assert_eq!(all[0].advance(&readers, next), Some(next..next + (1 << 20)));
         // However many there are, each may have a chunk.
         let crowd: Vec<u64> = (100..400).map(|number| readers.share(number)).collect();
         assert_eq!(crowd[299], LEAST);

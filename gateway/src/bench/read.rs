@@ -31,7 +31,7 @@ const SMALL: u64 = 4 << 10;
 /// Small reads, each of a chunk of its own.
 const SMALL_READS: usize = 200;
 /// Rounds of the comparison; the middle one counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Longest wait until everything lies on the miners alone.
 const PLACING: Duration = Duration::from_secs(1200);
 

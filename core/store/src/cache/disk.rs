@@ -146,7 +146,7 @@ impl DiskCache {
 
     /// Keeps `frame`, unless more comes than the disk takes, or it is almost full.
     pub(crate) async fn insert(&self, chunk: ChunkId, frame: Bytes) {
-        if self.has_room() {
+        if self.is_on().await && self.has_room() {
             self.with(|cache| {
                 cache.insert(chunk.0, Stored(frame));
             })

@@ -22,6 +22,9 @@ use crate::read::trace::Log;
 use crate::remote::memory::LEAST;
 use crate::remote::run::Run;
 
+/// Chunks for which room is worth taking.
+const FEW: usize = 8;
+
 /// Frames of a run that is on its way, and how it went.
 type Fetch = Shared<BoxFuture<'static, (Arc<Log>, Arc<HashMap<ChunkId, Bytes>>)>>;
 /// Which run brings which chunk.
@@ -39,6 +42,12 @@ impl Inner {
     /// how many of them are here or on their way.
     pub(crate) fn prefetch(self: &Arc<Self>, chunks: &[ChunkId]) -> usize {
         if self.check_open().is_err() {
+            return 0;
+        }
+        // A few chunks at a time would be as many requests as none: better wait for room.
+        if let Some(remote) = &self.remote
+            && remote.memory().ahead_free() < FEW.min(chunks.len())
+        {
             return 0;
         }
         let mut wanted = Vec::new();
@@ -68,14 +77,15 @@ impl Inner {
         taken
     }
 
-    /// Bytes that may be on their way ahead of readers.
+    /// Bytes that readers may ask for ahead of where they are, all together.
     pub(crate) fn prefetch_limit(&self) -> u64 {
         let fetched = self
             .remote
             .as_ref()
             .map_or(LEAST / 4, |remote| remote.memory().ahead_limit());
-        // What has come must still be there when it is read.
-        fetched.min(self.config.memory_cache / 2)
+        // Readers run ahead of what has landed by a few chunks each, and what has landed must still be
+        // in memory when it is read.
+        (fetched / 3 * 2).min(self.config.memory_cache / 2)
     }
 
     /// Memory in use for reading from miners, and how much may be.

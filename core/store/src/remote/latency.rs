@@ -5,10 +5,13 @@
 //! which about one answer in a hundred is: waiting less costs more requests than it saves time,
 //! waiting longer lets one slow miner hold a reader up.
 //!
+//! What all miners together take of late tells a slow miner from a full line: when everybody is slow,
+//! asking more of them makes it worse.
+//!
 //! A request that is given up because others were faster has no latency, but it took at least as
 //! long as was waited. [`Latencies::at_least`] counts that, so that a miner that became slow is not
 //! judged for ever by the answers of its better days. One that was given up several times in a row is
-//! not waited for at all for a while ([`Latencies::given_up`]).
+//! not waited for at all for a while ([`Latencies::given_up`]), if the others are quicker.
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,8 @@ const NEWEST_DEVIATION: f64 = 1.0 / 4.0;
 /// Requests given up in a row after which a miner is left alone, and for how long.
 const GIVEN_UP: u32 = 3;
 const LEFT_ALONE: Duration = Duration::from_secs(10);
+/// Bytes per second assumed of a miner whose speed is not known.
+const ASSUMED_SPEED: f64 = 16e6;
 /// Miners remembered. Beyond that all are forgotten and measured again.
 const MINERS: usize = 4096;
 
@@ -48,14 +53,16 @@ impl Estimate {
         self.mean += NEWEST_MEAN * (sample - self.mean);
     }
 
-    fn late(self) -> Duration {
+    fn late(&self) -> Duration {
         Duration::from_secs_f64(self.mean + DEVIATIONS * self.deviation)
     }
 }
 
+type ByClass = [Option<Estimate>; CLASSES.len() + 1];
+
 #[derive(Default)]
 struct Known {
-    by_class: [Option<Estimate>; CLASSES.len() + 1],
+    by_class: ByClass,
     /// Requests given up since the last answer, and when the last of them was.
     given_up: u32,
     given_up_at: Option<Instant>,
@@ -72,6 +79,8 @@ fn class(bytes: usize) -> usize {
 #[derive(Default)]
 pub(crate) struct Latencies {
     miners: Mutex<HashMap<AccountId, Known>>,
+    /// Of all miners together.
+    all: Mutex<ByClass>,
 }
 
 impl Latencies {
@@ -85,8 +94,17 @@ impl Latencies {
         self.sample(miner, bytes, waited, false);
     }
 
+    /// What answers of `bytes` bytes take now, from whichever miner; zero when nothing is known.
+    pub(crate) fn usual(&self, bytes: usize) -> Duration {
+        self.all.lock()[class(bytes)].map_or(Duration::ZERO, |all| Duration::from_secs_f64(all.mean))
+    }
+
     fn sample(&self, miner: AccountId, bytes: usize, took: Duration, answered: bool) {
         let sample = took.as_secs_f64();
+        match &mut self.all.lock()[class(bytes)] {
+            Some(estimate) => estimate.add(sample),
+            none => *none = Some(Estimate::first(sample)),
+        }
         let mut miners = self.miners.lock();
         if miners.len() >= MINERS && !miners.contains_key(&miner) {
             miners.clear();
@@ -116,10 +134,23 @@ impl Latencies {
         let miners = self.miners.lock();
         let known = &miners.get(&miner)?.by_class;
         let class = class(bytes);
-        // Another size is a better guess than none: a larger one errs on the patient side.
-        let guess = known[class..].iter().chain(known[..class].iter().rev());
-        guess.flatten().next().copied().map(Estimate::late)
+        // A larger answer errs on the patient side; a smaller one says nothing of the transfer.
+        let larger = known[class..].iter().flatten().next().map(|known| known.late());
+        let smaller = || {
+            known[..class]
+                .iter()
+                .rev()
+                .flatten()
+                .next()
+                .map(|known| known.late() + transfer(bytes))
+        };
+        larger.or_else(smaller)
     }
+}
+
+/// What moving `bytes` bytes is assumed to take where nothing is known.
+pub(crate) fn transfer(bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / ASSUMED_SPEED)
 }
 
 #[cfg(test)]
@@ -175,7 +206,18 @@ mod tests {
         }
         assert!(latencies.late(MINER, SMALL).unwrap() < ms(6));
         assert_eq!(latencies.late(MINER, 5 << 20), Some(ms(1000)));
+        assert_eq!(
+            (latencies.usual(5 << 20), latencies.usual(1 << 20)),
+            (ms(400), ms(0))
+        );
         assert_eq!(latencies.late(MINER, 1 << 20), Some(ms(1000)));
+        let small = AccountId([2; 32]);
+        latencies.note(small, SMALL, ms(2));
+        let large = latencies.late(small, 4 << 20).unwrap();
+        assert!(
+            large > transfer(4 << 20),
+            "an answer of a thousand times the size takes longer"
+        );
     }
 
     #[test]

@@ -36,16 +36,15 @@ pub(crate) struct ReadMemory {
 }
 
 impl ReadMemory {
-    /// Divides `total` bytes: a quarter for each use, but one segment at least for decoding and for
-    /// keeping.
+    /// Divides `total` bytes: an eighth for decoding and one for what was decoded, but a segment at
+    /// least each; of the rest a quarter for rebuilding.
     pub(crate) fn new(total: u64) -> Self {
         let total = total.max(LEAST);
-        let quarter = total / 4;
-        let decodes = (quarter / DECODE).max(1);
-        let kept = (quarter / SEGMENT_SIZE as u64).max(1);
+        let decodes = (total / 8 / DECODE).max(1);
+        let kept = (total / 8 / SEGMENT_SIZE as u64).max(1);
         let rest = total - decodes * DECODE - kept * SEGMENT_SIZE as u64;
-        let ahead_permits = (rest / 2) as usize / CHUNK_MAX;
-        let rebuilding_permits = ((rest / 2) as usize / UNIT).min(u32::MAX as usize);
+        let ahead_permits = (rest - rest / 4) as usize / CHUNK_MAX;
+        let rebuilding_permits = ((rest / 4) as usize / UNIT).min(u32::MAX as usize);
         Self {
             ahead: Arc::new(Semaphore::new(ahead_permits)),
             ahead_permits,
@@ -70,6 +69,11 @@ impl ReadMemory {
     /// Room for one chunk ahead of a reader, if there is any.
     pub(crate) fn ahead(&self) -> Option<OwnedSemaphorePermit> {
         self.ahead.clone().try_acquire_owned().ok()
+    }
+
+    /// Chunks that there is room for ahead of readers.
+    pub(crate) fn ahead_free(&self) -> usize {
+        self.ahead.available_permits()
     }
 
     /// Room for rebuilding `bytes` bytes from four others, once there is; more than the pool has

@@ -18,22 +18,29 @@ use futures::StreamExt;
 use futures::future::{Either, select, try_join_all};
 use futures::stream::FuturesUnordered;
 
+use super::latency::transfer;
 use super::{Known, Remote};
 use crate::read::trace::{Log, ReadOutcome, ReadSource};
 
 /// Shortest time before others are asked: below it a timer is not worth setting.
 const SHORTEST: Duration = Duration::from_millis(3);
 
-/// How much longer who has no hedge left waits, in patiences, and a quarter of the limit at most.
+/// How much longer who reads ahead, or has no hedge left, waits: in patiences, and a quarter of the
+/// limit at most.
 const OUT_OF_TURN: u32 = 4;
-/// Speed assumed of a miner that never answered, in bytes per second.
-const UNKNOWN_SPEED: f64 = 16e6;
+/// An answer that takes less than this many times the usual is not late: the line is full then, and
+/// asking others would make it fuller.
+const BUSY: u32 = 3;
+/// A miner that was given up lately is not asked when it is so many times slower than others.
+const SLOWER: u32 = 2;
 
 /// Whom a range is read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// The holders of the data fragments, others when those are late.
     Direct,
+    /// The same, with more patience: nobody may be waiting yet.
+    Ahead,
     /// Others only.
     Around,
 }
@@ -177,7 +184,7 @@ impl Remote {
             let bytes = self.rebuild(known, segment, index, part.clone(), log).await?;
             Ok((bytes, None))
         };
-        let Some((account, endpoint)) = self.holder(known, segment, index).filter(|_| way == Way::Direct)
+        let Some((account, endpoint)) = self.holder(known, segment, index).filter(|_| way != Way::Around)
         else {
             return rebuilt().await;
         };
@@ -189,16 +196,21 @@ impl Remote {
                 .map_err(|error| format!("fragment {index}: {error}"))
         };
         self.allowance.earn();
-        if self.hopeless(account) {
+        let own = self.late(account, part.len());
+        let busy = self.busy(part.len());
+        let others = self.others(known, segment, index, part.len()).max(busy);
+        let slow = self.latencies.given_up(account) && own > SLOWER * others;
+        if slow || self.hopeless(account) {
             return match rebuilt().await {
                 Ok(found) => Ok(found),
                 Err(reason) => direct().await.map_err(|own| format!("{reason}; {own}")),
             };
         }
-        let patience = self.patience(known, segment, index, account, part.len());
+        // Until it is late by its own measure, but not much longer than the others would take.
+        let patience = own.min(SLOWER * others).max(busy).clamp(SHORTEST, self.limit);
         let waiting = async {
             tokio::time::sleep(patience).await;
-            if !self.allowance.spend() {
+            if way == Way::Ahead || !self.allowance.spend() {
                 tokio::time::sleep((OUT_OF_TURN * patience).min(self.limit / 4)).await;
             }
         };
@@ -219,32 +231,27 @@ impl Remote {
 
     /// Whether a miner is asked only when nobody else is left.
     fn hopeless(&self, account: AccountId) -> bool {
-        self.latencies.given_up(account) || self.miners.failing(account) || self.miners.distrusted(account)
+        self.miners.failing(account) || self.miners.distrusted(account)
     }
 
     /// When an answer counts as late.
     fn late(&self, account: AccountId, bytes: usize) -> Duration {
         self.latencies
             .late(account, bytes)
-            .unwrap_or_else(|| self.hedge + Duration::from_secs_f64(bytes as f64 / UNKNOWN_SPEED))
+            .unwrap_or_else(|| self.hedge + transfer(bytes))
     }
 
-    /// How long to wait for the holder of a data fragment before others are asked: until it is late
-    /// by its own measure, but not much longer than the others would take.
-    fn patience(
-        &self,
-        known: &Known,
-        segment: u32,
-        index: usize,
-        account: AccountId,
-        bytes: usize,
-    ) -> Duration {
-        let own = self.late(account, bytes);
-        let others = self.candidates(known, segment, Some(index), bytes);
-        let others = others
+    /// Shortest patience with anybody now: several times what everybody takes, but no more than one
+    /// would have with a stranger on a slow line.
+    fn busy(&self, bytes: usize) -> Duration {
+        (BUSY * self.latencies.usual(bytes)).min(self.hedge + BUSY * transfer(bytes))
+    }
+
+    /// When the last of the best four others counts as late.
+    fn others(&self, known: &Known, segment: u32, index: usize, bytes: usize) -> Duration {
+        self.candidates(known, segment, Some(index), bytes)
             .get(DATA_FRAGMENTS - 1)
-            .map_or(self.limit, |fourth| fourth.rank.1);
-        own.min(2 * others).clamp(SHORTEST, self.limit)
+            .map_or(self.limit, |fourth| fourth.rank.1)
     }
 
     /// Fragments of a segment that can be asked for, best first; those of zeros left out.

@@ -52,7 +52,7 @@ impl Remote {
                     .get(range.start as usize..range.end as usize)
                     .map(|found| segment.slice_ref(found))
             }
-            None => match self.range(&known, first.segment, range, Way::Direct, log).await {
+            None => match self.range(&known, first.segment, range, Way::Ahead, log).await {
                 Ok(found) => Some(found.bytes),
                 Err(reason) => {
                     tracing::debug!(chunk = chunk.0, reason, "a run cannot be fetched");

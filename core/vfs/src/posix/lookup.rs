@@ -62,8 +62,7 @@ impl Vfs {
 
     /// Space and inodes. The space is what can be bought, not what was: `total_bytes` is fixed.
     pub async fn statfs(&self) -> Result<StatFs> {
-        let status = self.core.store.status()?;
-        let used = status.staging_bytes + status.packs.iter().map(|pack| pack.bytes).sum::<u64>();
+        let used = self.core.store.used_bytes()?;
         Ok(StatFs {
             total_bytes: CAPACITY,
             free_bytes: CAPACITY.saturating_sub(used),
