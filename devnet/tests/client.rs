@@ -644,14 +644,18 @@ async fn the_fate_of_a_declaration_is_known_from_its_validity() {
     ));
 
     // In a block that is not final, nothing is certain.
-    network.node.set_sealing(|sealing| sealing.finality_stalled = true);
+    network
+        .node
+        .set_sealing(|sealing| sealing.finality_stalled = true);
     network.node.seal().unwrap();
     assert!(chain.deal(sent.fid).await.unwrap().is_some());
     assert!(matches!(
         chain.fate(sent.fid, &waiting).await.unwrap(),
         Fate::Pending { .. }
     ));
-    network.node.set_sealing(|sealing| sealing.finality_stalled = false);
+    network
+        .node
+        .set_sealing(|sealing| sealing.finality_stalled = false);
     network.node.catch_up();
     match chain.fate(sent.fid, &waiting).await.unwrap() {
         Fate::Settled {

@@ -91,8 +91,14 @@ mod tests {
         assert_eq!(rules.deny_countries[0].to_string(), "FR");
         for (text, named) in [
             ("allow_accounts = ['nobody']", "placement.allow_accounts: nobody"),
-            ("deny_networks = ['10.0.0.0/33']", "placement.deny_networks: 10.0.0.0/33"),
-            ("allow_countries = ['Germany']\ngeoip = '/x'", "placement.allow_countries: Germany"),
+            (
+                "deny_networks = ['10.0.0.0/33']",
+                "placement.deny_networks: 10.0.0.0/33",
+            ),
+            (
+                "allow_countries = ['Germany']\ngeoip = '/x'",
+                "placement.allow_countries: Germany",
+            ),
             ("deny_countries = ['DE']", "need placement.geoip"),
             ("alow_accounts = []", "alow_accounts"),
         ] {

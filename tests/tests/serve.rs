@@ -165,7 +165,10 @@ async fn an_operators_gateway() -> Result<()> {
     let outlook = || -> Result<String> {
         let status = command(&["status", "--json"])?;
         let status: serde_json::Value = serde_json::from_slice(&status.stdout)?;
-        Ok(status["store"]["chain"]["state"].as_str().unwrap_or_default().to_owned())
+        Ok(status["store"]["chain"]["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
     };
     let until = async |wanted: &str| -> Result<()> {
         for _ in 0..300 {
@@ -215,6 +218,9 @@ fn mistakes_are_named() -> Result<()> {
     ensure!(said.contains("chmod 600") && !said.contains("SK"), "{said}");
     secret(&dir.join("credentials"), "AK:SK")?;
     let said = refusal(&good.replace("ws://127.0.0.1:9", "no address"))?;
-    ensure!(said.contains("cannot work with the chain at no address"), "{said}");
+    ensure!(
+        said.contains("cannot work with the chain at no address"),
+        "{said}"
+    );
     Ok(())
 }

@@ -429,6 +429,8 @@ impl Drop for Hold<'_> {
         // They have lower ids than others that the packer saw.
         self.0.rescan.store(true, Ordering::Release);
         self.0.packer.notify_one();
+        // Who waits for one of them orders it again: while they were held, the packer saw none.
+        self.0.progressed();
     }
 }
 

@@ -102,7 +102,21 @@ impl Inner {
                 log.source(ReadSource::Staging);
                 Ok(plain)
             }
-            Ok(None) => self.fetch_and_keep(chunk, log).await,
+            Ok(None) => match self.fetch_and_keep(chunk, log).await {
+                // It may have come back to staging meanwhile, on its way to another pack.
+                Err(error @ (Error::Unavailable { .. } | Error::UnknownChunk(_))) => {
+                    let inner = self.clone();
+                    let staged = tokio::task::spawn_blocking(move || inner.staging.frame(chunk))
+                        .await
+                        .map_err(|_| Error::ShuttingDown)?;
+                    let Ok(Some(frame)) = staged else {
+                        return Err(error);
+                    };
+                    log.source(ReadSource::Staging);
+                    self.open_frame(chunk, &frame)
+                }
+                done => done,
+            },
             // The network may have a good copy of what rotted here, or of what the disk cannot read.
             Err(Error::Damaged(_) | Error::Disk(_))
                 if levels::level(&*self.meta.snapshot()?, &[chunk])? > Level::Staged =>

@@ -283,10 +283,7 @@ async fn an_order_in_the_pool_of_a_stalled_chain_is_not_sent_again_after_a_resta
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(
-        (territory.locked_space, territory.used_space),
-        (0, 96 << 20)
-    );
+    assert_eq!((territory.locked_space, territory.used_space), (0, 96 << 20));
     store.drop_caches().await.unwrap();
     all_read(&store, &chunks).await;
     store.shutdown().await;

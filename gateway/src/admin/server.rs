@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 use vfs::{Vfs, VolumeInfo};
 
 use super::model::{
-    ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, Reclaim, ResizeVolume, Status, TerritoryStatus, Volumes,
+    ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, Reclaim, ResizeVolume, Status, TerritoryStatus,
+    Volumes,
 };
 
 /// Longest time `status` waits for the chain: an operator asks it first when the chain is gone.
@@ -261,7 +262,6 @@ async fn reclaim(
 
 async fn drop_caches(State(state): State<AdminState>) -> Result<StatusCode, AdminError> {
     state.vfs.drop_caches().await?;
-    state.store.drop_caches().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

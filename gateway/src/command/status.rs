@@ -123,7 +123,9 @@ fn render(status: &model::Status) -> String {
             pack.chunks,
             size(pack.bytes),
             pack.miners.len(),
-            pack.good.map(|good| format!(", {good}/12 good")).unwrap_or_default(),
+            pack.good
+                .map(|good| format!(", {good}/12 good"))
+                .unwrap_or_default(),
             pack.last_error
                 .as_ref()
                 .map(|error| format!("; {error}"))

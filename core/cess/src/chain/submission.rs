@@ -220,8 +220,8 @@ impl Network {
     /// What became of the declaration of `fid` in an extrinsic of that validity.
     pub(super) async fn fate(&self, fid: Hash, validity: &Validity) -> Result<Fate> {
         let (finalised, hash) = self.finalised().await?;
-        let can_come = finalised + 1 < validity.dies
-            && self.nonce_at(validity.signer, hash).await? <= validity.nonce;
+        let can_come =
+            finalised + 1 < validity.dies && self.nonce_at(validity.signer, hash).await? <= validity.nonce;
         if can_come {
             return Ok(Fate::Pending { finalised });
         }

@@ -178,8 +178,10 @@ pub enum Fate {
 
 /// Told what was signed before it is sent, so that whoever stops in between knows what may be on
 /// its way. Its error is the reason why nothing was sent.
-pub type BeforeSending<'a> =
-    dyn Fn(Vec<Hash>, Validity) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync + 'a;
+pub type BeforeSending<'a> = dyn Fn(Vec<Hash>, Validity) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>
+    + Send
+    + Sync
+    + 'a;
 
 /// A declaration of one file.
 #[derive(Clone, Debug)]

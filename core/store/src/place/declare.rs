@@ -103,7 +103,11 @@ async fn send(shared: &Shared, batch: Vec<Request>) {
     let results = shared.network.declare(declarations, &note).await;
     for (answer, result) in answers.into_iter().zip(results) {
         // The pack's task may have stopped; the record knows that a declaration was sent.
-        let _ = answer.send(result.map(|included| included.block_number).map_err(StepError::from));
+        let _ = answer.send(
+            result
+                .map(|included| included.block_number)
+                .map_err(StepError::from),
+        );
     }
 }
 
@@ -191,7 +195,9 @@ pub(crate) async fn declare(
     steps::reach_async(steps::DECLARE_SENT).await?;
     shared
         .meta
-        .write(Durability::Buffered, move |tx| life::note_declared(tx, pack, block))
+        .write(Durability::Buffered, move |tx| {
+            life::note_declared(tx, pack, block)
+        })
         .await?;
     declared(shared, pack).await?;
     steps::reach_async(steps::DECLARED).await?;

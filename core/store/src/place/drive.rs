@@ -51,6 +51,11 @@ impl Shared {
     pub(crate) async fn memory(&self) -> Held {
         self.memory.segment().await
     }
+
+    /// Room for one fragment that is read back whole, once there is.
+    pub(crate) async fn fragment_memory(&self) -> Held {
+        self.memory.fragment().await
+    }
 }
 
 /// Moves `pack` on until it is done or everything stops.

@@ -13,19 +13,21 @@ use crate::{ChunkId, Error, Level, PackState, PackStatus, Result, locations};
 
 /// The lowest level of `chunks`. A chunk that no pack holds is staged.
 pub(crate) fn level<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result<Level> {
-    let places = locations::get_many(read, chunks)?;
-    if places.len() < chunks.len() {
-        return Ok(Level::Staged);
-    }
+    let places: HashMap<ChunkId, u64> = locations::get_many(read, chunks)?
+        .into_iter()
+        .map(|(chunk, place)| (chunk, place.pack))
+        .collect();
     let mut levels: BTreeMap<u64, Level> = BTreeMap::new();
     let mut lowest = Level::Verified;
-    for (chunk, place) in places {
-        let level = match levels.get(&place.pack) {
-            Some(level) => *level,
-            None => {
-                let state = record::get(read, place.pack)?.map(|record| record.state);
+    for &chunk in chunks {
+        let level = match places.get(&chunk).map(|pack| (pack, levels.get(pack))) {
+            // In no pack now; one that it moved out of may have brought it further.
+            None => Level::Staged,
+            Some((_, Some(level))) => *level,
+            Some((pack, None)) => {
+                let state = record::get(read, *pack)?.map(|record| record.state);
                 let level = level_of(state.unwrap_or(PackState::Closed));
-                levels.insert(place.pack, level);
+                levels.insert(*pack, level);
                 level
             }
         };

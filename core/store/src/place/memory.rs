@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cess::codec::{FRAGMENT_SIZE, PARITY_FRAGMENTS, SEGMENT_SIZE};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What one segment takes, in bytes: itself, its parity, and what is read back to compare with it
-/// (a fragment and some ranges of the others).
+/// What one segment takes, in bytes: itself, its parity, and two fragments for what is copied out
+/// of it or read beside it.
 pub(crate) const SEGMENT_MEMORY: u64 =
     (SEGMENT_SIZE + PARITY_FRAGMENTS * FRAGMENT_SIZE + 2 * FRAGMENT_SIZE) as u64;
 
@@ -57,13 +57,23 @@ impl UploadMemory {
 
     /// Room for a segment, once there is.
     pub(crate) async fn segment(&self) -> Held {
-        let units = SEGMENT_MEMORY.div_ceil(UNIT) as u32;
+        self.take(SEGMENT_MEMORY).await
+    }
+
+    /// Room for one fragment, once there is.
+    pub(crate) async fn fragment(&self) -> Held {
+        self.take(FRAGMENT_SIZE as u64).await
+    }
+
+    /// `bytes`: at most a segment's, which the budget always has.
+    async fn take(&self, bytes: u64) -> Held {
+        let units = bytes.div_ceil(UNIT) as u32;
         // The semaphore is never closed.
         let permit = self.free.clone().acquire_many_owned(units).await.ok();
-        let now = self.taken.now.fetch_add(SEGMENT_MEMORY, Ordering::AcqRel) + SEGMENT_MEMORY;
+        let now = self.taken.now.fetch_add(bytes, Ordering::AcqRel) + bytes;
         self.taken.most.fetch_max(now, Ordering::AcqRel);
         Held {
-            bytes: SEGMENT_MEMORY,
+            bytes,
             taken: self.taken.clone(),
             _permit: permit,
         }
@@ -104,7 +114,10 @@ mod tests {
         assert!(third.is_some());
         drop((second, third));
         let (now, most, limit) = memory.usage();
-        assert_eq!((now, most, limit), (0, 2 * SEGMENT_MEMORY, 2 * SEGMENT_MEMORY + 1));
+        assert_eq!(
+            (now, most, limit),
+            (0, 2 * SEGMENT_MEMORY, 2 * SEGMENT_MEMORY + 1)
+        );
     }
 
     #[tokio::test]

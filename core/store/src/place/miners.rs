@@ -229,7 +229,9 @@ impl Miners {
             .await;
         if saved.is_err() {
             let mut state = self.state.lock();
-            state.unsaved.extend(changed.into_iter().map(|(account, _)| account));
+            state
+                .unsaved
+                .extend(changed.into_iter().map(|(account, _)| account));
         }
         saved
     }

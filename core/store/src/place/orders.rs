@@ -71,9 +71,9 @@ pub(crate) async fn note(meta: &Meta, packs: Vec<(u64, Hash)>, validity: Validit
                 !record.retired && record.state == PackState::Hashed && record.fid == Some(fid.0)
             });
             if !wanted {
-                return Err(Error::Network(std::sync::Arc::new(cess::Error::NotSent(format!(
-                    "pack {pack} is not to be declared any more"
-                )))));
+                return Err(Error::Network(std::sync::Arc::new(cess::Error::NotSent(
+                    format!("pack {pack} is not to be declared any more"),
+                ))));
             }
             tx.put(&key(*pack), &row)?;
         }

@@ -1,9 +1,10 @@
-//! Threads for the arithmetic of packs, below everything else.
+//! Threads for the arithmetic of packs, which give way to everything else.
 //!
 //! Laying out, erasure-coding and hashing a segment takes a processor for a tenth of a second.
 //! Nobody waits for it the way somebody waits for the answer of a door, so it runs on threads of
-//! its own whose priority is the lowest: the kernel lets every other thread of the machine go
-//! first and gives these what is left.
+//! its own with a low priority: on a busy machine the kernel gives all other threads nine tenths of
+//! the time. Not the lowest, with which packs would hardly get anywhere for as long as the machine is
+//! busy, and staging would fill.
 #![allow(unsafe_code)]
 // Reason: the priority of one thread, as opposed to that of the process, can be set by bare system
 // calls only.
@@ -16,8 +17,8 @@ use tokio::sync::oneshot;
 
 use crate::{Error, Result};
 
-/// The lowest priority that a thread can have.
-const NICE: i32 = 19;
+/// Weighs a tenth of a common thread.
+const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_runs_at_the_lowest_priority_and_a_panic_ends_no_thread() {
+    async fn work_runs_at_a_low_priority_and_a_panic_ends_no_thread() {
         let pool = Pool::new(1).unwrap();
         for _ in 0..3 {
             let cut_off = pool

@@ -22,8 +22,8 @@ use cess::codec::FRAGMENTS;
 use ipnetwork::IpNetwork;
 
 pub(crate) use self::address::Addresses;
-pub use self::country::Country;
 use self::country::Countries;
+pub use self::country::Country;
 use crate::pack::record::{self, Names, Record};
 use crate::place::drive::Step;
 use crate::place::{Shared, StepError, verify};
@@ -147,10 +147,7 @@ impl Rules {
             return Some(Excluded::AllowNetworks);
         }
         let countries = self.countries.as_ref()?;
-        let found: Vec<Option<Country>> = addresses
-            .iter()
-            .map(|address| countries.of(*address))
-            .collect();
+        let found: Vec<Option<Country>> = addresses.iter().map(|address| countries.of(*address)).collect();
         if found
             .iter()
             .flatten()
@@ -253,7 +250,15 @@ pub(crate) async fn check_holders(
             .miners
             .endpoint(account)
             .or_else(|| holder.endpoint.clone());
-        if let Some(rule) = shared.excluded(rules, account, endpoint.as_deref()).await {
+        let excluded = shared.excluded(rules, account, endpoint.as_deref()).await;
+        if excluded == Some(Excluded::NoAddress) {
+            // A name server that does not answer is no reason to store a pack again.
+            return Err(StepError::Miners(format!(
+                "the address of {} cannot be found; whether the placement rules allow it is not known",
+                account.to_ss58(SS58_PREFIX)
+            )));
+        }
+        if let Some(rule) = excluded {
             violations.push(format!("{} by {rule}", account.to_ss58(SS58_PREFIX)));
         }
     }

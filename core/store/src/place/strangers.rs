@@ -34,22 +34,18 @@ pub(crate) enum Under {
 }
 
 /// Compares what the chain has with the pack that `names` describes.
-pub(crate) fn under(
-    owner: AccountId,
-    names: &Names,
-    deal: Option<&Deal>,
-    file: Option<&FileInfo>,
-) -> Under {
+pub(crate) fn under(owner: AccountId, names: &Names, deal: Option<&Deal>, file: Option<&FileInfo>) -> Under {
     let ours = names.hashes();
     if let Some(file) = file {
         let same = file.segments.len() == ours.len()
-            && file.segments.iter().zip(&ours).all(|((segment, fragments), ours)| {
-                *segment == ours.segment
-                    && fragments
-                        .iter()
-                        .map(|fragment| fragment.hash)
-                        .eq(ours.fragments)
-            });
+            && file
+                .segments
+                .iter()
+                .zip(&ours)
+                .all(|((segment, fragments), ours)| {
+                    *segment == ours.segment
+                        && fragments.iter().map(|fragment| fragment.hash).eq(ours.fragments)
+                });
         return match (file.owners.contains(&owner), same) {
             (true, true) => Under::Ours,
             (true, false) => Under::Strangers("the file lists other fragments than the pack".into()),

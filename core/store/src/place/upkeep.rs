@@ -16,7 +16,7 @@ use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
 use crate::place::{Shared, StepError};
 use crate::reclaim::{moved, tally};
-use crate::{ChunkId, PackState, Result, locations, steps};
+use crate::{ChunkId, Error, PackState, Result, locations, steps};
 
 /// Forgets packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -154,6 +154,8 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
         dead
     };
     shared.local.reclaim(&dead).await?;
+    // What `fate` saw may not be durable yet, and a crash must not bring back what needs the file.
+    shared.meta.sync().await.map_err(Error::from)?;
     if let Some(fid) = record.fid
         && record.state >= PackState::Placed
     {

@@ -79,15 +79,30 @@ pub(crate) async fn verify(
         if open.is_empty() {
             continue;
         }
-        let built = build::build(shared, pack, record, number).await?;
-        let whole = random::u64() as usize % FRAGMENTS;
-        let checks = open
-            .into_iter()
-            .map(|index| check(shared, fid, &names, number, index, &built, index == whole));
-        for (index, outcome) in join_all(checks).await {
-            if matches!(outcome, Err((_, Doubt::Wrong(_)))) {
+        // Only what is compared is kept: miners that do not answer would hold the whole segment.
+        let expected: Vec<(usize, Expected)> = {
+            let built = build::build(shared, pack, record, number).await?;
+            let whole = random::u64() as usize % FRAGMENTS;
+            open.into_iter()
+                .map(|index| (index, Expected::of(&built.fragment(index), index == whole)))
+                .collect()
+        };
+        let checks = expected
+            .iter()
+            .map(|(index, expected)| check(shared, fid, &names, number, *index, expected));
+        let outcomes = join_all(checks).await;
+        let wrong: Vec<usize> = outcomes
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Err((_, Doubt::Wrong(_)))))
+            .map(|(index, _)| *index)
+            .collect();
+        if !wrong.is_empty() {
+            let built = build::build(shared, pack, record, number).await?;
+            for index in wrong {
                 own_copy(&built, &names, number, index)?;
             }
+        }
+        for (index, outcome) in outcomes {
             match outcome {
                 Ok(()) => {
                     memory.verified.insert((number, index));
@@ -105,6 +120,24 @@ pub(crate) async fn verify(
         return Ok(Step::Next);
     }
     doubted(shared, pack, record, memory, failures).await
+}
+
+/// What a miner is to answer about one fragment.
+enum Expected {
+    /// All of it, which its name tells from anything else.
+    Whole,
+    /// These ranges of it.
+    Ranges(Vec<(Range<usize>, Vec<u8>)>),
+}
+
+impl Expected {
+    fn of(fragment: &[u8], whole: bool) -> Self {
+        if whole {
+            return Self::Whole;
+        }
+        let sample = |range: Range<usize>| (range.clone(), fragment[range].to_vec());
+        Self::Ranges(ranges(content(fragment)).into_iter().map(sample).collect())
+    }
 }
 
 /// Before a miner is blamed: is the local copy what was placed?
@@ -155,8 +188,7 @@ async fn check(
     names: &Names,
     number: u32,
     index: usize,
-    built: &Built,
-    whole: bool,
+    expected: &Expected,
 ) -> (usize, Result<(), (AccountId, Doubt)>) {
     let (Some(holder), Some(segment)) = (
         names.holder(number as usize, index),
@@ -179,7 +211,11 @@ async fn check(
         let outcome = match endpoint {
             None => Err(Doubt::OutOfReach("no endpoint is known".into())),
             Some(endpoint) => {
-                let read = read_back(shared, &endpoint, fid, fragment, index, built, whole);
+                let _memory = match expected {
+                    Expected::Whole => Some(shared.fragment_memory().await),
+                    Expected::Ranges(_) => None,
+                };
+                let read = read_back(shared, &endpoint, fid, fragment, expected);
                 tokio::time::timeout(pace.get_timeout, read)
                     .await
                     .unwrap_or_else(|_| {
@@ -204,9 +240,7 @@ async fn read_back(
     endpoint: &str,
     fid: Hash,
     fragment: Hash,
-    index: usize,
-    built: &Built,
-    whole: bool,
+    expected: &Expected,
 ) -> Result<(), Doubt> {
     let doubt = |error: cess::Error| match error {
         cess::Error::Unreachable(_) => Doubt::OutOfReach(error.to_string()),
@@ -214,19 +248,21 @@ async fn read_back(
         cess::Error::Miner { code: 500.., .. } => Doubt::OutOfReach(error.to_string()),
         _ => Doubt::Wrong(error.to_string()),
     };
-    let ours = built.fragment(index);
-    if whole {
-        // The client checks the hash.
-        shared.network.get(endpoint, fid, fragment).await.map_err(doubt)?;
-        return Ok(());
-    }
-    for range in ranges(content(&ours)) {
+    let ranges = match expected {
+        Expected::Whole => {
+            // The client checks the hash.
+            shared.network.get(endpoint, fid, fragment).await.map_err(doubt)?;
+            return Ok(());
+        }
+        Expected::Ranges(ranges) => ranges,
+    };
+    for (range, ours) in ranges {
         let theirs = shared
             .network
             .get_range(endpoint, fid, fragment, range.start as u32..range.end as u32)
             .await
             .map_err(doubt)?;
-        if theirs[..] != ours[range.clone()] {
+        if theirs[..] != ours[..] {
             return Err(Doubt::Wrong(format!("bytes {range:?} are not what was stored")));
         }
     }

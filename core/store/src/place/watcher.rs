@@ -42,10 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// State, and what is wrong.
-async fn look(
-    shared: &Shared,
-    moved: &mut Option<Moved>,
-) -> Result<(ChainState, Option<String>), StepError> {
+async fn look(shared: &Shared, moved: &mut Option<Moved>) -> Result<(ChainState, Option<String>), StepError> {
     let heads = shared.network.heads().await?;
     let now = clock::monotonic();
     let before = moved.get_or_insert(Moved {

@@ -46,8 +46,7 @@ pub(super) fn all<R: Read + ?Sized>(read: &R) -> Result<Vec<(AccountId, Row)>> {
                 .get(2..)
                 .and_then(|account| account.try_into().ok())
                 .ok_or_else(|| damaged("a score under a key of a wrong length"))?;
-            let row =
-                postcard::from_bytes(&value).map_err(|error| damaged(&format!("a score: {error}")))?;
+            let row = postcard::from_bytes(&value).map_err(|error| damaged(&format!("a score: {error}")))?;
             Ok((AccountId(account), row))
         })
         .collect()

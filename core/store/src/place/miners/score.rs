@@ -89,9 +89,9 @@ impl Score {
 
     /// As it is kept; `wall` is the time of day at `now`.
     pub(super) fn to_row(self, now: Instant, wall: Duration) -> Row {
-        let distrust = self.distrusted_until.map_or(Duration::ZERO, |until| {
-            until.saturating_duration_since(now)
-        });
+        let distrust = self
+            .distrusted_until
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         Row {
             at: wall.as_secs(),
             speed: self.speed(now),

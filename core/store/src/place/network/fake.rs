@@ -391,9 +391,7 @@ impl Fake {
                 .iter()
                 .position(|miner| miner.info.endpoint.as_deref() == Some(endpoint));
             // One whose endpoint changed still answers under its number.
-            let number = listed
-                .or_else(|| endpoint.parse().ok())
-                .ok_or_else(unreachable)?;
+            let number = listed.or_else(|| endpoint.parse().ok()).ok_or_else(unreachable)?;
             (number, state.miners.get(number).ok_or_else(unreachable)?.fault)
         };
         match fault {
@@ -598,7 +596,10 @@ impl Network for Fake {
             }
         };
         if let Err(reason) = before(files.iter().map(|file| file.fid).collect(), validity).await {
-            return files.iter().map(|_| Err(Error::NotSent(reason.clone()))).collect();
+            return files
+                .iter()
+                .map(|_| Err(Error::NotSent(reason.clone())))
+                .collect();
         }
         let included = Included {
             block_hash: [0; 32],

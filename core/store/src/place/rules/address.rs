@@ -41,7 +41,11 @@ impl Addresses {
             Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
             Ok(Err(_)) | Err(_) => Arc::default(),
         };
-        let fresh = if addresses.is_empty() { FRESH_FAILURE } else { FRESH };
+        let fresh = if addresses.is_empty() {
+            FRESH_FAILURE
+        } else {
+            FRESH
+        };
         let mut known = self.known.lock();
         if known.len() >= NAMES {
             known.clear();
@@ -55,9 +59,7 @@ impl Addresses {
 fn host_of(endpoint: &str) -> &str {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let authority = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if literal(authority).is_some() {
         return authority;
     }

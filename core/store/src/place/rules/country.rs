@@ -25,7 +25,9 @@ impl std::str::FromStr for Country {
 
 impl std::fmt::Display for Country {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|letter| write!(f, "{}", char::from(*letter)))
+        self.0
+            .iter()
+            .try_for_each(|letter| write!(f, "{}", char::from(*letter)))
     }
 }
 
@@ -151,10 +153,18 @@ pub(crate) mod tests {
         let path = dir.path().join("test.mmdb");
         write(
             &path,
-            &[("192.0.2.0/24", "DE"), ("192.0.3.128/25", "FR"), ("8.0.0.0/7", "US")],
+            &[
+                ("192.0.2.0/24", "DE"),
+                ("192.0.3.128/25", "FR"),
+                ("8.0.0.0/7", "US"),
+            ],
         );
         let countries = Countries::open(&path).unwrap();
-        let of = |address: &str| countries.of(address.parse().unwrap()).map(|code| code.to_string());
+        let of = |address: &str| {
+            countries
+                .of(address.parse().unwrap())
+                .map(|code| code.to_string())
+        };
         assert_eq!(of("192.0.2.77").as_deref(), Some("DE"));
         assert_eq!(of("192.0.3.200").as_deref(), Some("FR"));
         assert_eq!(of("192.0.3.100"), None);

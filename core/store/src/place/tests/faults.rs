@@ -253,7 +253,11 @@ async fn the_outlook_says_what_is_wrong_with_the_chain_and_when_it_is_over() {
     let reason = |world: &World| world.placing.outlook().reason.unwrap_or_default();
     world.fake.stall(true, false);
     world.until_outlook(ChainState::Stalled).await;
-    assert!(reason(&world).starts_with("no block after "), "{}", reason(&world));
+    assert!(
+        reason(&world).starts_with("no block after "),
+        "{}",
+        reason(&world)
+    );
     world.fake.stall(false, true);
     world.until_outlook(ChainState::Unfinal).await;
     assert!(reason(&world).contains("became final"), "{}", reason(&world));
@@ -263,7 +267,11 @@ async fn the_outlook_says_what_is_wrong_with_the_chain_and_when_it_is_over() {
         .fake
         .change_territory(|territory| territory.state = TerritoryState::Frozen);
     world.until_outlook(ChainState::Unpaid).await;
-    assert!(reason(&world).contains("is Frozen; renew it"), "{}", reason(&world));
+    assert!(
+        reason(&world).contains("is Frozen; renew it"),
+        "{}",
+        reason(&world)
+    );
     world.fake.change_territory(|territory| {
         territory.state = TerritoryState::Active;
         territory.remaining_space = 96 << 20;

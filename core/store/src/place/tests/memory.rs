@@ -20,9 +20,7 @@ async fn place_many(segments: u64) -> (u64, u64) {
             ..settings()
         },
     );
-    world
-        .fake
-        .fault(0..15, Fault::Slow(Duration::from_millis(100)));
+    world.fake.fault(0..15, Fault::Slow(Duration::from_millis(100)));
     world.fake.fault([2, 9], Fault::Dead);
     world.record(&[20_000_000; 6]).await;
     world.flush(Level::Verified).await.unwrap();

@@ -35,7 +35,8 @@ async fn release(store: &Store, meta: &Meta, chunks: &[ChunkId]) {
 /// Waits until the chain lists `count` files.
 async fn files(store: &Store, fake: &Fake, count: usize) {
     let deadline = tokio::time::Instant::now() + LONG;
-    while fake.files().len() != count {
+    // The rows of a pack go after its file.
+    while fake.files().len() != count || store.status().unwrap().packs.len() != count {
         assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
