@@ -79,6 +79,11 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
                 tracing::debug!(pack, %error, "a pack died while it was worked on");
                 Duration::ZERO
             }
+            // Stopping is no reason to be found beside the pack at the next start.
+            Err(error) if shared.stop.is_cancelled() => {
+                tracing::debug!(pack, %error, "a step ended with everything");
+                break;
+            }
             Err(error) => {
                 tracing::warn!(pack, %error, "pack step failed");
                 worker.failed(&format_args!("pack {pack}: {error}"));
