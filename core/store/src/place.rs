@@ -14,7 +14,8 @@
 //!   [`crate::reclaim`] has those stored again in which little does.
 //! - [`levels`] answers how far chunks have come, and waits for it.
 //! - [`orders`] knows what was sent to the chain, [`strangers`] what to do when somebody else was
-//!   there first, [`watcher`] how the chain is, [`rules`] where packs may be.
+//!   there first, [`watcher`] how the chain is, [`rules`] where packs may be,
+//!   [`finality`] whether a pack is placed for good.
 //!
 //! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
 //! miners only delays. A failed step leaves its reason in the pack's record.
@@ -23,6 +24,7 @@ pub(crate) mod awaited;
 pub(crate) mod build;
 pub(crate) mod declare;
 pub(crate) mod drive;
+pub(crate) mod finality;
 pub(crate) mod levels;
 pub(crate) mod local;
 pub(crate) mod memory;

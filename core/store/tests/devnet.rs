@@ -290,3 +290,44 @@ async fn an_order_in_the_pool_of_a_stalled_chain_is_not_sent_again_after_a_resta
     drop(meta);
     devnet.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganised_chain_only_delays() {
+    let dir = TempDir::new().unwrap();
+    let config = DevnetConfig {
+        miners: 12,
+        ..DevnetConfig::new(dir.path().join("net"))
+    };
+    let devnet = Devnet::start(config).await.unwrap();
+    let network = connect(&devnet).await;
+    let chain = network.0.clone();
+    chain.mint_territory(TERRITORY, 1, 30).await.unwrap();
+    let (store, meta) = open(dir.path(), network).await;
+    let making = store.clone();
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| making.create_domain(tx, DOMAIN))
+        .await
+        .unwrap();
+
+    devnet.chain_fault(ChainFault::StallFinality).unwrap();
+    let before = devnet.node().best().1;
+    let chunks = write(&store, &meta, 0..3).await;
+    store.flush(Level::Placed, LONG).await.unwrap();
+    let early = store.flush(Level::Verified, Duration::from_millis(500)).await;
+    assert!(matches!(early, Err(Error::NotYet(Level::Verified))), "{early:?}");
+    // Everything since the order goes, and comes again in other blocks.
+    let depth = devnet.node().best().1 - before;
+    devnet.chain_fault(ChainFault::Reorganise(depth)).unwrap();
+    devnet.chain_fault(ChainFault::Heal).unwrap();
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let territory = chain
+        .territory(chain.account(), TERRITORY)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((territory.locked_space, territory.used_space), (0, 96 << 20));
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks).await;
+    store.shutdown().await;
+    drop(meta);
+    devnet.shutdown().await;
+}

@@ -209,6 +209,12 @@ impl Chain {
         self.network.file_at(fid, None).await
     }
 
+    /// The completed file `fid`, at the last finalised block.
+    pub async fn final_file(&self, fid: Hash) -> Result<Option<FileInfo>> {
+        let (_, hash) = self.network.finalised().await?;
+        self.network.file_at(fid, Some(hash)).await
+    }
+
     /// `UserHoldFileList` of `owner`: a hint. The chain's purge of one territory drops the entries
     /// of the owner's other territories too; [`Self::file`] is the truth.
     pub async fn hold_list(&self, owner: AccountId) -> Result<Vec<Hash>> {

@@ -14,7 +14,9 @@ use crate::pack::record::{self, Record};
 use crate::place::memory::Held;
 use crate::place::pace::Backoff;
 use crate::place::upload::Plan;
-use crate::place::{PlaceWorkers, Shared, StepError, build, declare, rules, upload, verify};
+use crate::place::{
+    PlaceWorkers, Shared, StepError, build, declare, finality, orders, rules, upload, verify,
+};
 use crate::workers::Worker;
 use crate::{Error, PackState, random, steps};
 
@@ -174,10 +176,15 @@ async fn step_from(
         PackState::Closed => build::hash(shared, pack, record).await,
         PackState::Hashed => declare::declare(shared, pack, record, memory).await,
         PackState::Declared => upload::place(shared, pack, record, memory).await,
-        PackState::Placed => match rules::check_holders(shared, pack, record).await? {
-            Some(step) => Ok(step),
-            None => verify::verify(shared, pack, record, memory).await,
-        },
+        PackState::Placed => {
+            if let Some(step) = finality::awaited(shared, pack, record).await? {
+                return Ok(step);
+            }
+            if let Some(step) = rules::check_holders(shared, pack, record).await? {
+                return Ok(step);
+            }
+            verify::verify(shared, pack, record, memory).await
+        }
         PackState::Verified => reclaim(shared, pack, record).await,
     }
 }
@@ -194,6 +201,7 @@ async fn reclaim(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<Ste
             .meta
             .write(Durability::Buffered, move |tx| -> crate::Result<()> {
                 record::delete_sealed_indexes(tx, pack, segments)?;
+                orders::forget(tx, pack)?;
                 record::update(tx, pack, |record| record.reclaimed = true)?;
                 Ok(())
             })

@@ -29,6 +29,8 @@ pub(crate) trait Network: Send + Sync + 'static {
     async fn deal(&self, fid: Hash) -> Result<Option<Deal>>;
     /// The completed file `fid`.
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>>;
+    /// The completed file `fid`, if the last finalised block lists it.
+    async fn final_file(&self, fid: Hash) -> Result<Option<FileInfo>>;
     /// Declares files; one result each. `before` is told what is about to be sent.
     async fn declare(&self, files: Vec<Declaration>, before: &BeforeSending<'_>) -> Vec<Result<Included>>;
     /// What became of the declaration of `fid` in an extrinsic of that validity, for good.
@@ -75,6 +77,9 @@ impl Network for Live {
     }
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain.file(fid).await
+    }
+    async fn final_file(&self, fid: Hash) -> Result<Option<FileInfo>> {
+        self.chain.final_file(fid).await
     }
     async fn declare(&self, files: Vec<Declaration>, before: &BeforeSending<'_>) -> Vec<Result<Included>> {
         self.chain.declare_noting(files, before).await

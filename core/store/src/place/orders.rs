@@ -6,7 +6,7 @@
 //! The row is written durably, together with the record's `declaring`, after the declaration is
 //! signed and before it is sent. So no row means that nothing was sent; and while there is one, the
 //! chain can be asked whether anything can still come of it ([`cess::chain::Fate`]). It goes when
-//! the pack is placed, or when the declaration is known to have come to nothing.
+//! staging forgets the pack's bytes, or when the declaration is known to have come to nothing.
 use std::collections::HashMap;
 
 use cess::chain::Validity;

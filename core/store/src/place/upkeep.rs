@@ -14,7 +14,7 @@ use meta::{Durability, Read};
 
 use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
-use crate::place::{Shared, StepError};
+use crate::place::{Shared, StepError, orders};
 use crate::reclaim::{moved, tally};
 use crate::{ChunkId, Error, PackState, Result, locations, steps};
 
@@ -188,6 +188,7 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
                 moved::delete(tx, *chunk, pack)?;
             }
             locations::remove(tx, pack, chunks)?;
+            orders::forget(tx, pack)?;
             record::delete(tx, pack, segments)
         })
         .await?;

@@ -26,7 +26,7 @@ use crate::health::life;
 use crate::pack::record::{self, Names, Record};
 use crate::place::drive::{self, Memory, Step};
 use crate::place::strangers::{self, Under, under};
-use crate::place::{Shared, StepError, build, orders};
+use crate::place::{Shared, StepError, build};
 use crate::{Error, PackState, steps};
 
 /// Looks that must find neither deal nor file before the deal counts as gone.
@@ -372,7 +372,6 @@ async fn placed(
             if updated.is_some() {
                 record::put_names(tx, pack, &names)?;
                 life::note_completed(tx, pack, completion)?;
-                orders::forget(tx, pack)?;
             }
             Ok(())
         })

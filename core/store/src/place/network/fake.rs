@@ -262,6 +262,41 @@ impl Fake {
         state.chain.files.insert(fid, file);
     }
 
+    /// The block with the last report is retracted: the only file is a deal again that lacks one
+    /// report; or, with `order`, the one with the order is too.
+    pub(crate) fn retract(&self, order: bool) {
+        let mut state = self.state.lock();
+        let State { chain, territory, .. } = &mut *state;
+        let Some((fid, file)) = chain.files.drain().next() else {
+            return;
+        };
+        let charge = CHARGE * file.segments.len() as u128;
+        let Some(territory) = territory else { return };
+        territory.used_space -= charge;
+        if order {
+            territory.remaining_space += charge;
+            return;
+        }
+        territory.locked_space += charge;
+        let fragments = |fragments: &[FragmentInfo]| std::array::from_fn(|index| fragments[index].hash);
+        let deal = Deal {
+            file_size: file.file_size,
+            segments: file
+                .segments
+                .iter()
+                .map(|(segment, of)| cess::codec::SegmentHashes {
+                    segment: *segment,
+                    fragments: fragments(of),
+                })
+                .collect(),
+            owner: file.owners[0],
+            complete: (1..FRAGMENTS as u8)
+                .map(|index| (index, file.segments[0].1[usize::from(index) - 1].miner))
+                .collect(),
+        };
+        chain.deals.insert(fid, deal);
+    }
+
     /// The first segment of the only file, from the miners that hold its data fragments.
     pub(crate) fn data_of_first_file(&self) -> Vec<u8> {
         let state = self.state.lock();
@@ -581,6 +616,12 @@ impl Network for Fake {
     }
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain(|state| Ok(state.chain.files.get(&fid).cloned()))
+    }
+    async fn final_file(&self, fid: Hash) -> Result<Option<FileInfo>> {
+        self.chain(|state| {
+            let known = state.chain.files.get(&fid).filter(|_| !state.chain.stalled.1);
+            Ok(known.cloned())
+        })
     }
     async fn declare(&self, files: Vec<Declaration>, before: &BeforeSending<'_>) -> Vec<Result<Included>> {
         if self.state.lock().chain.down {

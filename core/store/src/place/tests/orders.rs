@@ -99,3 +99,49 @@ async fn a_stranger_who_overwrites_our_open_deal_makes_us_take_another_fid() {
     assert_eq!(placer.counters["packs laid out again"], 1);
     world.all_read_back().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_staging_before_the_file_is_final() {
+    let mut world = World::new(12);
+    world.fake.stall(false, true);
+    let chunks = world.record(&[3_000_000]).await;
+    world.flush(Level::Placed).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((world.level(&chunks), world.staged()), (Level::Placed, 1));
+    assert_eq!(world.packs()[0].last_error, None);
+    world.fake.stall(false, false);
+    world.flush(Level::Verified).await.unwrap();
+    world.until_reclaimed().await;
+}
+
+/// The chain takes a completed file back, with or without its order; the pack gets there again.
+async fn retracted(order: bool) {
+    let mut world = World::new(12);
+    world.fake.stall(false, true);
+    let chunks = world.record(&[3_000_000]).await;
+    world.flush(Level::Placed).await.unwrap();
+    world.fake.fault(0..12, Fault::Silent);
+    world.fake.retract(order);
+    world
+        .until("back", |packs| packs[0].state < PackState::Placed)
+        .await;
+    assert_eq!(world.level(&chunks), Level::Staged);
+    world.fake.stall(false, false);
+    world.fake.fault(0..12, Fault::None);
+    world.fake.report_now();
+    world.flush(Level::Verified).await.unwrap();
+    assert_eq!(world.fake.most_sent(), 1 + u32::from(order));
+    assert_eq!((world.fake.used_space(), world.fake.locked_space()), (96 << 20, 0));
+    world.until_reclaimed().await;
+    world.all_read_back().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retracted_report_is_waited_for_again() {
+    retracted(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retracted_order_is_sent_again() {
+    retracted(true).await;
+}
