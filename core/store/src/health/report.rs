@@ -1,7 +1,7 @@
 //! What an operator sees of the network's health.
 use cess::AccountId;
 use cess::account::SS58_PREFIX;
-use cess::codec::{FRAGMENTS, ZERO_FRAGMENT};
+use cess::codec::FRAGMENTS;
 use meta::Read;
 use serde::{Deserialize, Serialize};
 
@@ -103,13 +103,12 @@ pub(crate) fn segment(
         .map(|index| {
             let slot = known.map(|known| known.slots[index]);
             let holder = names.and_then(|names| names.holder(number as usize, index));
-            let hash = names.and_then(|names| Some(names.segments.get(number as usize)?.fragments[index]));
             FragmentHealth {
                 index: index as u8,
                 state: slot.map(|slot| slot.state),
                 miner: holder.map(|holder| AccountId(holder.account).to_ss58(SS58_PREFIX)),
                 endpoint: holder.and_then(|holder| holder.endpoint.clone()),
-                zero: hash == Some(ZERO_FRAGMENT.0),
+                zero: names.is_some_and(|names| names.is_zero(number, index)),
                 good: slot.map_or(0, |slot| slot.good),
                 since: slot.map_or(0, |slot| slot.since),
             }

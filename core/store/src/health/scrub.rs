@@ -280,6 +280,12 @@ async fn look_at(
             }
         }
     }
+    // When nobody answers, it is this gateway that is cut off. (Zeros answer for themselves.)
+    let telling = found.as_ref().is_some_and(|found| {
+        found.iter().enumerate().any(|(index, finding)| {
+            !names.is_zero(number, index) && !matches!(finding, Finding::OutOfReach(_))
+        })
+    });
     let (listed, empty, settings) = (listing.listed, found.is_none(), shared.settings.clone());
     let changed = shared
         .inner
@@ -288,8 +294,6 @@ async fn look_at(
             let mut known = record::get(tx, pack, number)?.unwrap_or_else(Record::unknown);
             let now = now();
             if let Some(states) = states {
-                // When nobody answers, it is this gateway that is cut off.
-                let telling = states.iter().any(|state| *state != FragmentState::OutOfReach);
                 for (slot, state) in known.slots.iter_mut().zip(states) {
                     *slot = slot.after(state, now, telling);
                 }

@@ -130,6 +130,14 @@ impl Names {
         self.holders.get(usize::from(number))
     }
 
+    /// Whether fragment `index` of `segment` is all zeros, which need no miner.
+    pub(crate) fn is_zero(&self, segment: u32, index: usize) -> bool {
+        self.segments
+            .get(segment as usize)
+            .and_then(|names| names.fragments.get(index))
+            .is_some_and(|hash| *hash == cess::codec::ZERO_FRAGMENT.0)
+    }
+
     /// Notes the holders that the chain's `file` names. False when it is not this file.
     pub(crate) fn note_holders(
         &mut self,
