@@ -89,8 +89,8 @@ pub struct StoreSettings {
     /// Buffered bytes are staged at this age without an fsync. Default 5s.
     #[serde(deserialize_with = "duration")]
     pub write_back_age: Duration,
-    /// How chunks are compressed before they are sealed: none, lz4 or zstd; what does not shrink is
-    /// stored as it is. Default zstd.
+    /// How chunks of buckets that ask for nothing are compressed before they are sealed: off, lz4 or
+    /// zstd; what does not shrink is stored as it is. Default zstd.
     pub compression: store::Compression,
     /// Segments of 32 MiB in a full pack, 1 to 1000. Default 4.
     pub pack_segments: u32,

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::{MemoryCache, Plain};
 use crate::chunk_ids::ChunkIds;
+use crate::domains::Domains;
 use crate::frame::compression::Compression;
 use crate::health::settings::HealthSettings;
 use crate::health::{Health, report};
@@ -106,7 +107,7 @@ pub struct StoreConfig {
     pub read_memory: u64,
     /// Budget of the ciphertext disk cache; below 16 MiB there is none.
     pub disk_cache: u64,
-    /// How chunks are compressed before they are sealed.
+    /// How chunks are compressed before they are sealed, in domains that ask for nothing.
     pub compression: Compression,
     /// What guessing the passphrase costs; used when the store is made, kept in it afterwards.
     pub passphrase_cost: PassphraseCost,
@@ -219,6 +220,7 @@ impl Store {
             memory: MemoryCache::new(config.memory_cache),
             disk: DiskCache::open(&config.path.join("cache"), config.disk_cache).await,
             ids: ChunkIds::new(meta.clone()),
+            domains: Domains::new(meta.clone()),
             config,
             meta,
             keys,
@@ -261,9 +263,20 @@ impl Store {
     /// Destroys a domain's key: its chunks can never be read again through this store. (Packs carry
     /// wrapped keys: whoever keeps an older root row and the passphrase can still open those.)
     pub fn destroy_domain(&self, tx: &mut dyn Transaction, domain: DomainId) -> Result<()> {
+        Domains::destroy(tx, domain)?;
         Keys::destroy_domain(tx, domain)?;
         self.inner.forget_when_destroyed(domain);
         Ok(())
+    }
+    /// How chunks of `domain` are compressed: as it asks for, else as the gateway does.
+    pub fn compression(&self, domain: DomainId) -> Result<Compression> {
+        let asked = self.inner.domains.compression(domain)?;
+        Ok(asked.unwrap_or(self.inner.config.compression))
+    }
+    /// Sets how chunks of `domain` are compressed from now on; `None`: as the gateway does. What is
+    /// stored stays as it is. [`Error::Key`] when there is no such domain.
+    pub async fn set_compression(&self, domain: DomainId, compression: Option<Compression>) -> Result<()> {
+        self.inner.domains.set_compression(domain, compression).await
     }
 
     /// Compresses, seals and appends 1..=[`CHUNK_MAX`] bytes to staging. Not durable yet.
@@ -280,6 +293,7 @@ impl Store {
             )));
         }
         let key = inner.keys.sealing(domain).await?;
+        let compression = self.compression(domain)?;
         let admission = inner.staging.admit(data.len()).await?;
         let id = inner.ids.next().await?;
         let len = data.len() as u32;
@@ -297,7 +311,7 @@ impl Store {
                     domain,
                     id,
                     &data,
-                    inner.config.compression,
+                    compression,
                 );
                 inner.staging.put(admission, id, owner, len, frame)
             }

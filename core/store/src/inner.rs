@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
 use crate::chunk_ids::ChunkIds;
+use crate::domains::Domains;
 use crate::keys::Keys;
 use crate::read::Flight;
 use crate::read::trace::Traces;
@@ -22,6 +23,7 @@ pub(crate) struct Inner {
     pub config: StoreConfig,
     pub meta: Meta,
     pub keys: Keys,
+    pub domains: Domains,
     pub ids: ChunkIds,
     pub staging: Staging,
     pub memory: MemoryCache,

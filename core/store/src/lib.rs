@@ -11,6 +11,7 @@ mod api;
 mod cache;
 mod chunk_ids;
 pub mod clock;
+mod domains;
 mod error;
 mod frame;
 mod health;

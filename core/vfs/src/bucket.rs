@@ -49,6 +49,22 @@ impl Vfs {
         Ok(())
     }
 
+    /// How a bucket's bytes are compressed before they are sealed.
+    pub async fn compression(&self, bucket: &str) -> Result<store::Compression> {
+        let ino = find(&*self.core.snapshot()?, bucket)?;
+        Ok(self.core.store.compression(DomainId(ino.0))?)
+    }
+
+    /// Sets how a bucket's bytes are compressed from now on; `None`: as the gateway does.
+    pub async fn set_compression(&self, bucket: &str, compression: Option<store::Compression>) -> Result<()> {
+        let ino = find(&*self.core.snapshot()?, bucket)?;
+        match self.core.store.set_compression(DomainId(ino.0), compression).await {
+            // Somebody deletes it at this moment.
+            Err(store::Error::Key(_)) => Err(Error::NoSuchBucket),
+            done => Ok(done?),
+        }
+    }
+
     /// One bucket.
     pub async fn bucket(&self, name: &str) -> Result<Bucket> {
         let snapshot = self.core.snapshot()?;

@@ -1,12 +1,14 @@
 //! Measures this build: the doors against a gateway of its own, started as a child process so that
 //! clients and server share nothing but the kernel; the codec beside the bare calls it wraps; cold
-//! reads beside plain HTTP GETs of the same bytes; and what many small objects cost.
+//! reads beside plain HTTP GETs of the same bytes; what placing costs beside the hashing that the
+//! protocol forces; and what many small objects cost.
 //!
 //! Figures from one machine and one moment: compare ratios, and medians of several runs.
 pub mod codec;
 pub mod fuse;
 pub mod nbd;
 pub mod objects;
+pub mod place;
 pub mod read;
 pub mod s3;
 
@@ -41,9 +43,16 @@ pub struct Line {
     /// Bytes, of a line that gives a size instead of a speed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// What else is to be said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Line {
+    fn write_note(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.note.as_ref().map_or(Ok(()), |note| write!(f, "  {note}"))
+    }
+
     /// A line with nothing but a rate; the rest is filled in where it is known.
     pub fn named(name: &str, per_second: f64) -> Self {
         Self {
@@ -55,6 +64,7 @@ impl Line {
             ratio: None,
             requests: None,
             size: None,
+            note: None,
         }
     }
 }
@@ -63,7 +73,8 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(size) = self.size {
             let mib = size as f64 / 1_048_576.0;
-            return write!(f, "{:<54} {size:>13} B {mib:>9.1} MiB", self.name);
+            write!(f, "{:<54} {size:>13} B {mib:>9.1} MiB", self.name)?;
+            return self.write_note(f);
         }
         write!(f, "{:<44} {:>11.0}/s", self.name, self.per_second)?;
         if let Some(bytes) = self.bytes_per_second {
@@ -78,7 +89,7 @@ impl fmt::Display for Line {
         if let Some(requests) = self.requests {
             write!(f, "  {requests:.2} requests each")?;
         }
-        Ok(())
+        self.write_note(f)
     }
 }
 

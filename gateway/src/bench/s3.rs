@@ -31,7 +31,15 @@ impl Client {
         })
     }
 
-    async fn put(&self, key: &str, body: Bytes) -> Result<()> {
+    /// Makes the bucket.
+    pub(super) async fn create_bucket(&self) -> Result<()> {
+        let url = self.bucket.create_bucket(&self.credentials).sign(VALID);
+        let answer = self.http.put(url).send().await?.error_for_status();
+        answer.map(drop).context("cannot make a bucket")
+    }
+
+    /// PUTs an object.
+    pub(super) async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         let url = self.bucket.put_object(Some(&self.credentials), key).sign(VALID);
         self.http.put(url).body(body).send().await?.error_for_status()?;
         Ok(())
@@ -60,14 +68,7 @@ impl Client {
 /// Measures the door.
 pub async fn measure(target: &Target, report: &impl Fn(Line)) -> Result<()> {
     let client = Client::new(&target.ready.s3, "bench-s3")?;
-    let url = client.bucket.create_bucket(&client.credentials).sign(VALID);
-    client
-        .http
-        .put(url)
-        .send()
-        .await?
-        .error_for_status()
-        .context("cannot make a bucket")?;
+    client.create_bucket().await?;
     for (name, len) in [("4 KiB", 4_usize << 10), ("64 MiB", 64 << 20)] {
         let body = Bytes::from(noise(len as u64, len));
         for clients in [1, 16] {

@@ -42,6 +42,8 @@ enum Group {
     Nbd,
     /// Cold reads from the miners, beside plain HTTP.
     Read,
+    /// Placing, beside the hashing that the protocol forces; bytes written per byte stored.
+    Place,
     /// Many small objects: memory and disk. Only when it is named: it takes minutes.
     Objects,
 }
@@ -82,6 +84,10 @@ impl Bench {
             let running = Dev::scratch(scratch.path()).start().await?;
             bench::read::measure(&running, &report).await?;
             running.stop().await?;
+        }
+        if wanted(Group::Place) {
+            bar.set_message("place");
+            bench::place::measure(self.scratch()?.path(), self.time, &report).await?;
         }
         if [Group::S3, Group::Fuse, Group::Nbd].into_iter().any(wanted) {
             let scratch = self.scratch()?;
