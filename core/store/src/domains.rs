@@ -124,10 +124,18 @@ mod tests {
             .unwrap();
         }
         assert_eq!(domains.compression(domain).unwrap(), None);
-        for compression in [Some(Compression::Lz4), Some(Compression::None), None, Some(Compression::Zstd)] {
+        for compression in [
+            Some(Compression::Lz4),
+            Some(Compression::None),
+            None,
+            Some(Compression::Zstd),
+        ] {
             domains.set_compression(domain, compression).await.unwrap();
             assert_eq!(domains.compression(domain).unwrap(), compression);
-            assert_eq!(Domains::new(meta.clone()).compression(domain).unwrap(), compression);
+            assert_eq!(
+                Domains::new(meta.clone()).compression(domain).unwrap(),
+                compression
+            );
             assert_eq!(domains.compression(other).unwrap(), None);
         }
         meta.write::<(), Error, _>(Durability::Synced, move |tx| Domains::destroy(tx, domain))

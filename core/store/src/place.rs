@@ -21,6 +21,7 @@
 //! miners only delays. A failed step leaves its reason in the pack's record.
 pub(crate) mod age;
 pub(crate) mod awaited;
+pub(crate) mod buffers;
 pub(crate) mod build;
 pub(crate) mod declare;
 pub(crate) mod drive;
@@ -58,6 +59,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::pack::record::{self, Record};
 use crate::place::awaited::Awaited;
+use crate::place::buffers::Buffers;
 use crate::place::local::Local;
 use crate::place::memory::UploadMemory;
 use crate::place::miners::Miners;
@@ -143,6 +145,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// Held by who moves chunks out of packs.
     pub(crate) reclaiming: tokio::sync::Mutex<()>,
+    /// Packs out of which something could not be moved.
+    pub(crate) stuck: reclaim::worker::Stuck,
     miners: Arc<Miners>,
     /// Where miners are, for the rules.
     addresses: Addresses,
@@ -166,6 +170,8 @@ pub(crate) struct Shared {
     declarations: mpsc::Sender<declare::Request>,
     /// Where segments are computed.
     pool: Pool,
+    /// What they are computed in.
+    buffers: Arc<Buffers>,
     /// Packs that have a task.
     driven: Mutex<HashSet<u64>>,
     stop: CancellationToken,
@@ -220,6 +226,7 @@ impl Placing {
             local,
             settings,
             reclaiming: tokio::sync::Mutex::default(),
+            stuck: reclaim::worker::Stuck::default(),
             miners,
             addresses: Addresses::default(),
             packer: Notify::new(),
@@ -231,6 +238,7 @@ impl Placing {
             unpacked: AtomicU64::new(0),
             declarations,
             pool: Pool::new(parallel)?,
+            buffers: Arc::default(),
             driven: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

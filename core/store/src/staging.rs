@@ -290,6 +290,31 @@ impl Staging {
         Err(Error::Damaged(chunk))
     }
 
+    /// As [`Self::frame`], written to `room`, which the frame must fill; answers who asked for the
+    /// chunk.
+    pub(crate) fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Option<Owner>> {
+        let Some(row) = Self::row(&*self.meta.snapshot()?, chunk)? else {
+            return Ok(None);
+        };
+        if row.frame_len as usize != room.len() {
+            return Err(Error::Damaged(chunk));
+        }
+        if let Place::File { file, offset } = row.place
+            && self.files.read_into(file, offset, chunk, room)?
+        {
+            return Ok(Some(row.owner));
+        }
+        // In a row of its own, or on the way out of staging.
+        let Some(frame) = self.frame(chunk)? else {
+            return Ok(None);
+        };
+        if frame.len() != room.len() {
+            return Err(Error::Damaged(chunk));
+        }
+        room.copy_from_slice(&frame);
+        Ok(Some(row.owner))
+    }
+
     /// Whether a recorded chunk is in staging.
     pub(crate) fn holds(&self, chunk: ChunkId) -> Result<bool> {
         Ok(self
@@ -297,14 +322,6 @@ impl Staging {
             .snapshot()?
             .get(&tables::chunk_key(tables::STAGED, chunk))?
             .is_some())
-    }
-
-    /// Who asked for a chunk in staging.
-    pub(crate) fn owner(&self, chunk: ChunkId) -> Result<Owner> {
-        let snapshot = self.meta.snapshot()?;
-        Ok(Self::row(&*snapshot, chunk)?
-            .ok_or(Error::UnknownChunk(chunk))?
-            .owner)
     }
 
     /// Bytes that staging holds.

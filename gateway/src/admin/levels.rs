@@ -35,6 +35,32 @@ impl Asked {
     }
 }
 
+/// How a bucket's bytes are to be compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AskedCompression {
+    /// As the gateway's setting says.
+    Default,
+    /// Not at all.
+    Off,
+    /// LZ4: quick, saves less.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+impl AskedCompression {
+    /// The compression, if one is asked for.
+    pub fn compression(self) -> Option<store::Compression> {
+        match self {
+            Self::Default => None,
+            Self::Off => Some(store::Compression::None),
+            Self::Lz4 => Some(store::Compression::Lz4),
+            Self::Zstd => Some(store::Compression::Zstd),
+        }
+    }
+}
+
 /// One bucket, of `GET /v1/buckets` and `POST /v1/buckets/set`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BucketSettings {
@@ -42,6 +68,8 @@ pub struct BucketSettings {
     pub bucket: String,
     /// Level that it asks for.
     pub ack: Option<Level>,
+    /// How its bytes are compressed.
+    pub compression: store::Compression,
 }
 
 /// `GET /v1/buckets`.
@@ -58,6 +86,9 @@ pub struct SetBucket {
     pub bucket: String,
     /// Level that it is to ask for.
     pub ack: Option<Asked>,
+    /// How its bytes are to be compressed from now on.
+    #[serde(default)]
+    pub compression: Option<AskedCompression>,
 }
 
 /// `POST /v1/files/set`. What is left out stays as it is.
@@ -109,6 +140,7 @@ async fn buckets(State(state): State<AdminState>) -> Result<Json<Buckets>, Admin
     for bucket in state.vfs.buckets().await? {
         buckets.push(BucketSettings {
             ack: state.vfs.ack(bucket.ino).await?,
+            compression: state.vfs.compression(&bucket.name).await?,
             bucket: bucket.name,
         });
     }
@@ -123,8 +155,15 @@ async fn set_bucket(
     if let Some(ack) = request.ack {
         state.vfs.set_ack(bucket.ino, ack.level()).await?;
     }
+    if let Some(asked) = request.compression {
+        state
+            .vfs
+            .set_compression(&bucket.name, asked.compression())
+            .await?;
+    }
     Ok(Json(BucketSettings {
         ack: state.vfs.ack(bucket.ino).await?,
+        compression: state.vfs.compression(&bucket.name).await?,
         bucket: bucket.name,
     }))
 }

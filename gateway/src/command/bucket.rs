@@ -3,7 +3,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
 use super::Target;
-use crate::admin::levels::{Asked, BucketSettings, Buckets, SetBucket};
+use crate::admin::levels::{Asked, AskedCompression, BucketSettings, Buckets, SetBucket};
 
 /// Buckets.
 #[derive(Args)]
@@ -26,6 +26,10 @@ enum Action {
         /// Level that every fsync, FLUSH and PUT in it stands for at least.
         #[arg(long, value_enum)]
         ack: Option<Asked>,
+        /// How what is written to it from now on is compressed. What does not shrink is stored as it
+        /// is.
+        #[arg(long, value_enum)]
+        compression: Option<AskedCompression>,
         #[command(flatten)]
         target: Target,
     },
@@ -46,10 +50,16 @@ impl Bucket {
                 }
                 Ok(())
             }
-            Action::Set { bucket, ack, target } => {
+            Action::Set {
+                bucket,
+                ack,
+                compression,
+                target,
+            } => {
                 let request = SetBucket {
                     bucket: bucket.clone(),
                     ack,
+                    compression,
                 };
                 let settings: BucketSettings = target
                     .client()?
@@ -71,5 +81,5 @@ fn show(bucket: &BucketSettings) {
     let ack = bucket
         .ack
         .map_or_else(|| "default".to_owned(), |level| level.to_string());
-    println!("{}  ack {ack}", bucket.bucket);
+    println!("{}  ack {ack}  compression {}", bucket.bucket, bucket.compression);
 }

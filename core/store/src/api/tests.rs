@@ -7,7 +7,7 @@ use bytes::Bytes;
 use meta::{Durability, Meta};
 
 use crate::testing::{self, noise};
-use crate::{CHUNK_MAX, ChunkId, DomainId, Error, Level, Owner, Result, StagedChunk, Store};
+use crate::{CHUNK_MAX, ChunkId, Compression, DomainId, Error, Level, Owner, Result, StagedChunk, Store};
 
 const DOMAIN: DomainId = DomainId(1);
 
@@ -89,6 +89,40 @@ fn samples() -> Vec<Vec<u8>> {
         samples.push(vec![n as u8; len]);
     }
     samples
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_domain_is_compressed_as_it_asks_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta) = with_domain(dir.path()).await;
+    let text = b"the same words again and again; ".repeat(4000);
+    let mut before = 0;
+    let mut sealed = async || {
+        let chunk = write(&store, &meta, &text).await;
+        assert_eq!(store.read(chunk, 0..text.len() as u32).await.unwrap(), text);
+        let now = store.status().unwrap().unpacked_bytes;
+        let bytes = now - before;
+        before = now;
+        bytes
+    };
+    assert_eq!(store.compression(DOMAIN).unwrap(), Compression::Zstd);
+    assert!(sealed().await < 2000);
+    store
+        .set_compression(DOMAIN, Some(Compression::None))
+        .await
+        .unwrap();
+    assert_eq!(sealed().await, text.len() as u64 + 48);
+    store
+        .set_compression(DOMAIN, Some(Compression::Lz4))
+        .await
+        .unwrap();
+    assert!((500..3000).contains(&sealed().await));
+    store.set_compression(DOMAIN, None).await.unwrap();
+    assert!(sealed().await < 500 + 1500);
+    assert!(matches!(
+        store.set_compression(DomainId(99), None).await,
+        Err(Error::Key(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

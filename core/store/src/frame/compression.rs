@@ -53,7 +53,8 @@ impl Compression {
             let middle = plain.len() / 2;
             let sample = &plain[middle..middle + SAMPLE];
             let repeats = lz4_flex::block::compress(sample).len() <= SAMPLE - SAMPLE / 16;
-            if !repeats && !(self == Self::Zstd && entropy(sample) < CODED) {
+            let promising = repeats || (self == Self::Zstd && entropy(sample) < CODED);
+            if !promising {
                 return None;
             }
         }
@@ -167,7 +168,10 @@ mod tests {
             assert_eq!(serde_json::to_string(&compression).unwrap(), json);
             assert_eq!(serde_json::from_str::<Compression>(&json).unwrap(), compression);
         }
-        assert_eq!(serde_json::from_str::<Compression>("\"none\"").unwrap(), Compression::None);
+        assert_eq!(
+            serde_json::from_str::<Compression>("\"none\"").unwrap(),
+            Compression::None
+        );
     }
 
     #[test]

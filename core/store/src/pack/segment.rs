@@ -22,6 +22,8 @@
 //! Zeros come last, so that what a short pack does not use becomes all-zero fragments, which
 //! need no transfer. All content is ciphertext; the segment's header and the frames' own headers
 //! (epoch, domain, chunk id, lengths) can be read by anybody.
+use std::ops::Range;
+
 use crate::pack::layout::Slot;
 
 /// Bytes in a segment.
@@ -121,48 +123,51 @@ impl Header {
     }
 }
 
-/// Lays out one segment. `frame` answers the frame of a slot.
-pub(crate) fn assemble<E: From<SegmentError>>(
-    header: Header,
+/// Lays the frames of a segment out in `out`, whatever was in it. `frame` writes the frame of a slot.
+/// [`close`] does the rest.
+pub(crate) fn lay_out<E: From<SegmentError>>(
+    out: &mut [u8],
     slots: &[Slot],
-    sealed_index: &[u8],
-    mut frame: impl FnMut(&Slot) -> Result<bytes::Bytes, E>,
-) -> Result<Vec<u8>, E> {
-    let mut out = vec![0; SIZE];
-    out[..HEADER].copy_from_slice(&header.to_bytes());
+    mut frame: impl FnMut(&Slot, &mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut end = HEADER;
     for slot in slots {
-        let bytes = frame(slot)?;
-        if bytes.len() != slot.len as usize || slot.offset as usize != end {
+        if slot.offset as usize != end {
             return Err(SegmentError::Layout(format!(
-                "chunk {} has a frame of {} bytes at {end}, planned {} at {}",
-                slot.chunk.0,
-                bytes.len(),
-                slot.len,
-                slot.offset
+                "chunk {} is planned at {}, the frame before ends at {end}",
+                slot.chunk.0, slot.offset
             ))
             .into());
         }
         let room = out
-            .get_mut(end..end + bytes.len())
+            .get_mut(end..end + slot.len as usize)
             .ok_or_else(|| SegmentError::Layout(format!("chunk {} leaves the segment", slot.chunk.0)))?;
-        room.copy_from_slice(&bytes);
-        end += bytes.len();
+        frame(slot, room)?;
+        end += slot.len as usize;
     }
-    if end != header.index_offset as usize || sealed_index.len() != header.index_len as usize {
-        return Err(SegmentError::Layout("the index is not where the header says".into()).into());
+    Ok(())
+}
+
+/// Writes header, index and zeros around the frames that [`lay_out`] wrote.
+pub(crate) fn close(out: &mut [u8], header: Header, sealed_index: &[u8]) -> Result<(), SegmentError> {
+    if out.len() != SIZE || sealed_index.len() != header.index_len as usize {
+        return Err(SegmentError::Layout(
+            "the index is not what the header says".into(),
+        ));
     }
-    out.get_mut(end..end + sealed_index.len())
+    let Range { start, end } = header.index_range();
+    out.get_mut(start..end)
         .ok_or_else(|| SegmentError::Layout("the index does not fit".into()))?
         .copy_from_slice(sealed_index);
-    Ok(out)
+    out[end..].fill(0);
+    out[..HEADER].copy_from_slice(&header.to_bytes());
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ChunkId;
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn header() -> Header {
@@ -213,27 +218,47 @@ mod tests {
                 len: 20,
             },
         ];
-        let frame = |slot: &Slot| -> Result<Bytes, SegmentError> {
-            Ok(Bytes::from(vec![slot.chunk.0 as u8; slot.len as usize]))
+        let made = |before: u8| {
+            let mut out = vec![before; SIZE];
+            lay_out(&mut out, &slots, |slot, room| -> Result<(), SegmentError> {
+                room.fill(slot.chunk.0 as u8);
+                Ok(())
+            })
+            .unwrap();
+            close(&mut out, header(), b"7 bytes").unwrap();
+            out
         };
-        let bytes = assemble(header(), &slots, b"7 bytes", frame).unwrap();
-        assert_eq!(bytes.len(), SIZE);
+        let bytes = made(0);
         assert_eq!(bytes[64..74], [4; 10]);
         assert_eq!(bytes[74..94], [9; 20]);
         assert_eq!(&bytes[Header::parse(&bytes).unwrap().index_range()], b"7 bytes");
         assert!(bytes[101..].iter().all(|byte| *byte == 0));
-        assert!(assemble(header(), &slots, b"7 bytes", frame).unwrap() == bytes);
+        assert!(
+            made(0xee) == bytes,
+            "what was in the memory before does not matter"
+        );
     }
 
     #[test]
-    fn a_frame_of_another_length_is_refused() {
-        let slots = [Slot {
-            chunk: ChunkId(4),
-            offset: 64,
-            len: 30,
-        }];
-        let short = |_: &Slot| -> Result<Bytes, SegmentError> { Ok(Bytes::from_static(b"short")) };
-        assert!(assemble(header(), &slots, b"7 bytes", short).is_err());
+    fn a_layout_with_holes_or_without_room_is_refused() {
+        let mut out = vec![0; SIZE];
+        let mut refused = |offset: u32, len: u32| {
+            let slots = [Slot {
+                chunk: ChunkId(4),
+                offset,
+                len,
+            }];
+            lay_out(&mut out, &slots, |_, _| Ok::<(), SegmentError>(())).is_err()
+        };
+        assert!(!refused(64, 30));
+        assert!(refused(65, 30));
+        assert!(refused(64, SIZE as u32));
+        assert!(close(&mut out, header(), b"8 bytes!").is_err());
+        let outside = Header {
+            index_offset: SIZE as u32 - 3,
+            ..header()
+        };
+        assert!(close(&mut out, outside, b"7 bytes").is_err());
     }
 
     proptest! {

@@ -3,17 +3,18 @@
 //! A segment is assembled, erasure-coded and dropped again: 96 MiB at a time, never a copy on
 //! disk. Its index is sealed once, when the pack is hashed, and kept in the pack table until the
 //! pack is verified, so that the bytes are the same every time whatever happens to keys meanwhile.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cess::codec::{self, DATA_FRAGMENTS, FRAGMENT_SIZE, PARITY_FRAGMENTS, SegmentHashes};
+use cess::codec::{self, FRAGMENT_SIZE, SegmentHashes};
 use meta::Durability;
 
 use crate::pack::index::{Entry, Index, Keys};
 use crate::pack::layout::Slot;
 use crate::pack::record::{self, Names, Record};
 use crate::pack::segment::{self, Header, SegmentError};
+use crate::place::buffers::Buffer;
 use crate::place::drive::Step;
 use crate::place::memory::Held;
 use crate::place::{Shared, StepError};
@@ -29,24 +30,25 @@ impl From<SegmentError> for StepError {
     }
 }
 
-/// A segment in memory with its parity, and the room that both take.
-pub(crate) struct Built {
-    segment: Bytes,
-    parity: Bytes,
+/// A segment in memory with its parity.
+pub(crate) struct Built(Bytes);
+
+/// What is built in, and the room that it takes, for as long as any fragment is in use.
+struct Taken {
+    buffer: Buffer,
     _memory: Held,
+}
+
+impl AsRef<[u8]> for Taken {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_ref()
+    }
 }
 
 impl Built {
     /// Fragment `index`, without copying.
     pub(crate) fn fragment(&self, index: usize) -> Bytes {
-        if index < DATA_FRAGMENTS {
-            self.segment
-                .slice(index * FRAGMENT_SIZE..(index + 1) * FRAGMENT_SIZE)
-        } else {
-            let index = index - DATA_FRAGMENTS;
-            self.parity
-                .slice(index * FRAGMENT_SIZE..(index + 1) * FRAGMENT_SIZE)
-        }
+        self.0.slice(index * FRAGMENT_SIZE..(index + 1) * FRAGMENT_SIZE)
     }
 }
 
@@ -65,8 +67,14 @@ fn header(pack: u64, record: &Record, number: u32, slots: &[Slot]) -> Header {
     }
 }
 
-/// Assembles segment `number` with the index sealed before.
-fn assemble(shared: &Shared, pack: u64, record: &Record, number: u32) -> Result<Vec<u8>, StepError> {
+/// Assembles segment `number` with the index sealed before, at the front of `out`.
+fn assemble(
+    shared: &Shared,
+    pack: u64,
+    record: &Record,
+    number: u32,
+    out: &mut Buffer,
+) -> Result<(), StepError> {
     let snapshot = shared.meta.snapshot()?;
     let slots = record::contents(&*snapshot, pack, number)?;
     let sealed = record::sealed_index(&*snapshot, pack, number)?.ok_or_else(|| {
@@ -77,61 +85,58 @@ fn assemble(shared: &Shared, pack: u64, record: &Record, number: u32) -> Result<
     drop(snapshot);
     let mut header = header(pack, record, number, &slots);
     header.index_len = sealed.len() as u32;
-    segment::assemble(header, &slots, &sealed, |slot| {
-        Ok(shared.local.frame(slot.chunk)?)
-    })
+    let (out, _) = out.as_mut().split_at_mut(segment::SIZE);
+    segment::lay_out(out, &slots, |slot, room| {
+        shared.local.frame_into(slot.chunk, room)?;
+        Ok::<_, StepError>(())
+    })?;
+    Ok(segment::close(out, header, &sealed)?)
 }
 
-/// Assembles segment `number` and seals its index; answers both.
+/// Assembles segment `number` at the front of `out` and seals its index; answers that.
 fn assemble_first(
     shared: &Shared,
     pack: u64,
     record: &Record,
     number: u32,
-) -> Result<(Vec<u8>, Vec<u8>), StepError> {
+    out: &mut Buffer,
+) -> Result<Vec<u8>, StepError> {
     let slots = record::contents(&*shared.meta.snapshot()?, pack, number)?;
     let mut header = header(pack, record, number, &slots);
-    let mut keys: BTreeMap<(u64, u32), Keys> = BTreeMap::new();
-    let mut index = Index {
-        complete: true,
-        ..Index::default()
-    };
-    let mut frames = Vec::with_capacity(slots.len());
-    for slot in &slots {
-        let frame = shared.local.frame(slot.chunk)?;
-        match shared.local.wrapped_keys(&frame) {
-            Ok(found) => {
-                keys.entry((found.domain.0, found.epoch)).or_insert(found);
-            }
-            // Its domain was destroyed after the chunk was frozen: the bytes are still laid out,
-            // but nobody shall read them.
-            Err(Error::Key(_)) => index.complete = false,
-            Err(error) => return Err(error.into()),
+    // `None` of a domain that was destroyed after the chunk was frozen: the bytes are still laid
+    // out, but nobody shall read them.
+    let mut keys: BTreeMap<(u64, u32), Option<Keys>> = BTreeMap::new();
+    let mut entries = Vec::with_capacity(slots.len());
+    let (out, _) = out.as_mut().split_at_mut(segment::SIZE);
+    segment::lay_out(out, &slots, |slot, room| {
+        let owner = shared.local.frame_into(slot.chunk, room)?;
+        let (domain, epoch) = shared.local.key_of(room)?;
+        if let btree_map::Entry::Vacant(entry) = keys.entry((domain.0, epoch)) {
+            entry.insert(match shared.local.wrapped_keys(domain, epoch) {
+                Ok(found) => Some(found),
+                Err(Error::Key(_)) => None,
+                Err(error) => return Err(error.into()),
+            });
         }
-        let owner = shared.local.owner(slot.chunk)?;
-        index.entries.push(Entry {
+        entries.push(Entry {
             chunk: slot.chunk,
             len: slot.len,
             owner,
         });
-        frames.push(frame);
-    }
-    index.keys = keys.into_values().collect();
+        Ok::<_, StepError>(())
+    })?;
+    let index = Index {
+        complete: keys.values().all(Option::is_some),
+        keys: keys.into_values().flatten().collect(),
+        entries,
+    };
     let sealed = shared
         .local
         .seal_index(&header.to_bytes()[..BOUND], &index.encode());
     header.index_len = sealed.len() as u32;
-    let mut frames = frames.into_iter();
-    let bytes = segment::assemble(header, &slots, &sealed, |slot| {
-        frames.next().ok_or_else(|| {
-            StepError::from(SegmentError::Layout(format!(
-                "no frame for chunk {}",
-                slot.chunk.0
-            )))
-        })
-    })?;
-    explains_itself(shared, &bytes, &index)?;
-    Ok((bytes, sealed))
+    segment::close(out, header, &sealed)?;
+    explains_itself(shared, out, &index)?;
+    Ok(sealed)
 }
 
 /// Reads a segment as somebody would who has nothing but it and the root key: a pack that does not
@@ -151,14 +156,10 @@ fn explains_itself(shared: &Shared, bytes: &[u8], index: &Index) -> Result<(), S
     }
 }
 
-fn encode(segment: Vec<u8>, memory: Held) -> Result<Built, StepError> {
-    let mut parity = vec![0; PARITY_FRAGMENTS * FRAGMENT_SIZE];
-    codec::encode(&segment, &mut parity)?;
-    Ok(Built {
-        segment: segment.into(),
-        parity: parity.into(),
-        _memory: memory,
-    })
+/// Computes the parity behind the segment.
+fn encode(buffer: &mut Buffer) -> Result<(), StepError> {
+    let (segment, parity) = buffer.as_mut().split_at_mut(segment::SIZE);
+    Ok(codec::encode(segment, parity)?)
 }
 
 /// Segment `number` of a hashed pack with its parity, once there is room in memory.
@@ -171,7 +172,15 @@ pub(crate) async fn build(
     let memory = shared.memory().await;
     let (worker, record) = (shared.clone(), record.clone());
     shared
-        .computing(move || encode(assemble(&worker, pack, &record, number)?, memory))
+        .computing(move || {
+            let mut buffer = worker.buffers.take();
+            assemble(&worker, pack, &record, number, &mut buffer)?;
+            encode(&mut buffer)?;
+            Ok(Built(Bytes::from_owner(Taken {
+                buffer,
+                _memory: memory,
+            })))
+        })
         .await
 }
 
@@ -184,9 +193,13 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
         let (worker, record) = (shared.clone(), record.clone());
         let (names, sealed) = shared
             .computing(move || -> Result<_, StepError> {
-                let (segment, sealed) = assemble_first(&worker, pack, &record, number)?;
-                let built = encode(segment, memory)?;
-                Ok((codec::hash_segment(&built.segment, &built.parity), sealed))
+                let mut buffer = worker.buffers.take();
+                let sealed = assemble_first(&worker, pack, &record, number, &mut buffer)?;
+                encode(&mut buffer)?;
+                let (segment, parity) = buffer.as_ref().split_at(segment::SIZE);
+                let names = codec::hash_segment(segment, parity);
+                drop(memory);
+                Ok((names, sealed))
             })
             .await?;
         hashes.push(names);

@@ -2,7 +2,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use meta::{Read, Transaction};
 
 use crate::frame::Header;
@@ -10,17 +9,18 @@ use crate::inner::Inner;
 use crate::pack::index::Keys;
 use crate::pack::layout::Slot;
 use crate::reclaim::restage::Restaged;
-use crate::{ChunkId, Error, Owner, Result};
+use crate::{ChunkId, DomainId, Error, Owner, Result};
 
 /// Staging and keys, as placing sees them.
 #[async_trait]
 pub(crate) trait Local: Send + Sync + 'static {
-    /// The sealed frame of a staged chunk. May block on the disk.
-    fn frame(&self, chunk: ChunkId) -> Result<Bytes>;
-    /// Who asked for a staged chunk.
-    fn owner(&self, chunk: ChunkId) -> Result<Owner>;
-    /// The wrapped domain key and sub-key that opens `frame`, with the pair they belong to.
-    fn wrapped_keys(&self, frame: &[u8]) -> Result<Keys>;
+    /// Writes the sealed frame of a staged chunk to `room`, which it fills; answers who asked for it.
+    /// May block on the disk.
+    fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner>;
+    /// Whose key opens `frame`: its domain and epoch.
+    fn key_of(&self, frame: &[u8]) -> Result<(DomainId, u32)>;
+    /// The wrapped domain key and sub-key of `domain` in `epoch`.
+    fn wrapped_keys(&self, domain: DomainId, epoch: u32) -> Result<Keys>;
     /// Seals a segment's index, bound to the segment's header.
     fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8>;
     /// Opens what [`Self::seal_index`] sealed; `None` when it is something else.
@@ -36,19 +36,21 @@ pub(crate) trait Local: Send + Sync + 'static {
 
 #[async_trait]
 impl Local for Arc<Inner> {
-    fn frame(&self, chunk: ChunkId) -> Result<Bytes> {
-        self.staging.frame(chunk)?.ok_or(Error::UnknownChunk(chunk))
+    fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner> {
+        self.staging
+            .frame_into(chunk, room)?
+            .ok_or(Error::UnknownChunk(chunk))
     }
-    fn owner(&self, chunk: ChunkId) -> Result<Owner> {
-        self.staging.owner(chunk)
-    }
-    fn wrapped_keys(&self, frame: &[u8]) -> Result<Keys> {
+    fn key_of(&self, frame: &[u8]) -> Result<(DomainId, u32)> {
         let header = Header::parse(frame)
             .map_err(|error| Error::Disk(format!("staging holds something else than frames: {error}")))?;
-        let wrapped = self.keys.wrapped(header.domain, header.epoch)?;
+        Ok((header.domain, header.epoch))
+    }
+    fn wrapped_keys(&self, domain: DomainId, epoch: u32) -> Result<Keys> {
+        let wrapped = self.keys.wrapped(domain, epoch)?;
         Ok(Keys {
-            domain: header.domain,
-            epoch: header.epoch,
+            domain,
+            epoch,
             domain_key: wrapped.domain,
             epoch_key: wrapped.epoch,
         })

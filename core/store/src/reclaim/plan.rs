@@ -119,7 +119,8 @@ pub(crate) fn plan(
     let dead: u64 = chosen.iter().map(|pack| u64::from(pack.segments)).sum();
     let mut candidates: Vec<ReclaimPack> = staying()
         .filter(|(pack, tally)| {
-            !tally.is_dead() && tally.settled && is_wasteful(tally) && eligible(*pack, tally)
+            let still = tally.settled && !tally.moving && !tally.is_dead();
+            still && is_wasteful(tally) && eligible(*pack, tally)
         })
         .map(|(pack, tally)| describe(*pack, tally))
         .collect();

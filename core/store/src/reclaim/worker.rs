@@ -3,6 +3,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use crate::place::Shared;
 use crate::reclaim::plan::{self, Prices};
 use crate::reclaim::tally::{self, Tally};
@@ -13,9 +15,30 @@ use crate::{Error, Result, clock};
 /// the decision.
 const ROUND: u64 = 1 << 30;
 
+/// How long a pack is left alone out of which something could not be moved: its frames are damaged,
+/// or too few of its miners answer, and trying costs what it costs each time.
+const LEFT_ALONE: Duration = Duration::from_secs(3600);
+
 /// Since when packs have lost nothing.
 #[derive(Default)]
 struct Quiet(HashMap<u64, (u64, Instant)>);
+
+/// Packs out of which something could not be moved, and when that was tried.
+#[derive(Default)]
+pub(crate) struct Stuck(Mutex<HashMap<u64, Instant>>);
+
+impl Stuck {
+    fn note(&self, pack: u64, now: Instant) {
+        let mut stuck = self.0.lock();
+        stuck.retain(|_, since| now.saturating_duration_since(*since) < LEFT_ALONE);
+        stuck.insert(pack, now);
+    }
+
+    fn is(&self, pack: u64, now: Instant) -> bool {
+        let since = self.0.lock().get(&pack).copied();
+        since.is_some_and(|since| now.saturating_duration_since(since) < LEFT_ALONE)
+    }
+}
 
 impl Quiet {
     fn look(&mut self, tallies: &[(u64, Tally)], now: Instant) {
@@ -49,7 +72,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             worker.failed(&error);
             match error {
                 // Staging is busy with what is there, or the network is away: later.
-                Error::StagingFull { .. } | Error::Network(_) | Error::Unavailable { .. } => {
+                Error::StagingFull { .. } | Error::Network(_) => {
                     tracing::debug!(%error, "nothing is reclaimed now");
                 }
                 _ => tracing::warn!(%error, "reclaiming failed"),
@@ -66,7 +89,8 @@ async fn pass(shared: &Arc<Shared>, quiet: &mut Quiet) -> Result<()> {
     let now = clock::monotonic();
     quiet.look(&tallies, now);
     let settings = &shared.settings.reclaim;
-    let eligible = |pack: u64, _: &Tally| quiet.is(pack, settings.quiet, now);
+    let stuck = &shared.stuck;
+    let eligible = |pack: u64, _: &Tally| quiet.is(pack, settings.quiet, now) && !stuck.is(pack, now);
     let wasteful = tallies
         .iter()
         .any(|(pack, tally)| plan::is_wasteful(tally) && tally.settled && eligible(*pack, tally));
@@ -98,17 +122,19 @@ pub(crate) async fn run_now(shared: &Arc<Shared>) -> Result<ReclaimPlan> {
 /// Ends moves that a stop or an error cut off; answers the tallies as they are then.
 async fn finish_begun(shared: &Arc<Shared>) -> Result<Vec<(u64, Tally)>> {
     let tallies = tally::all(&*shared.meta.snapshot()?)?;
+    let now = clock::monotonic();
     let begun: Vec<u64> = tallies
         .iter()
         .filter(|(_, tally)| tally.moving && !tally.retired && !tally.is_dead())
         .map(|(pack, _)| *pack)
+        .filter(|pack| !shared.stuck.is(*pack, now))
         .collect();
     if begun.is_empty() {
         return Ok(tallies);
     }
     let _hold = shared.hold();
     for pack in begun {
-        mover::move_out(shared, pack).await?;
+        move_out(shared, pack).await?;
     }
     tally::all(&*shared.meta.snapshot()?)
 }
@@ -141,14 +167,38 @@ async fn act(shared: &Arc<Shared>, plan: &ReclaimPlan) -> Result<()> {
     );
     let _hold = shared.hold();
     for pack in moves {
-        mover::move_out(shared, pack.pack).await?;
+        move_out(shared, pack.pack).await?;
     }
     Ok(())
+}
+
+/// Moves what lives out of a pack. One that cannot be read is left alone for a while, so that it
+/// does not keep others from being moved.
+async fn move_out(shared: &Arc<Shared>, pack: u64) -> Result<()> {
+    match mover::move_out(shared, pack).await {
+        Err(error @ (Error::Damaged(_) | Error::Key(_) | Error::Unavailable { .. })) => {
+            tracing::warn!(pack, %error, "what lives in a pack cannot be moved out of it now");
+            shared.workers.reclaimer.failed(&error);
+            shared.stuck.note(pack, clock::monotonic());
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stuck_pack_is_left_alone_for_a_while() {
+        let (stuck, start) = (Stuck::default(), Instant::now());
+        stuck.note(3, start);
+        assert!(stuck.is(3, start) && !stuck.is(4, start));
+        assert!(!stuck.is(3, start + LEFT_ALONE));
+        stuck.note(4, start + LEFT_ALONE);
+        assert_eq!(stuck.0.lock().len(), 1, "the first is forgotten");
+    }
 
     #[test]
     fn a_pack_is_quiet_when_nothing_died_in_it_for_long_enough() {

@@ -108,20 +108,33 @@ impl StagingFile {
         if frame_len as usize > FRAME_MAX {
             return Err(wrong("impossible frame length"));
         }
-        let mut record = vec![0; RECORD_HEADER + frame_len as usize];
+        let mut frame = vec![0; frame_len as usize];
+        self.read_into(offset, chunk, &mut frame)?;
+        Ok(Bytes::from(frame))
+    }
+
+    /// As [`Self::read`], written to `frame`, which tells the length.
+    pub(crate) fn read_into(&self, offset: u64, chunk: ChunkId, frame: &mut [u8]) -> io::Result<()> {
+        let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let torn = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => wrong("the file ends before the record does"),
+            _ => error,
+        };
+        let mut header = [0; RECORD_HEADER];
+        self.file.read_exact_at(&mut header, offset).map_err(torn)?;
         self.file
-            .read_exact_at(&mut record, offset)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => wrong("the file ends before the record does"),
-                _ => error,
-            })?;
-        if record[..4] != MAGIC || record[4..8] != crc32fast::hash(&record[8..]).to_le_bytes() {
+            .read_exact_at(frame, offset + RECORD_HEADER as u64)
+            .map_err(torn)?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&header[8..]);
+        crc.update(frame);
+        if header[..4] != MAGIC || header[4..8] != crc.finalize().to_le_bytes() {
             return Err(wrong("record checksum"));
         }
-        if record[8..16] != chunk.0.to_le_bytes() || record[16..20] != frame_len.to_le_bytes() {
+        if header[8..16] != chunk.0.to_le_bytes() || header[16..] != (frame.len() as u32).to_le_bytes() {
             return Err(wrong("another record than the row says"));
         }
-        Ok(Bytes::from(record).slice(RECORD_HEADER..))
+        Ok(())
     }
 
     /// Syncs the file if it was written since the last time.

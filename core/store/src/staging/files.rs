@@ -159,6 +159,19 @@ impl Files {
         }
     }
 
+    /// As [`Self::read`], written to `room`; false when the file is gone or holds something else.
+    pub(crate) fn read_into(&self, file: u64, offset: u64, chunk: ChunkId, room: &mut [u8]) -> Result<bool> {
+        let Some(file) = self.get(file) else {
+            return Ok(false);
+        };
+        match file.read_into(offset, chunk, room) {
+            Ok(()) => Ok(true),
+            // Whoever reads it the other way says what is wrong with it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            Err(error) => Err(disk(&error)),
+        }
+    }
+
     /// Gives the disk space of a record back. Blocks on the disk.
     pub(crate) fn punch(&self, file: u64, offset: u64, len: u64) {
         let Some(file) = self.get(file) else { return };

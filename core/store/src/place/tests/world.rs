@@ -39,24 +39,22 @@ pub(super) struct Staging {
 
 #[async_trait]
 impl Local for Staging {
-    fn frame(&self, chunk: ChunkId) -> Result<Bytes> {
-        self.frames
-            .lock()
-            .get(&chunk)
-            .cloned()
-            .ok_or(Error::UnknownChunk(chunk))
-    }
-    fn owner(&self, chunk: ChunkId) -> Result<Owner> {
+    fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner> {
+        let frames = self.frames.lock();
+        let frame = frames.get(&chunk).ok_or(Error::UnknownChunk(chunk))?;
+        room.copy_from_slice(frame);
         Ok(Owner {
             inode: chunk.0 % 7,
             offset: chunk.0 << 18,
         })
     }
-    fn wrapped_keys(&self, frame: &[u8]) -> Result<Keys> {
-        let domain = DomainId(u64::from(frame[0]) % 3);
+    fn key_of(&self, frame: &[u8]) -> Result<(DomainId, u32)> {
+        Ok((DomainId(u64::from(frame[0]) % 3), 1))
+    }
+    fn wrapped_keys(&self, domain: DomainId, epoch: u32) -> Result<Keys> {
         Ok(Keys {
             domain,
-            epoch: 1,
+            epoch,
             domain_key: vec![1; 60],
             epoch_key: vec![2; 60],
         })
