@@ -26,6 +26,7 @@ pub(crate) mod build;
 pub(crate) mod declare;
 pub(crate) mod drive;
 pub(crate) mod finality;
+pub(crate) mod kept;
 pub(crate) mod levels;
 pub(crate) mod local;
 pub(crate) mod memory;
@@ -60,6 +61,7 @@ use tokio_util::task::TaskTracker;
 use crate::pack::record::{self, Record};
 use crate::place::awaited::Awaited;
 use crate::place::buffers::Buffers;
+use crate::place::kept::Kept;
 use crate::place::local::Local;
 use crate::place::memory::UploadMemory;
 use crate::place::miners::Miners;
@@ -167,6 +169,8 @@ pub(crate) struct Shared {
     unpacked: AtomicU64,
     /// What segments in memory may take.
     memory: UploadMemory,
+    /// Those that are wanted again soon.
+    kept: Kept,
     declarations: mpsc::Sender<declare::Request>,
     /// Where segments are computed.
     pool: Pool,
@@ -221,6 +225,7 @@ impl Placing {
         let parallel = memory.segments();
         let shared = Arc::new(Shared {
             memory,
+            kept: Kept::default(),
             meta,
             network,
             local,

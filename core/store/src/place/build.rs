@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cess::Hash;
 use cess::codec::{self, FRAGMENT_SIZE, SegmentHashes};
 use meta::Durability;
 
@@ -46,6 +47,14 @@ impl AsRef<[u8]> for Taken {
 }
 
 impl Built {
+    /// What `buffer` holds, in room that `memory` took.
+    pub(crate) fn new(buffer: Buffer, memory: Held) -> Self {
+        Self(Bytes::from_owner(Taken {
+            buffer,
+            _memory: memory,
+        }))
+    }
+
     /// Fragment `index`, without copying.
     pub(crate) fn fragment(&self, index: usize) -> Bytes {
         self.0.slice(index * FRAGMENT_SIZE..(index + 1) * FRAGMENT_SIZE)
@@ -162,13 +171,18 @@ fn encode(buffer: &mut Buffer) -> Result<(), StepError> {
     Ok(codec::encode(segment, parity)?)
 }
 
-/// Segment `number` of a hashed pack with its parity, once there is room in memory.
+/// Segment `number` of a hashed pack with its parity, once there is room in memory. `name` is its
+/// SHA-256.
 pub(crate) async fn build(
     shared: &Arc<Shared>,
     pack: u64,
     record: &Record,
     number: u32,
+    name: Hash,
 ) -> Result<Built, StepError> {
+    if let Some(built) = shared.kept.take(pack, number, name) {
+        return Ok(built);
+    }
     let memory = shared.memory().await;
     let (worker, record) = (shared.clone(), record.clone());
     shared
@@ -176,10 +190,7 @@ pub(crate) async fn build(
             let mut buffer = worker.buffers.take();
             assemble(&worker, pack, &record, number, &mut buffer)?;
             encode(&mut buffer)?;
-            Ok(Built(Bytes::from_owner(Taken {
-                buffer,
-                _memory: memory,
-            })))
+            Ok(Built::new(buffer, memory))
         })
         .await
 }
@@ -191,17 +202,17 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
     for number in 0..record.segments {
         let memory = shared.memory().await;
         let (worker, record) = (shared.clone(), record.clone());
-        let (names, sealed) = shared
+        let (names, sealed, built) = shared
             .computing(move || -> Result<_, StepError> {
                 let mut buffer = worker.buffers.take();
                 let sealed = assemble_first(&worker, pack, &record, number, &mut buffer)?;
                 encode(&mut buffer)?;
                 let (segment, parity) = buffer.as_ref().split_at(segment::SIZE);
                 let names = codec::hash_segment(segment, parity);
-                drop(memory);
-                Ok((names, sealed))
+                Ok((names, sealed, Built::new(buffer, memory)))
             })
             .await?;
+        shared.kept.put(pack, number, names.segment, built);
         hashes.push(names);
         indexes.push(sealed);
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cess::Hash;
+use cess::codec::FRAGMENT_SIZE;
 use meta::Durability;
 
 use crate::pack::record::{self, Record};
-use crate::place::memory::Held;
+use crate::place::memory::{Held, SEGMENT_MEMORY};
 use crate::place::pace::Backoff;
 use crate::place::upload::Plan;
 use crate::place::{
@@ -51,12 +52,12 @@ pub(crate) const fn unfinished(record: &Record) -> bool {
 impl Shared {
     /// Room for one segment, once there is.
     pub(crate) async fn memory(&self) -> Held {
-        self.memory.segment().await
+        self.kept.room(&self.memory, SEGMENT_MEMORY).await
     }
 
     /// Room for one fragment that is read back whole, once there is.
     pub(crate) async fn fragment_memory(&self) -> Held {
-        self.memory.fragment().await
+        self.kept.room(&self.memory, FRAGMENT_SIZE as u64).await
     }
 }
 

@@ -55,21 +55,20 @@ impl UploadMemory {
         (self.limit / SEGMENT_MEMORY) as usize
     }
 
-    /// Room for a segment, once there is.
-    pub(crate) async fn segment(&self) -> Held {
-        self.take(SEGMENT_MEMORY).await
+    /// Room for `bytes`, at most a segment's, if there is.
+    pub(crate) fn try_take(&self, bytes: u64) -> Option<Held> {
+        let permit = self.free.clone().try_acquire_many_owned(units(bytes)).ok()?;
+        Some(self.hold(bytes, Some(permit)))
     }
 
-    /// Room for one fragment, once there is.
-    pub(crate) async fn fragment(&self) -> Held {
-        self.take(FRAGMENT_SIZE as u64).await
-    }
-
-    /// `bytes`: at most a segment's, which the budget always has.
-    async fn take(&self, bytes: u64) -> Held {
-        let units = bytes.div_ceil(UNIT) as u32;
+    /// Room for `bytes`, at most a segment's, once there is.
+    pub(crate) async fn take(&self, bytes: u64) -> Held {
         // The semaphore is never closed.
-        let permit = self.free.clone().acquire_many_owned(units).await.ok();
+        let permit = self.free.clone().acquire_many_owned(units(bytes)).await.ok();
+        self.hold(bytes, permit)
+    }
+
+    fn hold(&self, bytes: u64, permit: Option<OwnedSemaphorePermit>) -> Held {
         let now = self.taken.now.fetch_add(bytes, Ordering::AcqRel) + bytes;
         self.taken.most.fetch_max(now, Ordering::AcqRel);
         Held {
@@ -89,6 +88,11 @@ impl UploadMemory {
     }
 }
 
+/// `bytes` in units of the count.
+fn units(bytes: u64) -> u32 {
+    bytes.div_ceil(UNIT) as u32
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.taken.now.fetch_sub(self.bytes, Ordering::AcqRel);
@@ -105,12 +109,12 @@ mod tests {
     async fn segments_wait_for_room_and_the_most_is_remembered() {
         let memory = UploadMemory::new(2 * SEGMENT_MEMORY + 1);
         assert_eq!(memory.segments(), 2);
-        let first = memory.segment().await;
-        let second = memory.segment().await;
-        assert!(memory.segment().now_or_never().is_none());
+        let first = memory.take(SEGMENT_MEMORY).await;
+        let second = memory.take(SEGMENT_MEMORY).await;
+        assert!(memory.take(SEGMENT_MEMORY).now_or_never().is_none());
         assert_eq!(memory.usage().0, 2 * SEGMENT_MEMORY);
         drop(first);
-        let third = memory.segment().now_or_never();
+        let third = memory.take(SEGMENT_MEMORY).now_or_never();
         assert!(third.is_some());
         drop((second, third));
         let (now, most, limit) = memory.usage();
@@ -123,7 +127,7 @@ mod tests {
     #[tokio::test]
     async fn a_budget_too_small_is_that_of_one_segment() {
         let memory = UploadMemory::new(1);
-        let _one = memory.segment().await;
-        assert!(memory.segment().now_or_never().is_none());
+        let _one = memory.take(SEGMENT_MEMORY).await;
+        assert!(memory.take(SEGMENT_MEMORY).now_or_never().is_none());
     }
 }

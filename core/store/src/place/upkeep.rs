@@ -32,6 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             worker.failed(&error);
         }
         drop(work);
+        shared.kept.trim();
         shared.buffers.trim();
         worker.waits(shared.settings.pace.upkeep);
         tokio::select! {

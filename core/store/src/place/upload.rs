@@ -270,7 +270,7 @@ async fn push(
 ) -> Result<Pass, StepError> {
     let fid = drive::fid(record)?;
     let mut pass = Pass::Idle;
-    for number in 0..record.segments {
+    for number in shared.kept.first(pack, record.segments) {
         let lacking = plan.lacking(number);
         let Some(hashes) = names.segments.get(number as usize) else {
             continue;
@@ -278,7 +278,8 @@ async fn push(
         if lacking.is_empty() {
             continue;
         }
-        let built = build::build(shared, pack, record, number).await?;
+        let name = Hash(hashes.segment);
+        let built = build::build(shared, pack, record, number, name).await?;
         let pushes = lacking.into_iter().map(|(group, miner)| {
             let (fragment, data) = (Hash(hashes.fragments[group]), built.fragment(group));
             async move {
@@ -308,6 +309,8 @@ async fn push(
                 }
             }
         }
+        // It is read back once it is placed.
+        shared.kept.put(pack, number, name, built);
     }
     Ok(pass)
 }

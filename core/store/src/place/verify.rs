@@ -72,16 +72,21 @@ pub(crate) async fn verify(
     // For endpoints that changed; the ones noted in the pack do when the chain is away.
     let _ = shared.miners.list().await;
     let mut failures = Vec::new();
-    for number in 0..record.segments {
+    for number in shared.kept.first(pack, record.segments) {
         let open: Vec<usize> = (0..FRAGMENTS)
             .filter(|index| !memory.verified.contains(&(number, *index)))
             .collect();
         if open.is_empty() {
             continue;
         }
+        let name = names
+            .segments
+            .get(number as usize)
+            .map(|segment| Hash(segment.segment))
+            .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: a segment has no names".into())))?;
         // Only what is compared is kept: miners that do not answer would hold the whole segment.
         let expected: Vec<(usize, Expected)> = {
-            let built = build::build(shared, pack, record, number).await?;
+            let built = build::build(shared, pack, record, number, name).await?;
             let whole = random::u64() as usize % FRAGMENTS;
             open.into_iter()
                 .map(|index| (index, Expected::of(&built.fragment(index), index == whole)))
@@ -97,7 +102,7 @@ pub(crate) async fn verify(
             .map(|(index, _)| *index)
             .collect();
         if !wrong.is_empty() {
-            let built = build::build(shared, pack, record, number).await?;
+            let built = build::build(shared, pack, record, number, name).await?;
             for index in wrong {
                 own_copy(&built, &names, number, index)?;
             }

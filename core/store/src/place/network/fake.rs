@@ -712,6 +712,8 @@ impl Network for Fake {
             fragment,
             "a fragment was pushed under a wrong name"
         );
+        // A miner has bytes of its own: the room of what it was sent is wanted back.
+        let data = Bytes::copy_from_slice(&data);
         let mut state = self.state.lock();
         let known = state.chain.deals.get(&fid).is_some_and(|deal| {
             deal.segments
