@@ -56,10 +56,7 @@ async fn soak(time: Duration, seed: u64, tempo: Tempo) -> Result<usize> {
             })?;
             site.sweep_network()?;
             *thrown.entry(fault.name).or_default() += 1;
-            most.resident = most.resident.max(report.taken.resident);
-            most.staging = most.staging.max(report.taken.staging);
-            most.cache = most.cache.max(report.taken.cache);
-            most.meta = most.meta.max(report.taken.meta);
+            most = most.most(report.taken);
             println!(
                 "{:>5.0} s  {:<40} writes {}/{} reads {}/{} caught up {:.1} s, RSS {} MiB",
                 began.elapsed().as_secs_f64(),

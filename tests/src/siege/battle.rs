@@ -48,7 +48,7 @@ pub struct Report {
     pub writes: (u64, u64),
     /// Reads answered while it lasted, and failed.
     pub reads: (u64, u64),
-    /// What the gateway takes afterwards.
+    /// The most that was seen of what the gateway takes, at the end of the fault and afterwards.
     pub taken: Taken,
     /// From the end of the fault until everything was verified.
     pub caught_up: Duration,
@@ -92,8 +92,10 @@ pub async fn fight(site: &mut Site, fault: &Fault, tempo: Tempo, round: u64) -> 
 }
 
 async fn attempt(site: &mut Site, fault: &Fault, tempo: Tempo, round: u64) -> Result<Report> {
-    let during = match fault.how {
-        How::Kill | How::KillAt(_) | How::PowerCut => die(site, fault, tempo, round).await?,
+    let (during, taken) = match fault.how {
+        How::Kill | How::KillAt(_) | How::PowerCut => {
+            (die(site, fault, tempo, round).await?, Taken::default())
+        }
         _ => endure(site, fault, tempo, round).await?,
     };
     let ended = Instant::now();
@@ -103,7 +105,7 @@ async fn attempt(site: &mut Site, fault: &Fault, tempo: Tempo, round: u64) -> Re
     Ok(Report {
         writes: during.writes,
         reads: during.reads,
-        taken: budget::check(site)?,
+        taken: taken.most(budget::check(site)?),
         caught_up,
     })
 }
@@ -157,15 +159,17 @@ async fn die(site: &mut Site, fault: &Fault, tempo: Tempo, round: u64) -> Result
 }
 
 /// Faults that the process survives.
-async fn endure(site: &mut Site, fault: &Fault, tempo: Tempo, round: u64) -> Result<Counts> {
+async fn endure(site: &mut Site, fault: &Fault, tempo: Tempo, round: u64) -> Result<(Counts, Taken)> {
     let load = site.load(round)?;
     tokio::time::sleep(tempo.before).await;
     throw(site, fault)?;
     let begun = counts(&load);
+    let mut taken = Taken::default();
     if let How::Backlog = fault.how {
-        fill_staging(site).await?;
+        taken = fill_staging(site).await?;
     }
     tokio::time::sleep(tempo.during).await;
+    taken = taken.most(budget::check(site)?);
     let lasted = since(begun, counts(&load));
     heal(site, fault)?;
     let mut restarted = false;
@@ -204,7 +208,7 @@ async fn endure(site: &mut Site, fault: &Fault, tempo: Tempo, round: u64) -> Res
     if fault.writes {
         ensure!(lasted.writes.0 > 0, "no write was taken while it lasted");
     }
-    Ok(lasted)
+    Ok((lasted, taken))
 }
 
 /// Every door acknowledges something.
@@ -276,8 +280,9 @@ fn heal(site: &Site, fault: &Fault) -> Result<()> {
     }
 }
 
-/// Puts objects that nobody reads until the gateway says that staging is full.
-async fn fill_staging(site: &Site) -> Result<()> {
+/// Puts objects that nobody reads until the gateway says that staging is full; answers what it takes
+/// then.
+async fn fill_staging(site: &Site) -> Result<Taken> {
     const OBJECT: usize = 8 << 20;
     let s3 = crate::s3::S3Client::new(&site.product().ready.s3, super::load::BUCKET)?;
     for number in 0..=2 * STAGING / OBJECT as u64 {
@@ -288,11 +293,12 @@ async fn fill_staging(site: &Site) -> Result<()> {
                 text.contains("SlowDown"),
                 "staging is full, and the answer is {text}"
             );
+            let taken = budget::check(site)?;
             for number in 0..number {
                 // Its space is needed; being refused now is no fault.
                 let _ = s3.delete(&format!("ballast/{number}")).await;
             }
-            return Ok(());
+            return Ok(taken);
         }
     }
     bail!("staging took twice its limit")

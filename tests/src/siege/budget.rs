@@ -26,6 +26,18 @@ pub struct Taken {
     pub meta: u64,
 }
 
+impl Taken {
+    /// The larger of each.
+    pub fn most(self, other: Self) -> Self {
+        Self {
+            resident: self.resident.max(other.resident),
+            staging: self.staging.max(other.staging),
+            cache: self.cache.max(other.cache),
+            meta: self.meta.max(other.meta),
+        }
+    }
+}
+
 /// Measures.
 pub fn taken(site: &Site) -> Result<Taken> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", site.product().pid()))?;
