@@ -60,6 +60,19 @@ pub trait Engine: Send + Sync + 'static {
     /// replaced before this call, in tables or in logs. Versions that an older snapshot can still see
     /// stay. Costs reading and writing the whole store: for a command, not for a schedule.
     fn scour(&self) -> Result<()>;
+    /// Whether [`Self::recover`] can bring this engine back. If not, a failure lasts until a restart.
+    fn recovers(&self) -> bool {
+        false
+    }
+    /// Brings the engine back after a sync or a commit failed, as soon as its disk is well again. When
+    /// it answers `Ok`, exactly what was visible before is there and durable, and nothing of a commit
+    /// that failed. After [`crate::Error::Damaged`] it must not be asked again; after any other error
+    /// nothing has changed, and it may.
+    fn recover(&self) -> Result<()> {
+        Err(crate::Error::Engine(
+            "it takes a restart to bring this engine back".into(),
+        ))
+    }
     /// Bytes on disk.
     fn disk_bytes(&self) -> Result<u64>;
 }

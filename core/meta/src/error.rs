@@ -9,7 +9,11 @@ pub enum Error {
     /// Another transaction changed what this one read. [`crate::Meta::write`] retries it itself.
     #[error("transaction conflict")]
     Conflict,
-    /// The engine's disk failed or is full. Nothing that was acknowledged is affected; stop writing.
+    /// The engine's disk failed or is full. It is brought back by itself as soon as the disk is well;
+    /// until then nothing is written, and reads go on. Nothing that was acknowledged is affected.
+    #[error("metadata engine waits for its disk: {0}")]
+    Recovering(String),
+    /// The engine failed, and only a restart helps. Nothing that was acknowledged is affected.
     #[error("metadata engine: {0}")]
     Engine(String),
     /// The store on disk is not what it should be. Do not continue.

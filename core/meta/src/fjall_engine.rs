@@ -4,19 +4,26 @@
 //! committed since it began; its log lives in one journal. It can sync that journal as part of a
 //! commit, but does so under the journal's lock, one transaction after the other. So commits here
 //! only reach the operating system, and [`Engine::sync`] syncs the journal for all of them at once.
+//!
+//! After a failed write to its disk fjall refuses everything until it is opened anew: [`recovery`].
+mod journals;
+mod recovery;
+mod scour;
+
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fjall::{
     KeyspaceCreateOptions, OptimisticTxDatabase, OptimisticTxKeyspace, PersistMode, Readable, Snapshot,
 };
+use parking_lot::{Mutex, RwLock};
 
+use self::recovery::{Attempt, Closed};
 use crate::engine::{KEY_MAX, VALUE_MAX};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
-
-mod journals;
-mod scour;
 
 /// Size at which the table of recent writes in memory is written out. Bounds how much of the
 /// journal a restart replays.
@@ -24,59 +31,117 @@ const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Threads that write tables out and merge them. Two keep merging from delaying writing out.
 const WORKERS: usize = 2;
 
+/// The row that holds the number of the last commit (u64 BE): each commit writes another one, so that
+/// two states of the store with the same number are the same.
+const COMMIT_KEY: &[u8] = &[0x00, b'n'];
+
 /// fjall 3 in a directory of its own.
 pub struct FjallEngine {
     path: PathBuf,
-    db: OptimisticTxDatabase,
+    cache_bytes: u64,
+    /// `None` while it is being opened anew, or could not be.
+    open: RwLock<Option<Arc<Open>>>,
+    /// What an attempt to open it anew must find.
+    closed: Mutex<Option<Closed>>,
+    /// Number of the next commit.
+    next_commit: AtomicU64,
+    /// The commit whose write failed: nobody knows how much of it is in the journal.
+    doubtful: Mutex<Option<Attempt>>,
+}
+
+/// An open database.
+struct Open {
     rows: OptimisticTxKeyspace,
+    db: OptimisticTxDatabase,
 }
 
 impl FjallEngine {
     /// Opens or creates the database in `path` with a block cache of `cache_bytes`.
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
-        // Recovery meets whatever the disk holds and asserts some of it: a panic there is damage.
-        std::panic::catch_unwind(AssertUnwindSafe(|| {
-            let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", path.display()));
-            journals::write_again(path).map_err(failed)?;
-            let db = OptimisticTxDatabase::builder(path)
-                .cache_size(cache_bytes)
-                .worker_threads(WORKERS)
-                .open()
-                .map_err(from_fjall)?;
-            let rows = db
-                .keyspace("rows", || {
-                    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
-                })
-                .map_err(from_fjall)?;
-            // fjall syncs the names of its files, but not that of a keyspace it makes.
-            directory::sync_tree(path).map_err(failed)?;
-            Ok(Self {
-                path: path.to_owned(),
-                db,
-                rows,
-            })
-        }))
-        .unwrap_or_else(|_| Err(Error::Damaged(format!("{} cannot be recovered", path.display()))))
+        let open = open(path, cache_bytes)?;
+        let last = number(&open)?;
+        Ok(Self {
+            path: path.to_owned(),
+            cache_bytes,
+            open: RwLock::new(Some(Arc::new(open))),
+            closed: Mutex::new(None),
+            next_commit: AtomicU64::new(last.wrapping_add(1)),
+            doubtful: Mutex::new(None),
+        })
     }
+
+    fn current(&self) -> Result<Arc<Open>> {
+        let open = self.open.read();
+        open.clone()
+            .ok_or_else(|| Error::Engine("the metadata cannot be opened again yet".into()))
+    }
+}
+
+fn open(path: &Path, cache_bytes: u64) -> Result<Open> {
+    // Recovery meets whatever the disk holds and asserts some of it: a panic there is damage.
+    std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", path.display()));
+        journals::write_again(path).map_err(failed)?;
+        let db = OptimisticTxDatabase::builder(path)
+            .cache_size(cache_bytes)
+            .worker_threads(WORKERS)
+            .open()
+            .map_err(from_fjall)?;
+        let rows = db
+            .keyspace("rows", || {
+                KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+            })
+            .map_err(from_fjall)?;
+        // fjall syncs the names of its files, but not that of a keyspace it makes.
+        directory::sync_tree(path).map_err(failed)?;
+        Ok(Open { rows, db })
+    }))
+    .unwrap_or_else(|_| Err(Error::Damaged(format!("{} cannot be recovered", path.display()))))
+}
+
+/// Number of the last commit.
+fn number(open: &Open) -> Result<u64> {
+    let Some(row) = open.rows.get(COMMIT_KEY).map_err(from_fjall)? else {
+        return Ok(0);
+    };
+    let bytes: [u8; 8] = row[..]
+        .try_into()
+        .map_err(|_| Error::Damaged("the row of commits has a wrong length".into()))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 impl Engine for FjallEngine {
     fn snapshot(&self) -> Result<Box<dyn Read + Send>> {
+        let open = self.current()?;
         Ok(Box::new(View {
-            snapshot: self.db.read_tx(),
-            rows: self.rows.clone(),
+            snapshot: open.db.read_tx(),
+            open,
         }))
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>> {
+        let open = self.current()?;
         Ok(Box::new(Write {
-            tx: self.db.write_tx().map_err(from_fjall)?,
-            rows: &self.rows,
+            tx: open.db.write_tx().map_err(from_fjall)?,
+            open,
+            engine: self,
+            keys: Vec::new(),
         }))
     }
 
     fn sync(&self) -> Result<()> {
-        self.db.persist(PersistMode::SyncData).map_err(from_fjall)
+        self.current()?
+            .db
+            .persist(PersistMode::SyncData)
+            .map_err(from_fjall)
+    }
+
+    fn recovers(&self) -> bool {
+        true
+    }
+
+    fn recover(&self) -> Result<()> {
+        recovery::recover(self)
     }
 
     fn scour(&self) -> Result<()> {
@@ -84,13 +149,14 @@ impl Engine for FjallEngine {
     }
 
     fn disk_bytes(&self) -> Result<u64> {
-        self.db.disk_space().map_err(from_fjall)
+        self.current()?.db.disk_space().map_err(from_fjall)
     }
 }
 
+// The database closes with the last of these: what holds on to it comes before it.
 struct View {
     snapshot: Snapshot,
-    rows: OptimisticTxKeyspace,
+    open: Arc<Open>,
 }
 
 impl Read for View {
@@ -100,7 +166,7 @@ impl Read for View {
         }
         Ok(self
             .snapshot
-            .get(&self.rows, key)
+            .get(&self.open.rows, key)
             .map_err(from_fjall)?
             .map(|value| value.to_vec()))
     }
@@ -115,7 +181,7 @@ impl Read for View {
             return Ok(Box::new(std::iter::empty()));
         }
         Ok(rows(
-            self.snapshot.range::<&[u8], _>(&self.rows, (from, to)),
+            self.snapshot.range::<&[u8], _>(&self.open.rows, (from, to)),
             reverse,
         ))
     }
@@ -123,7 +189,10 @@ impl Read for View {
 
 struct Write<'e> {
     tx: fjall::OptimisticWriteTx,
-    rows: &'e OptimisticTxKeyspace,
+    open: Arc<Open>,
+    engine: &'e FjallEngine,
+    /// What it writes to.
+    keys: Vec<Vec<u8>>,
 }
 
 impl Read for Write<'_> {
@@ -133,7 +202,7 @@ impl Read for Write<'_> {
         }
         Ok(self
             .tx
-            .get(self.rows, key)
+            .get(&self.open.rows, key)
             .map_err(from_fjall)?
             .map(|value| value.to_vec()))
     }
@@ -148,7 +217,10 @@ impl Read for Write<'_> {
         if is_empty_range(from, to) {
             return Ok(Box::new(std::iter::empty()));
         }
-        Ok(rows(self.tx.range::<&[u8], _>(self.rows, (from, to)), reverse))
+        Ok(rows(
+            self.tx.range::<&[u8], _>(&self.open.rows, (from, to)),
+            reverse,
+        ))
     }
 }
 
@@ -161,20 +233,40 @@ impl Transaction for Write<'_> {
                 value.len()
             )));
         }
-        self.tx.insert(self.rows, key, value);
+        self.keys.push(key.to_vec());
+        self.tx.insert(&self.open.rows, key, value);
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<()> {
         check_key(key)?;
-        self.tx.remove(self.rows, key);
+        self.keys.push(key.to_vec());
+        self.tx.remove(&self.open.rows, key);
         Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<()> {
-        match self.tx.commit().map_err(from_fjall)? {
-            Ok(()) => Ok(()),
-            Err(fjall::Conflict) => Err(Error::Conflict),
+        let Self {
+            mut tx,
+            open,
+            engine,
+            keys,
+        } = *self;
+        let number = engine.next_commit.fetch_add(1, Ordering::Relaxed);
+        if !keys.is_empty() {
+            tx.insert(&open.rows, COMMIT_KEY, number.to_be_bytes());
+        }
+        match tx.commit() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(fjall::Conflict)) => Err(Error::Conflict),
+            Err(error) => {
+                // One that was refused because another had failed has written nothing.
+                if !matches!(error, fjall::Error::Poisoned) {
+                    let attempt = Attempt { number, keys };
+                    engine.doubtful.lock().get_or_insert(attempt);
+                }
+                Err(from_fjall(error))
+            }
         }
     }
 }
@@ -184,10 +276,12 @@ fn rows<'a>(iter: fjall::Iter, reverse: bool) -> Box<dyn Iterator<Item = Result<
         let (key, value) = guard.into_inner().map_err(from_fjall)?;
         Ok((key.to_vec(), value.to_vec()))
     };
+    // The number of the last commit is this engine's own.
+    let shown = |row: &Result<KeyValue>| !matches!(row, Ok((key, _)) if key == COMMIT_KEY);
     if reverse {
-        Box::new(iter.rev().map(row))
+        Box::new(iter.rev().map(row).filter(shown))
     } else {
-        Box::new(iter.map(row))
+        Box::new(iter.map(row).filter(shown))
     }
 }
 

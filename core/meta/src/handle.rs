@@ -48,6 +48,7 @@ struct Inner {
     // Dropped first: its thread ends before the engine closes.
     sync: GroupSync,
     engine: Arc<dyn Engine>,
+    directory: PathBuf,
     /// Held shared by every transaction, alone by one that has lost too often.
     turn: RwLock<()>,
     /// Spreads the pauses of transactions that conflict with each other.
@@ -68,6 +69,7 @@ impl Meta {
 
     /// A handle over an engine that is open already, with its guard file at `guard`.
     pub fn over(engine: Arc<dyn Engine>, guard: &Path) -> Result<Self> {
+        let directory = guard.parent().unwrap_or(Path::new(".")).to_owned();
         let counter = match engine.snapshot()?.get(COUNTER_KEY)? {
             None => 0,
             Some(row) => row
@@ -85,6 +87,7 @@ impl Meta {
             inner: Arc::new(Inner {
                 sync,
                 engine,
+                directory,
                 turn: RwLock::new(()),
                 jitter: AtomicU64::new(0x9e37_79b9),
             }),
@@ -143,6 +146,21 @@ impl Meta {
             .unwrap_or_else(|_| Err(Error::Engine("the rewrite was cut off".into())))
     }
 
+    /// Fails at once while writes would.
+    pub fn check(&self) -> Result<()> {
+        self.inner.sync.check()
+    }
+
+    /// Why nothing is written at the moment; `None` when all is well.
+    pub fn trouble(&self) -> Option<String> {
+        self.inner.sync.check().err().map(|error| error.to_string())
+    }
+
+    /// The directory whose disk must not fill up.
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64> {
         self.inner.engine.disk_bytes()
@@ -195,8 +213,11 @@ impl Inner {
         self.sync.check()?;
         let mut tx = self.engine.begin()?;
         let value = f(tx.as_mut())?;
-        failpoint::COMMIT.reach().map_err(failed)?;
-        match self.sync.commit(|| tx.commit()) {
+        let commit = || {
+            failpoint::COMMIT.reach().map_err(failed)?;
+            tx.commit()
+        };
+        match self.sync.commit(commit) {
             Ok(()) => Ok(Some(value)),
             Err(Error::Conflict) => Ok(None),
             Err(error) => Err(error.into()),

@@ -10,6 +10,8 @@
 //!   again when another transaction changed what it had read.
 //! * A commit is visible and ordered at once and durable with the next sync. One thread syncs for
 //!   everybody who waits ([`sync`](crate) module), so that a hundred waiters cost one disk flush.
+//! * When a write to the disk fails (full, or broken), the engine is brought back without a restart:
+//!   writes are refused meanwhile, reads go on, and what was visible stays visible.
 //! * A small guard file beside the engine remembers how far acknowledged commits went; an engine
 //!   that comes back with less than that (its log lost a middle part) is refused.
 //!

@@ -4,12 +4,17 @@
 //! the meantime. A waiter joins only after its commit, so the sync that answers it began after the
 //! commit. A sync is skipped when nothing was committed since the last one began.
 //!
-//! A failed sync is final: the kernel may have dropped the dirty pages, and a second attempt that
-//! succeeds would prove nothing. All writes fail from then on, until the store is opened anew.
+//! A failed sync proves that nothing since the last good one is on disk, and a second attempt that
+//! succeeds would not prove the contrary: the kernel may have dropped the dirty pages. So a failure
+//! of a sync or a commit stops all writes. The same thread then has the engine brought back
+//! ([`Engine::recover`]), again and again until its disk is well: an engine that answers has written
+//! everything that was visible anew. Nobody is told that a write is durable in between, and whoever
+//! asks is told to come back.
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -17,22 +22,59 @@ use tokio::sync::oneshot;
 use crate::guard::{COUNTER_KEY, Guard};
 use crate::{Engine, Error, Result, failpoint};
 
-type Waiter = oneshot::Sender<Result<(), String>>;
+/// First pause before an engine is brought back; doubled after each attempt in vain.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+type Waiter = oneshot::Sender<Result<(), Failure>>;
+
+/// Why nothing is written.
+#[derive(Clone, Debug)]
+struct Failure {
+    reason: String,
+    /// Only a restart helps.
+    lasting: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        if failure.lasting {
+            Self::Engine(failure.reason)
+        } else {
+            Self::Recovering(failure.reason)
+        }
+    }
+}
 
 #[derive(Default)]
 struct Queue {
     waiters: Vec<Waiter>,
-    poisoned: Option<String>,
+    failure: Option<Failure>,
     closed: bool,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    recovers: bool,
     /// Commits begun and commits ended, whatever their outcome. Equal to what they were when the
     /// last sync began means that it covered everything.
     begun: AtomicU64,
     ended: AtomicU64,
+}
+
+impl Shared {
+    /// Notes a failure, unless there is one already.
+    fn fail(&self, reason: String) -> Failure {
+        let mut queue = self.queue.lock();
+        let lasting = !self.recovers;
+        let failure = queue.failure.get_or_insert_with(|| {
+            tracing::error!(%reason, lasting, "the metadata engine failed; nothing is written until it is back");
+            Failure { reason, lasting }
+        });
+        failure.clone()
+    }
 }
 
 /// The sync thread and its queue.
@@ -46,6 +88,7 @@ impl GroupSync {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            recovers: engine.recovers(),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         });
@@ -68,13 +111,20 @@ impl GroupSync {
         self.shared.begun.fetch_add(1, Ordering::SeqCst);
         let result = commit();
         self.shared.ended.fetch_add(1, Ordering::SeqCst);
-        result
+        match result {
+            Err(Error::Engine(reason)) if self.shared.recovers => {
+                let failure = self.shared.fail(reason);
+                self.shared.wake.notify_one();
+                Err(failure.into())
+            }
+            other => other,
+        }
     }
 
-    /// The error of a failed sync, for ever.
+    /// The error of a failed sync or commit, until the engine is back.
     pub(crate) fn check(&self) -> Result<()> {
-        match &self.shared.queue.lock().poisoned {
-            Some(reason) => Err(Error::Engine(reason.clone())),
+        match &self.shared.queue.lock().failure {
+            Some(failure) => Err(failure.clone().into()),
             None => Ok(()),
         }
     }
@@ -84,14 +134,14 @@ impl GroupSync {
         let (waiter, answer) = oneshot::channel();
         {
             let mut queue = self.shared.queue.lock();
-            if let Some(reason) = &queue.poisoned {
-                return Err(Error::Engine(reason.clone()));
+            if let Some(failure) = &queue.failure {
+                return Err(failure.clone().into());
             }
             queue.waiters.push(waiter);
             self.shared.wake.notify_one();
         }
         match answer.await {
-            Ok(result) => result.map_err(Error::Engine),
+            Ok(result) => Ok(result?),
             Err(_) => Err(Error::Engine("sync thread ended".into())),
         }
     }
@@ -108,58 +158,114 @@ impl Drop for GroupSync {
     }
 }
 
+/// What the thread has to do next.
+enum Task {
+    Sync(Vec<Waiter>),
+    Recover,
+    End,
+}
+
+fn next(shared: &Shared, guard: &mut Guard) -> Task {
+    let mut queue = shared.queue.lock();
+    let idle = |queue: &Queue| queue.waiters.is_empty() && queue.failure.is_none() && !queue.closed;
+    if idle(&queue) {
+        // Idle: the guard's own flush delays nobody now. A failure shows at the next group.
+        parking_lot::MutexGuard::unlocked(&mut queue, || sync_guard(guard));
+        while idle(&queue) {
+            shared.wake.wait(&mut queue);
+        }
+    }
+    if let Some(failure) = &queue.failure {
+        // Those who came between the failure and its being noted.
+        let failure = failure.clone();
+        answer(std::mem::take(&mut queue.waiters), &Err(failure.clone()));
+        return if queue.closed || failure.lasting {
+            Task::End
+        } else {
+            Task::Recover
+        };
+    }
+    if queue.waiters.is_empty() {
+        return Task::End;
+    }
+    Task::Sync(std::mem::take(&mut queue.waiters))
+}
+
+fn answer(waiters: Vec<Waiter>, result: &Result<(), Failure>) {
+    for waiter in waiters {
+        // A waiter that went away does not need its answer.
+        let _ = waiter.send(result.clone());
+    }
+}
+
+fn sync_guard(guard: &mut Guard) {
+    if let Err(error) = guard.sync() {
+        tracing::error!(%error, "guard file of the metadata store cannot be synced");
+    }
+}
+
 fn run(shared: &Shared, engine: &dyn Engine, mut guard: Guard) {
     let mut covered = None;
     loop {
-        let waiters = {
-            let mut queue = shared.queue.lock();
-            if queue.waiters.is_empty() && !queue.closed {
-                // Idle: the guard's own flush delays nobody now. A failure shows at the next group.
-                parking_lot::MutexGuard::unlocked(&mut queue, || {
-                    if let Err(error) = guard.sync() {
-                        tracing::error!(%error, "guard file of the metadata store cannot be synced");
-                    }
-                });
-                while queue.waiters.is_empty() && !queue.closed {
-                    shared.wake.wait(&mut queue);
-                }
+        let waiters = match next(shared, &mut guard) {
+            Task::Sync(waiters) => waiters,
+            Task::Recover => {
+                recover(shared, engine);
+                covered = None;
+                continue;
             }
-            if queue.waiters.is_empty() {
-                break;
-            }
-            std::mem::take(&mut queue.waiters)
+            Task::End => break,
         };
         let ended = shared.ended.load(Ordering::SeqCst);
         let result = if covered == Some(shared.begun.load(Ordering::SeqCst)) {
             Ok(())
         } else {
-            // Without this thread nobody would be answered ever again: a panic is a failed sync.
-            std::panic::catch_unwind(AssertUnwindSafe(|| sync_group(engine, &mut guard)))
-                .unwrap_or_else(|_| Err(Error::Engine("the engine panicked".into())))
-                .map_err(|error| error.to_string())
+            attempt(|| sync_group(engine, &mut guard)).map_err(|error| shared.fail(error.to_string()))
         };
-        match &result {
-            Ok(()) => covered = Some(ended),
-            Err(reason) => {
-                tracing::error!(%reason, "metadata sync failed; no write is accepted until a restart");
-                shared.queue.lock().poisoned = Some(format!("an earlier sync failed: {reason}"));
-            }
+        if result.is_ok() {
+            covered = Some(ended);
         }
-        for waiter in waiters {
-            // A waiter that went away does not need its answer.
-            let _ = waiter.send(result.clone());
-        }
-        if result.is_err() {
-            // Those who came between the failure and the poisoning.
-            let late = std::mem::take(&mut shared.queue.lock().waiters);
-            for waiter in late {
-                let _ = waiter.send(result.clone());
-            }
-            break;
-        }
+        answer(waiters, &result);
     }
-    if let Err(error) = guard.sync() {
-        tracing::error!(%error, "guard file of the metadata store cannot be synced");
+    sync_guard(&mut guard);
+}
+
+/// Without this thread nobody would be answered ever again: a panic is a failure like others.
+fn attempt(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::Engine("the engine panicked".into())))
+}
+
+/// Asks the engine to come back until it does, or until nobody needs it any more.
+fn recover(shared: &Shared, engine: &dyn Engine) {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        {
+            let mut queue = shared.queue.lock();
+            if !queue.closed {
+                shared.wake.wait_for(&mut queue, pause);
+            }
+            if queue.closed {
+                return;
+            }
+        }
+        pause = (2 * pause).min(PAUSE_MAX);
+        match attempt(|| engine.recover()) {
+            Ok(()) => {
+                shared.queue.lock().failure = None;
+                tracing::warn!("the metadata engine is back");
+                return;
+            }
+            Err(error @ Error::Damaged(_)) => {
+                tracing::error!(%error, "the metadata engine cannot come back; nothing is written until a restart");
+                shared.queue.lock().failure = Some(Failure {
+                    reason: error.to_string(),
+                    lasting: true,
+                });
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "the metadata engine is not back yet"),
+        }
     }
 }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// When to come back while the metadata wait for their disk.
+const RECOVERY: Duration = Duration::from_secs(2);
+
 /// What went wrong; the doc of each says what the caller can do next.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -64,7 +67,7 @@ pub enum Error {
     /// No space: the disk, the quota or the territory is full.
     #[error("no space")]
     NoSpace,
-    /// Writes come faster than the network takes them. Retry after the time given.
+    /// Writes come faster than the network takes them, or the disk is full. Retry after the time given.
     #[error("slow down; retry in about {retry_after:?}")]
     SlowDown {
         /// Estimate.
@@ -97,6 +100,9 @@ impl From<meta::Error> for Error {
     fn from(error: meta::Error) -> Self {
         match error {
             meta::Error::Conflict => Self::Conflict,
+            meta::Error::Recovering(_) => Self::SlowDown {
+                retry_after: RECOVERY,
+            },
             meta::Error::Engine(text) => Self::Internal(format!("metadata engine: {text}")),
             meta::Error::Damaged(text) => Self::Damaged(format!("metadata: {text}")),
             meta::Error::InUse => Self::Busy("the metadata store is in use by another process"),
@@ -117,6 +123,9 @@ impl From<store::Error> for Error {
             store::Error::ShuttingDown => Self::ShuttingDown,
             store::Error::Meta(error) => match &*error {
                 meta::Error::Conflict => Self::Conflict,
+                meta::Error::Recovering(_) => Self::SlowDown {
+                    retry_after: RECOVERY,
+                },
                 meta::Error::Engine(text) => Self::Internal(format!("metadata engine: {text}")),
                 meta::Error::Damaged(text) => Self::Damaged(format!("metadata: {text}")),
                 meta::Error::InUse => Self::Busy("the metadata store is in use by another process"),
@@ -142,6 +151,8 @@ mod tests {
         assert!(matches!(Error::from(conflict), Error::Conflict));
         let late = store::Error::NotYet(store::Level::Placed);
         assert!(matches!(Error::from(late), Error::NotYet(store::Level::Placed)));
+        let waiting = meta::Error::Recovering("no space left".into());
+        assert!(matches!(Error::from(waiting), Error::SlowDown { .. }));
         let unknown = store::Error::UnknownChunk(store::ChunkId(7));
         assert!(matches!(Error::from(unknown), Error::Damaged(_)));
     }

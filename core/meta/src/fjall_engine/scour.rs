@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::fjall_engine::{FjallEngine, from_fjall};
+use crate::fjall_engine::{FjallEngine, from_fjall, recovery};
 use crate::{Engine, Error, Result};
 
 /// First byte of the filler's keys: beside the guard's counter, in the engine's own table.
@@ -41,7 +41,7 @@ pub(super) fn run(engine: &FjallEngine) -> Result<()> {
         ));
     }
     let old = tables(engine)?;
-    engine.rows.inner().major_compact().map_err(from_fjall)?;
+    engine.current()?.rows.inner().major_compact().map_err(from_fjall)?;
     // fjall removes merged tables later, when no reader is left that began before.
     if !gone(engine, || Ok(tables(engine)?.is_disjoint(&old)))? {
         tracing::warn!("a reader keeps old metadata tables on disk until it has ended");
@@ -99,7 +99,9 @@ fn write_out(engine: &FjallEngine) -> Result<()> {
     let mut tx = engine.begin()?;
     tx.delete(&FILLER_KEY)?;
     tx.commit()?;
-    engine.rows.inner().rotate_memtable_and_wait().map_err(from_fjall)
+    let open = engine.current()?;
+    open.rows.inner().rotate_memtable().map_err(from_fjall)?;
+    recovery::wait_written(&open)
 }
 
 fn journals(engine: &FjallEngine) -> Result<Journals> {
@@ -120,7 +122,7 @@ fn journals(engine: &FjallEngine) -> Result<Journals> {
 
 /// Names of the tables there are.
 fn tables(engine: &FjallEngine) -> Result<BTreeSet<OsString>> {
-    let path = engine.rows.inner().path().join("tables");
+    let path = engine.current()?.rows.inner().path().join("tables");
     let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", path.display()));
     std::fs::read_dir(&path)
         .map_err(failed)?
