@@ -76,6 +76,8 @@ pub struct Network {
 pub struct StoreSettings {
     /// Most bytes of sealed data waiting on this disk for the network. Default 20 GiB.
     pub staging_limit: ByteSize,
+    /// Bytes that stay free on the disks under `data`: nothing is written beyond. Default 512 MiB.
+    pub disk_reserve: ByteSize,
     /// Plaintext kept in memory. Default 256 MiB.
     pub memory_cache: ByteSize,
     /// Memory for reading from miners beside the caches, at least 128 MiB. Default 256 MiB.
@@ -133,6 +135,7 @@ impl Default for StoreSettings {
     fn default() -> Self {
         Self {
             staging_limit: ByteSize::gib(20),
+            disk_reserve: ByteSize::mib(512),
             memory_cache: ByteSize::mib(256),
             read_memory: ByteSize::mib(256),
             disk_cache: ByteSize::gib(2),

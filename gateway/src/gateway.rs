@@ -257,6 +257,7 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
     store::StoreConfig {
         path: data.join("store"),
         staging_limit: settings.staging_limit.as_u64(),
+        disk_reserve: settings.disk_reserve.as_u64(),
         memory_cache: settings.memory_cache.as_u64(),
         read_memory: settings.read_memory.as_u64(),
         disk_cache: settings.disk_cache.as_u64(),

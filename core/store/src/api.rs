@@ -26,7 +26,7 @@ use crate::place::network::{Live, Network};
 use crate::place::pace::Pace;
 use crate::place::rules::Placement;
 use crate::place::waiting::{self, Waiting};
-use crate::place::{Placing, Settings, levels};
+use crate::place::{Placing, Settings, isolate, levels};
 use crate::read::trace::{ReadTrace, Traces};
 use crate::reclaim::{ReclaimConfig, ReclaimPlan, tally};
 use crate::remote::Remote;
@@ -100,6 +100,9 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Budget of the staging disk.
     pub staging_limit: u64,
+    /// Bytes that stay free on the disks of staging and of the metadata: nothing is taken in beyond,
+    /// so that neither meets a full disk.
+    pub disk_reserve: u64,
     /// Budget of the plaintext memory cache.
     pub memory_cache: u64,
     /// Memory for reading from miners beside the caches: chunks on their way ahead of readers, ranges
@@ -138,6 +141,7 @@ impl StoreConfig {
         Self {
             path,
             staging_limit: 16 << 30,
+            disk_reserve: 512 << 20,
             memory_cache: 256 << 20,
             read_memory: 256 << 20,
             disk_cache: 4 << 30,
@@ -209,8 +213,13 @@ impl Store {
             )
         });
         let keys = Keys::open(meta.clone(), passphrase, config.passphrase_cost).await?;
-        let (staging, ended) =
-            Staging::open(&config.path.join("staging"), meta.clone(), config.staging_limit).await?;
+        let (staging, ended) = Staging::open(
+            &config.path.join("staging"),
+            meta.clone(),
+            config.staging_limit,
+            config.disk_reserve,
+        )
+        .await?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let workers = Workers::default();
@@ -281,8 +290,8 @@ impl Store {
 
     /// Compresses, seals and appends 1..=[`CHUNK_MAX`] bytes to staging. Not durable yet.
     ///
-    /// Waits a moment when staging is almost full, and for space when it is full;
-    /// [`Error::StagingFull`] when none comes free for two seconds.
+    /// Waits the longer the fuller staging is, and for space when it is full; [`Error::StagingFull`]
+    /// when none comes free for two seconds, and at once when the disk is down to its reserve.
     pub async fn stage(&self, domain: DomainId, owner: Owner, data: Bytes) -> Result<StagedChunk> {
         let inner = &self.inner;
         inner.check_open()?;
@@ -326,11 +335,18 @@ impl Store {
         inner.memory.insert(id, plain);
         Ok(StagedChunk { id, len, frame })
     }
-    /// Makes everything staged before the call durable. Concurrent callers share one sync.
+    /// Makes everything staged before the call durable. Concurrent callers share one sync. When it
+    /// fails in a file that holds a chunk, recording that chunk fails: it has to be staged again.
     pub async fn sync_staged(&self) -> Result<()> {
         self.inner.staging.sync().await
     }
-    /// Names a staged chunk in the caller's transaction, with one reference.
+    /// Whether there is room for what grows the metadata without staging anything: names, attributes.
+    /// [`Error::StagingFull`] when the disk is down to half of its reserve.
+    pub fn require_room(&self) -> Result<()> {
+        self.inner.staging.require_room()
+    }
+    /// Names a staged chunk in the caller's transaction, with one reference. [`Error::Disk`] when the
+    /// disk lost it since it was staged.
     pub fn record(&self, tx: &mut dyn Transaction, chunk: &StagedChunk) -> Result<()> {
         Staging::name(tx, chunk.id, &chunk.frame)?;
         let waiting = Waiting {
@@ -415,6 +431,8 @@ impl Store {
             unpacked_bytes,
             staging_bytes: self.inner.staging.bytes(),
             staging_limit: self.inner.config.staging_limit,
+            trouble: self.inner.staging.trouble(),
+            damaged: isolate::status(&*snapshot, |chunk| self.inner.staging.owner(chunk))?,
             packs: levels::packs(&*snapshot)?,
             health: report::status(&*snapshot, &self.inner.config.health)?,
             memory_cache: self.inner.memory.usage(),

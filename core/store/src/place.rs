@@ -12,6 +12,7 @@
 //!   and awaits the miners' reports, [`verify`] reads them back.
 //! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again;
 //!   [`crate::reclaim`] has those stored again in which little does.
+//! - [`isolate`] keeps a record that rots in staging from holding up its pack.
 //! - [`levels`] answers how far chunks have come, and waits for it.
 //! - [`orders`] knows what was sent to the chain, [`strangers`] what to do when somebody else was
 //!   there first, [`watcher`] how the chain is, [`rules`] where packs may be,
@@ -26,6 +27,7 @@ pub(crate) mod build;
 pub(crate) mod declare;
 pub(crate) mod drive;
 pub(crate) mod finality;
+pub(crate) mod isolate;
 pub(crate) mod kept;
 pub(crate) mod levels;
 pub(crate) mod local;
@@ -270,6 +272,7 @@ impl Placing {
         shared.spawn(upkeep::run(shared.clone()));
         shared.spawn(watcher::run(shared.clone()));
         shared.spawn(reclaim::worker::run(shared.clone()));
+        shared.spawn(isolate::look_again(shared.clone()));
         Ok(Self { shared })
     }
 

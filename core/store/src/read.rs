@@ -156,6 +156,15 @@ impl Inner {
         self.staging.reclaim(chunks).await
     }
 
+    /// Puts a chunk whose record has rotted into staging anew, when the network has it.
+    pub(crate) async fn heal(self: &Arc<Self>, chunk: ChunkId) -> Result<bool> {
+        if levels::level(&*self.meta.snapshot()?, &[chunk])? == Level::Staged {
+            return Ok(false);
+        }
+        let (frame, _) = self.fetch(chunk, &Log::new(false)).await?;
+        self.staging.replace(chunk, frame).await
+    }
+
     /// Empties the caches, once the reads under way have put into them what they will.
     pub(crate) async fn drop_caches(&self) -> Result<()> {
         let flights: Vec<_> = self.flights.lock().values().cloned().collect();

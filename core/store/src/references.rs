@@ -9,6 +9,7 @@
 use meta::Transaction;
 
 use crate::pack::record;
+use crate::place::isolate;
 use crate::reclaim::tally;
 use crate::staging::Staging;
 use crate::{ChunkId, Error, Result, locations, tables};
@@ -38,6 +39,10 @@ pub(crate) fn release(tx: &mut dyn Transaction, staging: &Staging, chunk: ChunkI
         if let Some(place) = locations::get(tx, chunk)? {
             die(tx, place.pack, chunk, place.len)?;
         }
+        return Ok(());
+    }
+    if isolate::forget(tx, chunk)? {
+        staging.leave(tx, chunk)?;
         return Ok(());
     }
     let place = locations::get(tx, chunk)?.ok_or(Error::UnknownChunk(chunk))?;

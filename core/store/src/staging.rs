@@ -2,12 +2,16 @@
 //!
 //! Small frames ride in the transaction that names them, as a row. Larger ones are appended to
 //! [`files`] first and synced ([`Staging::sync`]) before a transaction names them, so that no row
-//! ever names bytes that are not there. Space is counted by [`budget`] and given back by [`settle`].
+//! ever names bytes that are not there. Space is counted by [`budget`] and given back by [`settle`];
+//! [`reserve`] keeps the disk itself from filling up.
 pub(crate) mod budget;
 pub(crate) mod file;
 pub(crate) mod files;
+pub(crate) mod reserve;
 pub(crate) mod row;
 pub(crate) mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +22,8 @@ use meta::{Durability, Meta, Read, Transaction};
 
 use self::budget::Budget;
 use self::file::record_len;
-use self::files::Files;
+use self::files::{Appended, Files};
+use self::reserve::Reserve;
 use self::row::{FreedRow, Place, StagedRow};
 use self::settle::{EndedTickets, Settler, Ticket};
 use crate::frame::{FRAME_MAX, OVERHEAD};
@@ -39,6 +44,8 @@ pub(crate) struct StagedFrame {
     row: StagedRow,
     /// The frame itself when it rides in a row.
     inline: Option<Bytes>,
+    /// Its record when it is in a file.
+    record: Option<Appended>,
     ticket: Arc<Ticket>,
 }
 
@@ -61,13 +68,21 @@ pub(crate) struct Staging {
     meta: Meta,
     files: Arc<Files>,
     budget: Arc<Budget>,
+    reserve: Arc<Reserve>,
     settler: Arc<Settler>,
 }
 
 impl Staging {
     /// Opens staging in `directory`. Everything committed to `meta` must be durable: files that no
-    /// row names are deleted. Answers what [`Settler::run`] needs, too.
-    pub(crate) async fn open(directory: &Path, meta: Meta, limit: u64) -> Result<(Self, EndedTickets)> {
+    /// row names are deleted. At most `limit` bytes are taken, and `reserve` bytes of the disks under
+    /// it and under the metadata are left free. Answers what [`Settler::run`] needs, too.
+    pub(crate) async fn open(
+        directory: &Path,
+        meta: Meta,
+        limit: u64,
+        reserve: u64,
+    ) -> Result<(Self, EndedTickets)> {
+        let reserve = Reserve::new(vec![directory.to_owned(), meta.directory().to_owned()], reserve);
         let directory = directory.to_owned();
         let files = tokio::task::spawn_blocking(move || Files::open(&directory))
             .await
@@ -79,6 +94,7 @@ impl Staging {
             meta,
             files,
             budget,
+            reserve: Arc::new(reserve),
             settler,
         };
         let counting = staging.clone_parts();
@@ -95,6 +111,7 @@ impl Staging {
             meta: self.meta.clone(),
             files: self.files.clone(),
             budget: self.budget.clone(),
+            reserve: self.reserve.clone(),
             settler: self.settler.clone(),
         }
     }
@@ -144,8 +161,10 @@ impl Staging {
 
     /// Takes the space that a frame of `plain_len` bytes needs at most, waiting for it if need be.
     pub(crate) async fn admit(&self, plain_len: usize) -> Result<Admission> {
-        self.files.check()?;
+        // What cannot be named would only fill the disk.
+        self.meta.check()?;
         let bytes = record_len(plain_len + OVERHEAD);
+        self.reserve.admit(bytes, || self.budget.estimate(bytes))?;
         self.budget.admit(bytes).await?;
         Ok(Admission {
             budget: self.budget.clone(),
@@ -164,11 +183,11 @@ impl Staging {
     ) -> Result<StagedFrame> {
         debug_assert!(frame.len() <= FRAME_MAX);
         let frame_len = frame.len() as u32;
-        let (place, inline) = if frame.len() <= INLINE_MAX {
-            (Place::Inline, Some(Bytes::from(frame)))
+        let (place, record, inline) = if frame.len() <= INLINE_MAX {
+            (Place::Inline, None, Some(Bytes::from(frame)))
         } else {
-            let (file, offset) = self.files.append(chunk, &frame)?;
-            (Place::File { file, offset }, None)
+            let record = self.files.append(chunk, &frame)?;
+            (record.place(), Some(record), None)
         };
         let used = settle::space(frame_len, place);
         self.budget.correct(admission.bytes.saturating_sub(used));
@@ -182,6 +201,7 @@ impl Staging {
                 place,
             },
             inline,
+            record,
             ticket,
         })
     }
@@ -191,8 +211,22 @@ impl Staging {
         self.files.sync().await
     }
 
-    /// Names a frame in `tx`.
+    /// Whether there is room for what grows the metadata without going through staging.
+    pub(crate) fn require_room(&self) -> Result<()> {
+        self.meta.check()?;
+        self.reserve.require_half(|| self.budget.estimate(0))
+    }
+
+    /// Why nothing is taken in at the moment, for the operator.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.meta.trouble().or_else(|| self.reserve.trouble())
+    }
+
+    /// Names a frame in `tx`. Fails when the disk has lost it since it was put.
     pub(crate) fn name(tx: &mut dyn Transaction, chunk: ChunkId, frame: &StagedFrame) -> Result<()> {
+        if let Some(record) = &frame.record {
+            record.require_safe()?;
+        }
         frame.ticket.name();
         tx.put(
             &tables::chunk_key(tables::STAGED, chunk),
@@ -251,6 +285,73 @@ impl Staging {
         }
         steps::reach_async(steps::RECLAIM_LEFT).await?;
         self.settler.give_back().await
+    }
+
+    /// Puts a recorded chunk whose record has rotted into a new one; false when it is not in staging any
+    /// more. The old record is given back.
+    pub(crate) async fn replace(&self, chunk: ChunkId, frame: Bytes) -> Result<bool> {
+        let frame_len = frame.len() as u32;
+        let (parts, bytes) = (self.clone_parts(), frame.clone());
+        let appended = if frame.len() <= INLINE_MAX {
+            None
+        } else {
+            let appending = tokio::task::spawn_blocking(move || parts.files.append(chunk, &bytes));
+            Some(appending.await.map_err(|_| Error::ShuttingDown)??)
+        };
+        let place = appended.as_ref().map_or(Place::Inline, Appended::place);
+        let used = settle::space(frame_len, place);
+        self.budget.take(used);
+        let replaced = match self.sync().await {
+            Ok(()) => self.move_row(chunk, frame, place, appended.clone()).await,
+            Err(error) => Err(error),
+        };
+        if matches!(replaced, Ok(true)) {
+            self.settler.give_back().await?;
+        } else {
+            if let Some(new) = appended {
+                self.files.discount(new.file.number, used);
+            }
+            self.budget.correct(used);
+        }
+        replaced
+    }
+
+    /// Names another place of a chunk, durably; the old one is to be given back.
+    async fn move_row(
+        &self,
+        chunk: ChunkId,
+        frame: Bytes,
+        place: Place,
+        appended: Option<Appended>,
+    ) -> Result<bool> {
+        if let Some(new) = appended {
+            new.require_safe()?;
+        }
+        self.meta
+            .write(Durability::Synced, move |tx| -> Result<bool> {
+                let Some(old) = Self::row(&*tx, chunk)? else {
+                    return Ok(false);
+                };
+                let frame_len = frame.len() as u32;
+                tx.put(
+                    &tables::chunk_key(tables::STAGED, chunk),
+                    &row::encode(&StagedRow {
+                        frame_len,
+                        place,
+                        ..old
+                    })?,
+                )?;
+                if place == Place::Inline {
+                    tx.put(&tables::chunk_key(tables::INLINE, chunk), &frame)?;
+                }
+                let freed = FreedRow {
+                    frame_len: old.frame_len,
+                    place: old.place,
+                };
+                tx.put(&tables::chunk_key(tables::FREED, chunk), &row::encode(&freed)?)?;
+                Ok(true)
+            })
+            .await
     }
 
     /// The row about `chunk`.

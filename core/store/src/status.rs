@@ -93,6 +93,17 @@ pub struct ChainOutlook {
     pub reason: Option<String>,
 }
 
+/// A chunk whose bytes are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedChunk {
+    /// Its id.
+    pub chunk: u64,
+    /// Inode that asked for it.
+    pub inode: u64,
+    /// Byte offset in that inode.
+    pub offset: u64,
+}
+
 /// The whole store.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StoreStatus {
@@ -109,6 +120,10 @@ pub struct StoreStatus {
     /// need of territory at least.
     #[serde(default)]
     pub live_bytes: u64,
+    /// Why nothing is taken in at the moment; `None` when all is well.
+    pub trouble: Option<String>,
+    /// Chunks that rotted in staging before the network had them.
+    pub damaged: Vec<DamagedChunk>,
     /// Packs, newest last.
     pub packs: Vec<PackStatus>,
     /// How well the network keeps what is verified.

@@ -14,6 +14,7 @@
 //! 0x89                           IDS       first chunk id that was never handed out, u64 BE
 //! 0x8a ‹chunk u64›               FREED     staging space of a chunk that staging no longer has
 //! 0x8b ‹chunk u64›               INLINE    frames small enough to ride in a row
+//! 0x90 ‹chunk u64›               DAMAGED   frame length u32 BE; rotten in staging, in no pack
 //! 0x8c …                         PACKING   tallies of packs, and what the packer keeps
 //! 0x8d ‹pack u64› ‹segment u32›  HEALTH    what is known of a segment's fragments
 //! 0x8e …                         PLACING   orders on their way to the chain, scores of miners
@@ -45,6 +46,8 @@ pub(crate) const FREED: u8 = 0x8a;
 pub(crate) const PLACING: u8 = 0x8e;
 /// Small frames.
 pub(crate) const INLINE: u8 = 0x8b;
+/// Chunks that rotted in staging before the network had them.
+pub(crate) const DAMAGED: u8 = 0x90;
 /// Tallies of packs, and what the packer keeps.
 pub(crate) const PACKING: u8 = 0x8c;
 

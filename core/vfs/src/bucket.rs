@@ -122,7 +122,7 @@ pub(crate) async fn make(
     ack: Option<Level>,
     durability: Durability,
 ) -> Result<Attr> {
-    let ino = core.numbers.take(&core.meta, 1).await?;
+    let ino = core.new_inodes(1).await?;
     let (name, store, now) = (name.to_vec(), core.store.clone(), clock::now());
     let record = core
         .write(durability, move |tx| {

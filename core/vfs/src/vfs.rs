@@ -297,6 +297,12 @@ impl Core {
         extents.get(taken).map(|extent| extent.offset)
     }
 
+    /// `count` inode numbers in a row for something new, if there is room for it; answers the first.
+    pub(crate) async fn new_inodes(&self, count: u64) -> Result<InodeNo> {
+        self.store.require_room()?;
+        self.numbers.take(&self.meta, count).await
+    }
+
     /// Inodes came or went.
     pub(crate) fn count_inodes(&self, change: i64) {
         self.inodes.fetch_add(change, Ordering::Relaxed);

@@ -30,7 +30,7 @@ impl Vfs {
         let new = NewObject {
             bucket: bucket.to_owned(),
             bucket_ino,
-            ino: self.core.numbers.take(&self.core.meta, 1 + key.depth()).await?,
+            ino: self.core.new_inodes(1 + key.depth()).await?,
             key,
             size,
             etag: None,

@@ -90,6 +90,15 @@ fn render(status: &model::Status) -> String {
         size(store.staging_limit),
         size(store.unpacked_bytes)
     ));
+    if let Some(trouble) = &store.trouble {
+        line(format!("          takes nothing in: {trouble}"));
+    }
+    for damaged in &store.damaged {
+        line(format!(
+            "          damaged: chunk {}, written by inode {} at byte {}",
+            damaged.chunk, damaged.inode, damaged.offset
+        ));
+    }
     line(format!(
         "caches    memory {} of {}, disk {} of {}; reading {} of {}",
         size(store.memory_cache.0),

@@ -41,7 +41,12 @@ pub(super) fn run(engine: &FjallEngine) -> Result<()> {
         ));
     }
     let old = tables(engine)?;
-    engine.current()?.rows.inner().major_compact().map_err(from_fjall)?;
+    engine
+        .current()?
+        .rows
+        .inner()
+        .major_compact()
+        .map_err(from_fjall)?;
     // fjall removes merged tables later, when no reader is left that began before.
     if !gone(engine, || Ok(tables(engine)?.is_disjoint(&old)))? {
         tracing::warn!("a reader keeps old metadata tables on disk until it has ended");

@@ -16,7 +16,7 @@ use crate::place::memory::{Held, SEGMENT_MEMORY};
 use crate::place::pace::Backoff;
 use crate::place::upload::Plan;
 use crate::place::{
-    PlaceWorkers, Shared, StepError, build, declare, finality, orders, rules, upload, verify,
+    PlaceWorkers, Shared, StepError, build, declare, finality, isolate, orders, rules, upload, verify,
 };
 use crate::workers::Worker;
 use crate::{Error, PackState, random, steps};
@@ -91,6 +91,13 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
                 tracing::warn!(pack, %error, "pack step failed");
                 worker.failed(&format_args!("pack {pack}: {error}"));
                 note_error(&shared, pack, &error).await;
+                if let StepError::Store(Error::Damaged(chunk)) = error {
+                    match isolate::isolate(&shared, pack, chunk).await {
+                        Ok(true) => continue,
+                        Ok(false) => {}
+                        Err(error) => tracing::warn!(pack, %error, "a rotten chunk cannot be isolated"),
+                    }
+                }
                 retry.pause(random::u64())
             }
         };

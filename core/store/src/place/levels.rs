@@ -7,7 +7,7 @@ use meta::{Meta, Read};
 use crate::health;
 use crate::pack::record;
 use crate::place::local::unpacked;
-use crate::place::{Placing, level_of};
+use crate::place::{Placing, isolate, level_of};
 use crate::reclaim::moved;
 use crate::{ChunkId, Error, Level, PackState, PackStatus, Result, locations};
 
@@ -75,6 +75,7 @@ fn behind<R: Read + ?Sized>(
                 highest = highest.max(Some(*chunk));
                 left.push(*chunk);
             }
+            None if isolate::is_damaged(read, *chunk)? => return Err(Error::Damaged(*chunk)),
             // Released meanwhile: nobody misses it.
             None => {}
         }
@@ -139,7 +140,7 @@ pub(crate) async fn flush(
     timeout: Duration,
 ) -> Result<()> {
     let Some(horizon) = horizon(&*meta.snapshot()?)? else {
-        return Ok(());
+        return require_undamaged(meta, level);
     };
     until(placing, level, timeout, |placing| {
         let (done, highest) = flushed(&*meta.snapshot()?, horizon, level)?;
@@ -148,7 +149,18 @@ pub(crate) async fn flush(
         }
         Ok(done)
     })
-    .await
+    .await?;
+    require_undamaged(meta, level)
+}
+
+/// Whatever else has come how far: what rotted in staging rises no more.
+fn require_undamaged(meta: &Meta, level: Level) -> Result<()> {
+    if level > Level::Staged
+        && let Some(chunk) = isolate::all(&*meta.snapshot()?)?.first()
+    {
+        return Err(Error::Damaged(*chunk));
+    }
+    Ok(())
 }
 
 /// Looks after every progress until `done`.

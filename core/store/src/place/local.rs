@@ -29,6 +29,9 @@ pub(crate) trait Local: Send + Sync + 'static {
     async fn restage(&self, pack: u64, segment: u32, slots: &[Slot]) -> Result<Vec<Restaged>>;
     /// Bytes that staging can take of what need not be in it.
     fn spare(&self) -> u64;
+    /// Puts a staged chunk whose record has rotted into staging anew, from the network; false when the
+    /// network does not have it.
+    async fn heal(&self, chunk: ChunkId) -> Result<bool>;
     /// Gives back the staging space of chunks: the network has them, or nothing refers to them.
     /// Chunks that staging does not have are passed over.
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()>;
@@ -67,6 +70,9 @@ impl Local for Arc<Inner> {
     fn spare(&self) -> u64 {
         // The last quarter is for those who write.
         (self.config.staging_limit / 4 * 3).saturating_sub(self.staging.bytes())
+    }
+    async fn heal(&self, chunk: ChunkId) -> Result<bool> {
+        Inner::heal(self, chunk).await
     }
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
         Inner::reclaim(self, chunks).await

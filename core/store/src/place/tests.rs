@@ -7,6 +7,7 @@ mod orders;
 mod path;
 mod reading;
 mod reclaim;
+mod rot;
 mod rules;
 mod store;
 mod world;

@@ -14,7 +14,7 @@ use meta::{Durability, Read};
 
 use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
-use crate::place::{Shared, StepError, orders};
+use crate::place::{Shared, StepError, isolate, orders};
 use crate::reclaim::{moved, tally};
 use crate::{ChunkId, Error, PackState, Result, locations, steps};
 
@@ -121,11 +121,16 @@ enum Fate {
     Safe,
     /// It is on its way into another pack.
     Waiting,
+    /// It rotted in staging; whatever is left of it stays there.
+    Damaged,
 }
 
 fn fate<R: Read + ?Sized>(read: &R, pack: u64, chunk: ChunkId) -> Result<Fate> {
     if unpacked::contains(read, chunk)? {
         return Ok(Fate::Waiting);
+    }
+    if isolate::is_damaged(read, chunk)? {
+        return Ok(Fate::Damaged);
     }
     match locations::get(read, chunk)? {
         None => Ok(Fate::Dead),
@@ -150,7 +155,7 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
             match fate(&*snapshot, pack, chunk)? {
                 Fate::Waiting => return Ok(()),
                 Fate::Dead => dead.push(chunk),
-                Fate::Safe => {}
+                Fate::Safe | Fate::Damaged => {}
             }
         }
         dead

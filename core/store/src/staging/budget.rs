@@ -1,22 +1,29 @@
 //! The budget of the staging disk.
 //!
-//! Writers are slowed down before it is full and turned away when it is: above nine tenths each
-//! chunk waits a moment, at the limit it waits for space, for a while, and is then refused with an
-//! estimate of when space will be there, from how fast it came free of late.
+//! Writers are slowed down before it is full and turned away when it is. From four fifths on, each
+//! chunk waits for a moment that grows with the square of the fill, up to [`SLOWEST`] for a whole
+//! chunk at the limit: writers come down to the pace of the network gradually, instead of running
+//! into a wall. At the limit a chunk waits for space, for a while, and is then refused with an estimate
+//! of when space will be there, from how fast it came free of late and how much is waited for.
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Error, Result};
+use crate::{CHUNK_MAX, Error, Result};
 
-/// Pause of a chunk above the first threshold.
-const SLOW: Duration = Duration::from_millis(10);
+/// Part of the limit, in percent, from which on writers are slowed down.
+const SLOW_FROM: u64 = 80;
+/// Pause of a whole chunk just below the limit: a writer still gets 1 MiB/s. Smaller ones wait in
+/// proportion.
+const SLOWEST: Duration = Duration::from_millis(250);
 /// A drain rate is measured over about this long.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Estimate when nothing has come free of late.
 const UNKNOWN: Duration = Duration::from_secs(30);
+/// Shortest and longest estimate, in seconds.
+const ESTIMATES: (f64, f64) = (1.0, 300.0);
 
 /// Bytes freed since the window began.
 struct Drain {
@@ -29,8 +36,22 @@ pub(crate) struct Budget {
     limit: u64,
     patience: Duration,
     used: AtomicU64,
+    /// Bytes that are waited for.
+    wanted: AtomicU64,
     freed: Notify,
     drain: Mutex<Drain>,
+}
+
+/// Somebody waits for bytes.
+struct Wanted<'a> {
+    budget: &'a Budget,
+    len: u64,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.budget.wanted.fetch_sub(self.len, Ordering::SeqCst);
+    }
 }
 
 impl Budget {
@@ -40,6 +61,7 @@ impl Budget {
             limit,
             patience,
             used: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
             freed: Notify::new(),
             drain: Mutex::new(Drain {
                 since: Instant::now(),
@@ -55,9 +77,15 @@ impl Budget {
 
     /// Takes `len` bytes, waiting for them if need be.
     pub(crate) async fn admit(&self, len: u64) -> Result<()> {
-        if self.used() > self.limit / 10 * 9 {
-            tokio::time::sleep(SLOW).await;
+        let pause = self.pause(len);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
+        if self.try_take(len) {
+            return Ok(());
+        }
+        self.wanted.fetch_add(len, Ordering::SeqCst);
+        let _wanted = Wanted { budget: self, len };
         let deadline = tokio::time::Instant::now() + self.patience;
         loop {
             let freed = self.freed.notified();
@@ -68,7 +96,7 @@ impl Budget {
             }
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
                 return Err(Error::StagingFull {
-                    retry_after: self.estimate(len),
+                    retry_after: self.estimate(0),
                 });
             }
         }
@@ -105,22 +133,32 @@ impl Budget {
         self.correct(len);
     }
 
-    fn try_take(&self, len: u64) -> bool {
-        self.used
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
-                used.checked_add(len).filter(|used| *used <= self.limit)
-            })
-            .is_ok()
-    }
-
-    fn estimate(&self, len: u64) -> Duration {
+    /// When there will be room for `len` bytes beside what is waited for already.
+    pub(crate) fn estimate(&self, len: u64) -> Duration {
+        let wanted = self.wanted.load(Ordering::SeqCst).saturating_add(len);
         let drain = self.drain.lock();
         let elapsed = drain.since.elapsed();
         if drain.freed == 0 || elapsed > 2 * WINDOW {
             return UNKNOWN;
         }
         let rate = drain.freed as f64 / elapsed.as_secs_f64().max(1.0);
-        Duration::from_secs_f64((len as f64 / rate).clamp(1.0, 300.0))
+        Duration::from_secs_f64((wanted as f64 / rate).clamp(ESTIMATES.0, ESTIMATES.1))
+    }
+
+    /// How long a chunk of `len` bytes is held back.
+    fn pause(&self, len: u64) -> Duration {
+        let from = self.limit / 100 * SLOW_FROM;
+        let over = self.used().min(self.limit).saturating_sub(from) as f64;
+        let share = over / (self.limit - from).max(1) as f64;
+        SLOWEST.mul_f64(share * share * len as f64 / CHUNK_MAX as f64)
+    }
+
+    fn try_take(&self, len: u64) -> bool {
+        self.used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
+                used.checked_add(len).filter(|used| *used <= self.limit)
+            })
+            .is_ok()
     }
 }
 
@@ -153,6 +191,7 @@ mod tests {
         patient.free(300);
         waiter.await.unwrap().unwrap();
         assert_eq!(patient.used(), 800);
+        assert_eq!(patient.wanted.load(Ordering::SeqCst), 0);
         budget.free(100);
         assert_eq!(budget.used(), 800);
         let Err(Error::StagingFull { retry_after }) = budget.admit(900).await else {
@@ -161,12 +200,46 @@ mod tests {
         assert!(retry_after < UNKNOWN, "something drained: {retry_after:?}");
     }
 
+    #[test]
+    fn pauses_grow_with_the_fill_and_the_size() {
+        let chunk = CHUNK_MAX as u64;
+        let limit = 1000 * chunk;
+        let budget = Budget::new(limit, SHORT);
+        let mut last = Duration::ZERO;
+        for (used, least, most) in [
+            (0, 0, 0),
+            (800, 0, 0),
+            (850, 10, 20),
+            (900, 55, 70),
+            (950, 130, 150),
+            (1000, 245, 250),
+        ] {
+            budget.used.store(used * chunk, Ordering::SeqCst);
+            let pause = budget.pause(chunk);
+            let range = Duration::from_millis(least)..=Duration::from_millis(most);
+            assert!(range.contains(&pause), "{pause:?} at {used}");
+            assert!(pause >= last);
+            assert!(budget.pause(chunk / 64) <= pause / 60);
+            last = pause;
+        }
+        // A limit smaller than a chunk is no reason to divide by zero.
+        assert!(Budget::new(0, SHORT).pause(1) < SLOWEST);
+    }
+
     #[tokio::test]
-    async fn writers_are_slowed_down_before_the_end() {
-        let budget = Budget::new(1000, SHORT);
-        budget.admit(950).await.unwrap();
-        let start = Instant::now();
-        budget.admit(10).await.unwrap();
-        assert!(start.elapsed() >= SLOW);
+    async fn the_estimate_is_what_is_waited_for_by_the_rate_of_late() {
+        let budget = Budget::new(1_000_000, SHORT);
+        budget.take(1_000_000);
+        assert_eq!(budget.estimate(1), UNKNOWN);
+        budget.drain.lock().since -= Duration::from_secs(10);
+        budget.free(100_000);
+        let soon = budget.estimate(50_000);
+        assert!((4.0..6.0).contains(&soon.as_secs_f64()), "{soon:?}");
+        budget.wanted.store(100_000, Ordering::SeqCst);
+        let later = budget.estimate(50_000);
+        assert!((14.0..17.0).contains(&later.as_secs_f64()), "{later:?}");
+        assert_eq!(budget.estimate(u64::MAX / 2).as_secs(), 300);
+        budget.drain.lock().since -= Duration::from_secs(121);
+        assert_eq!(budget.estimate(1), UNKNOWN, "long ago");
     }
 }

@@ -29,6 +29,7 @@ pub(crate) const RECORD_HEADER: usize = 20;
 const BLOCK: u64 = 4096;
 
 /// A staging file, open for as long as somebody refers to it.
+#[derive(Debug)]
 pub(crate) struct StagingFile {
     /// Its number.
     pub number: u64,
@@ -38,6 +39,8 @@ pub(crate) struct StagingFile {
     pub live: AtomicU64,
     /// Written since it was last synced.
     dirty: AtomicBool,
+    /// Number of the first record that may be lost, once a sync has failed; `u64::MAX` before.
+    lost_from: AtomicU64,
 }
 
 /// Bytes that a frame takes in a staging file.
@@ -64,13 +67,18 @@ impl StagingFile {
             .write(true)
             .create_new(true)
             .open(&path)?;
-        File::open(directory)?.sync_all()?;
+        if let Err(error) = File::open(directory).and_then(|directory| directory.sync_all()) {
+            // Nobody knows of it: whether it goes now or at the next start is all the same.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Self {
             number,
             path,
             file,
             live: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
+            lost_from: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -84,6 +92,7 @@ impl StagingFile {
             file,
             live: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
+            lost_from: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -137,13 +146,31 @@ impl StagingFile {
         Ok(())
     }
 
-    /// Syncs the file if it was written since the last time.
+    /// Whether it was written since the last sync.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::SeqCst)
+    }
+
+    /// Syncs the file. After an error no other sync is tried: its success would prove nothing.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        if self.dirty.swap(false, Ordering::SeqCst) {
-            self.file.sync_data()
-        } else {
-            Ok(())
-        }
+        self.dirty.store(false, Ordering::SeqCst);
+        self.file.sync_data()
+    }
+
+    /// Takes the records from number `synced` on for lost, and the file for one that is not written
+    /// to any more.
+    pub(crate) fn fail(&self, synced: u64) {
+        self.lost_from.fetch_min(synced, Ordering::SeqCst);
+    }
+
+    /// Whether a sync has failed: then it is not written to any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lost_from.load(Ordering::SeqCst) < u64::MAX
+    }
+
+    /// Whether the record with this number may be lost.
+    pub(crate) fn may_have_lost(&self, record: u64) -> bool {
+        record >= self.lost_from.load(Ordering::SeqCst)
     }
 
     /// Gives the disk space of a record back, but for the blocks it shares with its neighbours.

@@ -72,7 +72,7 @@ impl Vfs {
         let key = Key::new(to_key)?;
         let from_key = Key::new(from_key)?;
         let bucket_ino = bucket::find(&*self.core.snapshot()?, to_bucket)?;
-        let ino = self.core.numbers.take(&self.core.meta, 1 + key.depth()).await?;
+        let ino = self.core.new_inodes(1 + key.depth()).await?;
         let mut new = NewObject {
             bucket: to_bucket.to_owned(),
             bucket_ino,

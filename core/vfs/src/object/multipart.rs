@@ -114,7 +114,7 @@ impl Vfs {
     /// Begins a multipart upload.
     pub async fn create_upload(&self, bucket: &str, key: &[u8], meta: ObjectMeta) -> Result<UploadId> {
         let key = Key::new(key)?;
-        let upload = self.core.numbers.take(&self.core.meta, 1).await?.0;
+        let upload = self.core.new_inodes(1).await?.0;
         let record = UploadRecord {
             created: clock::now(),
             nonce: store::random::u64(),
@@ -143,7 +143,7 @@ impl Vfs {
         number: u32,
     ) -> Result<ObjectWriter> {
         let target = self.part_target(bucket, key, upload, number)?;
-        let ino = self.core.numbers.take(&self.core.meta, 1).await?;
+        let ino = self.core.new_inodes(1).await?;
         let bucket_ino = target.bucket_ino;
         Ok(ObjectWriter::new(self, Target::Part(target), bucket_ino, ino))
     }
@@ -196,7 +196,7 @@ impl Vfs {
             }
             return writer.commit_part(etag).await;
         }
-        let ino = self.core.numbers.take(&self.core.meta, 1).await?;
+        let ino = self.core.new_inodes(1).await?;
         let (from, len) = (source.ino(), range.end - range.start);
         let content = Content::Shared { from, range };
         put_part(&self.core, &target, ino, len, etag, content, None).await
@@ -301,7 +301,7 @@ impl Vfs {
         precondition: Precondition,
     ) -> Result<ObjectInfo> {
         let key = Key::new(key)?;
-        let spare = self.core.numbers.take(&self.core.meta, 1 + key.depth()).await?;
+        let spare = self.core.new_inodes(1 + key.depth()).await?;
         let (id, parts, bucket, now) = (upload.clone(), parts.to_vec(), bucket.to_owned(), clock::now());
         let core = self.core.clone();
         let (info, placed) = self

@@ -91,7 +91,7 @@ impl Vfs {
     pub async fn object_writer(&self, bucket: &str, key: &[u8]) -> Result<ObjectWriter> {
         let key = Key::new(key)?;
         let bucket_ino = bucket::find(&*self.core.snapshot()?, bucket)?;
-        let ino = self.core.numbers.take(&self.core.meta, 1 + key.depth()).await?;
+        let ino = self.core.new_inodes(1 + key.depth()).await?;
         let target = Target::Object {
             bucket: bucket.to_owned(),
             key,

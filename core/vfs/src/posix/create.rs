@@ -101,7 +101,7 @@ impl Vfs {
     }
 
     async fn create(&self, new: New) -> Result<Attr> {
-        let ino = self.core.numbers.take(&self.core.meta, 1).await?;
+        let ino = self.core.new_inodes(1).await?;
         let now = clock::now();
         let record = self
             .core

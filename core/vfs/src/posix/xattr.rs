@@ -55,6 +55,7 @@ impl Vfs {
         if value.len() > VALUE_MAX {
             return Err(Error::TooLarge);
         }
+        self.core.store.require_room()?;
         let (name, value) = (name.to_vec(), value.to_vec());
         self.change_xattr(ino, move |tx, record| {
             let there = xattrs::get(&*tx, ino, &name)?.is_some();

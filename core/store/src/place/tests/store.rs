@@ -95,7 +95,7 @@ pub(super) async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
 }
 
 /// Waits until staging holds nothing.
-async fn reclaimed(store: &Store) {
+pub(super) async fn reclaimed(store: &Store) {
     let deadline = tokio::time::Instant::now() + LONG;
     while store.status().unwrap().staging_bytes > 0 {
         assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());

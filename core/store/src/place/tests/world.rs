@@ -89,6 +89,9 @@ impl Local for Staging {
     fn spare(&self) -> u64 {
         u64::MAX
     }
+    async fn heal(&self, _chunk: ChunkId) -> Result<bool> {
+        Ok(false)
+    }
     async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
         let mut frames = self.frames.lock();
         for chunk in chunks {

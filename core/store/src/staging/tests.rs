@@ -1,0 +1,251 @@
+//! Staging on disks that tear, rot, fail and fill up.
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use meta::{Durability, Meta};
+
+use super::file::RECORD_HEADER;
+use super::row::Place;
+use super::*;
+use crate::testing::{self, noise};
+use crate::{DomainId, StagedChunk, Store};
+
+const DOMAIN: DomainId = DomainId(1);
+const LEN: usize = 30_000;
+
+async fn store(dir: &Path) -> (Store, Meta) {
+    let (store, meta) = testing::store(dir).await;
+    let made = store.clone();
+    meta.write(Durability::Synced, move |tx| made.create_domain(tx, DOMAIN))
+        .await
+        .unwrap();
+    (store, meta)
+}
+
+async fn stage(store: &Store, seed: u64) -> StagedChunk {
+    let owner = Owner { inode: 1, offset: 0 };
+    store
+        .stage(DOMAIN, owner, Bytes::from(noise(LEN, seed)))
+        .await
+        .unwrap()
+}
+
+async fn record(store: &Store, meta: &Meta, chunk: &StagedChunk) -> Result<ChunkId> {
+    let (recording, named) = (store.clone(), chunk.clone());
+    meta.write(Durability::Synced, move |tx| recording.record(tx, &named))
+        .await?;
+    Ok(chunk.id)
+}
+
+/// Writes `count` chunks, one sync for all.
+async fn write(store: &Store, meta: &Meta, count: u64) -> Vec<ChunkId> {
+    let mut staged = Vec::new();
+    for seed in 0..count {
+        staged.push(stage(store, seed).await);
+    }
+    store.sync_staged().await.unwrap();
+    let mut chunks = Vec::new();
+    for chunk in &staged {
+        chunks.push(record(store, meta, chunk).await.unwrap());
+    }
+    chunks
+}
+
+/// The file of a chunk, and where its record lies.
+fn place(dir: &Path, store: &Store, chunk: ChunkId) -> (PathBuf, u64, u64) {
+    let row = Staging::row(&*store.inner.meta.snapshot().unwrap(), chunk)
+        .unwrap()
+        .unwrap();
+    let Place::File { file, offset } = row.place else {
+        panic!("it rides in a row")
+    };
+    let path = dir.join(format!("store/staging/{file:016x}.stg"));
+    (path, offset, record_len(row.frame_len as usize))
+}
+
+/// Which of the chunks staging gives back as they were written; the others must be called damaged.
+fn good(store: &Store, chunks: &[ChunkId]) -> Vec<bool> {
+    let staging = &store.inner.staging;
+    chunks
+        .iter()
+        .map(|chunk| match staging.frame(*chunk) {
+            Ok(Some(_)) => true,
+            Err(Error::Damaged(named)) => {
+                assert_eq!(named, *chunk);
+                false
+            }
+            other => panic!("{chunk:?}: {other:?}"),
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_anywhere_spoils_its_own_record_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta) = store(dir.path()).await;
+    let chunks = write(&store, &meta, 3).await;
+    let (path, from, len) = place(dir.path(), &store, chunks[1]);
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let header = RECORD_HEADER as u64;
+    // Magic, checksum, chunk id, length, first and last byte of the frame's header, inside, tag.
+    let regions = [
+        0,
+        3,
+        4,
+        7,
+        8,
+        15,
+        16,
+        19,
+        header,
+        header + 31,
+        header + 32,
+        len / 2,
+        len - 16,
+        len - 1,
+    ];
+    for at in regions {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, from + at).unwrap();
+        for flip in [0x01, 0x80] {
+            file.write_all_at(&[byte[0] ^ flip], from + at).unwrap();
+            assert_eq!(
+                good(&store, &chunks),
+                [true, false, true],
+                "byte {at} flipped by {flip}"
+            );
+        }
+        file.write_all_at(&byte, from + at).unwrap();
+        assert_eq!(good(&store, &chunks), [true; 3]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_cut_off_anywhere_keeps_what_lies_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta) = store(dir.path()).await;
+    let chunks = write(&store, &meta, 3).await;
+    let (path, from, len) = place(dir.path(), &store, chunks[1]);
+    let whole = std::fs::read(&path).unwrap();
+    let header = RECORD_HEADER as u64;
+    for cut in [
+        0,
+        1,
+        header - 1,
+        header,
+        header + 1,
+        header + 32,
+        len / 2,
+        len - 1,
+        len,
+    ] {
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(from + cut)
+            .unwrap();
+        assert_eq!(good(&store, &chunks), [true, cut == len, false], "cut at {cut}");
+        // Bytes that never reached the disk read as zeroes when the length did.
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(whole.len() as u64).unwrap();
+        assert_eq!(
+            good(&store, &chunks),
+            [true, cut == len, false],
+            "zeroes from {cut}"
+        );
+        file.write_all_at(&whole, 0).unwrap();
+    }
+    assert_eq!(good(&store, &chunks), [true; 3]);
+    // The same after a restart, with a file gone altogether.
+    let image = tempfile::tempdir().unwrap();
+    testing::copy(dir.path(), image.path());
+    let (gone, _, _) = place(image.path(), &store, chunks[0]);
+    std::fs::remove_file(gone).unwrap();
+    let (copy, copied) = testing::store(image.path()).await;
+    assert_eq!(good(&copy, &chunks), [false; 3]);
+    let next = write(&copy, &copied, 1).await;
+    assert_eq!(good(&copy, &next), [true]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failed_sync_lost_is_never_named_and_the_next_write_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta) = store(dir.path()).await;
+    let before = write(&store, &meta, 2).await;
+    let broken = &store.inner.staging.files.broken;
+    let (lost, late) = (stage(&store, 7).await, stage(&store, 8).await);
+    broken.syncs.store(true, Ordering::SeqCst);
+    assert!(matches!(store.sync_staged().await, Err(Error::Disk(_))));
+    broken.syncs.store(false, Ordering::SeqCst);
+    // The disk says that it is well, and another writer's sync succeeds.
+    store.sync_staged().await.unwrap();
+    for chunk in [&lost, &late] {
+        assert!(matches!(record(&store, &meta, chunk).await, Err(Error::Disk(_))));
+    }
+    let again = stage(&store, 7).await;
+    store.sync_staged().await.unwrap();
+    let again = record(&store, &meta, &again).await.unwrap();
+    assert_eq!(good(&store, &before), [true; 2]);
+    assert_eq!(good(&store, &[again]), [true]);
+    drop((lost, late));
+    // A restart finds what was acknowledged.
+    let image = tempfile::tempdir().unwrap();
+    testing::copy(dir.path(), image.path());
+    let (copy, _meta) = testing::store(image.path()).await;
+    assert_eq!(good(&copy, &before), [true; 2]);
+    assert_eq!(good(&copy, &[again]), [true]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_write_is_refused_and_the_next_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta) = store(dir.path()).await;
+    let before = write(&store, &meta, 1).await;
+    let used = store.status().unwrap().staging_bytes;
+    let broken = &store.inner.staging.files.broken;
+    broken.writes.store(true, Ordering::SeqCst);
+    let owner = Owner { inode: 1, offset: 0 };
+    for seed in 0..5 {
+        let refused = store.stage(DOMAIN, owner, Bytes::from(noise(LEN, seed))).await;
+        assert!(matches!(refused, Err(Error::Disk(_))));
+    }
+    assert_eq!(
+        store.status().unwrap().staging_bytes,
+        used,
+        "what was refused takes nothing"
+    );
+    broken.writes.store(false, Ordering::SeqCst);
+    let after = write(&store, &meta, 2).await;
+    assert_eq!(good(&store, &before), [true]);
+    assert_eq!(good(&store, &after), [true; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_its_reserve_takes_nothing_in_and_gives_everything_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, meta) = store(dir.path()).await;
+    let chunks = write(&first, &meta, 2).await;
+    first.shutdown().await;
+    drop(first);
+    let mut config = testing::config(dir.path());
+    config.disk_reserve = 1 << 60;
+    let (store, meta) = testing::open(config, meta).await;
+    let owner = Owner { inode: 1, offset: 0 };
+    for len in [10, LEN] {
+        let refused = store.stage(DOMAIN, owner, Bytes::from(noise(len, 1))).await;
+        assert!(matches!(refused, Err(Error::StagingFull { .. })));
+    }
+    assert!(store.require_room().is_err());
+    assert!(store.status().unwrap().trouble.is_some());
+    assert_eq!(good(&store, &chunks), [true; 2]);
+    store.read(chunks[0], 0..LEN as u32).await.unwrap();
+    // Deleting is how room comes back.
+    let (releasing, gone) = (store.clone(), chunks[0]);
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| releasing.release(tx, gone))
+        .await
+        .unwrap();
+}
