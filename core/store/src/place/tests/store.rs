@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::world::{LONG, frame, pace};
 use crate::place::network::fake::{Fake, Fault, OWNER, TERRITORY};
+use crate::staging::Staging;
 use crate::staging::row::{self, Place, StagedRow};
 use crate::{
     ChunkId, DomainId, Error, Level, Owner, PackState, PassphraseCost, Store, StoreConfig, tables, testing,
@@ -265,13 +266,19 @@ async fn what_the_staging_disk_refuses_to_give_comes_from_the_network() {
     make_domain(&store, &meta).await;
     let chunks = write(&store, &meta, 0..3, 50_000).await;
     store.flush(Level::Verified, LONG).await.unwrap();
-    // A place that no disk has: reading there is an error, not damaged bytes.
+    // A place that no disk has: reading there is an error, not damaged bytes. The file is one that is
+    // still needed.
+    let kept = write(&store, &meta, 3..4, 50_000).await[0];
+    let kept = Staging::row(&*meta.snapshot().unwrap(), kept).unwrap().unwrap();
+    let Place::File { file, .. } = kept.place else {
+        panic!("it rides in a row")
+    };
     let row = StagedRow {
         plain_len: 50_000,
         frame_len: 50_048,
         owner: Owner { inode: 0, offset: 0 },
         place: Place::File {
-            file: chunks[0].0,
+            file,
             offset: 1 << 63,
         },
     };
