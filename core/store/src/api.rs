@@ -314,14 +314,7 @@ impl Store {
         let seal = {
             let inner = inner.clone();
             move || {
-                let frame = frame::seal(
-                    &key.cipher,
-                    key.epoch,
-                    domain,
-                    id,
-                    &data,
-                    compression,
-                );
+                let frame = frame::seal(&key.cipher, key.epoch, domain, id, &data, compression);
                 inner.staging.put(admission, id, owner, len, frame)
             }
         };

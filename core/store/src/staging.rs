@@ -391,6 +391,14 @@ impl Staging {
         Err(Error::Damaged(chunk))
     }
 
+    /// Who asked for a chunk in staging.
+    pub(crate) fn owner(&self, chunk: ChunkId) -> Result<Owner> {
+        let snapshot = self.meta.snapshot()?;
+        Ok(Self::row(&*snapshot, chunk)?
+            .ok_or(Error::UnknownChunk(chunk))?
+            .owner)
+    }
+
     /// As [`Self::frame`], written to `room`, which the frame must fill; answers who asked for the
     /// chunk.
     pub(crate) fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Option<Owner>> {

@@ -58,7 +58,12 @@ impl Vfs {
     /// Sets how a bucket's bytes are compressed from now on; `None`: as the gateway does.
     pub async fn set_compression(&self, bucket: &str, compression: Option<store::Compression>) -> Result<()> {
         let ino = find(&*self.core.snapshot()?, bucket)?;
-        match self.core.store.set_compression(DomainId(ino.0), compression).await {
+        match self
+            .core
+            .store
+            .set_compression(DomainId(ino.0), compression)
+            .await
+        {
             // Somebody deletes it at this moment.
             Err(store::Error::Key(_)) => Err(Error::NoSuchBucket),
             done => Ok(done?),

@@ -80,7 +80,9 @@ fn key(pack: u64) -> [u8; 9] {
 pub(crate) fn get<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Life> {
     read.get(&key(pack))?.map_or_else(
         || Ok(Life::default()),
-        |row| postcard::from_bytes(&row).map_err(|error| tables::damaged(&format!("life of a pack: {error}"))),
+        |row| {
+            postcard::from_bytes(&row).map_err(|error| tables::damaged(&format!("life of a pack: {error}")))
+        },
     )
 }
 

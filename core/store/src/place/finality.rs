@@ -62,6 +62,8 @@ async fn go_back(shared: &Shared, pack: u64, fid: Hash) -> Result<Step, StepErro
     tracing::warn!(pack, %fid, "the chain took a completed file back; going on from its order");
     let worker = &shared.workers.placer;
     worker.count("completions that were retracted", 1);
-    worker.failed(&format_args!("pack {pack}: the chain took the completed file back"));
+    worker.failed(&format_args!(
+        "pack {pack}: the chain took the completed file back"
+    ));
     Ok(Step::Next)
 }

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use meta::{Read, Transaction};
 
 use crate::frame::Header;
@@ -14,6 +15,10 @@ use crate::{ChunkId, DomainId, Error, Owner, Result};
 /// Staging and keys, as placing sees them.
 #[async_trait]
 pub(crate) trait Local: Send + Sync + 'static {
+    /// The sealed frame of a staged chunk. May block on the disk.
+    fn frame(&self, chunk: ChunkId) -> Result<Bytes>;
+    /// Who asked for a staged chunk.
+    fn owner(&self, chunk: ChunkId) -> Result<Owner>;
     /// Writes the sealed frame of a staged chunk to `room`, which it fills; answers who asked for it.
     /// May block on the disk.
     fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner>;
@@ -39,6 +44,12 @@ pub(crate) trait Local: Send + Sync + 'static {
 
 #[async_trait]
 impl Local for Arc<Inner> {
+    fn frame(&self, chunk: ChunkId) -> Result<Bytes> {
+        self.staging.frame(chunk)?.ok_or(Error::UnknownChunk(chunk))
+    }
+    fn owner(&self, chunk: ChunkId) -> Result<Owner> {
+        self.staging.owner(chunk)
+    }
     fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner> {
         self.staging
             .frame_into(chunk, room)?

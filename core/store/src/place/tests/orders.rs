@@ -131,7 +131,10 @@ async fn retracted(order: bool) {
     world.fake.report_now();
     world.flush(Level::Verified).await.unwrap();
     assert_eq!(world.fake.most_sent(), 1 + u32::from(order));
-    assert_eq!((world.fake.used_space(), world.fake.locked_space()), (96 << 20, 0));
+    assert_eq!(
+        (world.fake.used_space(), world.fake.locked_space()),
+        (96 << 20, 0)
+    );
     world.until_reclaimed().await;
     world.all_read_back().await;
 }

@@ -39,14 +39,21 @@ pub(super) struct Staging {
 
 #[async_trait]
 impl Local for Staging {
-    fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner> {
+    fn frame(&self, chunk: ChunkId) -> Result<Bytes> {
         let frames = self.frames.lock();
-        let frame = frames.get(&chunk).ok_or(Error::UnknownChunk(chunk))?;
-        room.copy_from_slice(frame);
+        frames.get(&chunk).cloned().ok_or(Error::UnknownChunk(chunk))
+    }
+    fn owner(&self, chunk: ChunkId) -> Result<Owner> {
         Ok(Owner {
             inode: chunk.0 % 7,
             offset: chunk.0 << 18,
         })
+    }
+    fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner> {
+        let frames = self.frames.lock();
+        let frame = frames.get(&chunk).ok_or(Error::UnknownChunk(chunk))?;
+        room.copy_from_slice(frame);
+        self.owner(chunk)
     }
     fn key_of(&self, frame: &[u8]) -> Result<(DomainId, u32)> {
         Ok((DomainId(u64::from(frame[0]) % 3), 1))
