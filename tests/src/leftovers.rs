@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use cess::codec::FRAGMENT_SIZE;
 use rustix::fs::SeekFrom;
 
 /// Bytes of a sample: long enough that two equal ones are copies.
@@ -22,13 +23,17 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Takes samples of every file below `stores`. Data fragments hold frames as they are, so
-    /// samples of these are samples of frames.
+    /// Takes samples of every fragment below `stores`. Data fragments hold frames as they are, so
+    /// samples of these are samples of frames. (Other files, the chain's for one, hold hashes that the
+    /// gateway knows, too.)
     pub fn of(stores: &Path) -> Result<Self> {
         let mut begins = vec![false; 1 << 24];
         let mut heads = HashMap::new();
         for path in files_below(stores, &[])? {
             let content = std::fs::read(&path).with_context(|| path.display().to_string())?;
+            if content.len() != FRAGMENT_SIZE {
+                continue;
+            }
             for sample in content.get(HEADER..).unwrap_or_default().chunks_exact(STEP) {
                 let (head, tail) = split(sample);
                 // Padding, or numbers that any file may hold.

@@ -21,6 +21,9 @@ const DOMAIN: DomainId = DomainId(1);
 const TERRITORY: &[u8] = b"store-test";
 const LONG: Duration = Duration::from_secs(90);
 const LEN: usize = 250_000;
+/// Time between blocks. A chain that makes blocks only when there is something to put in would leave
+/// an order that it lost without the blocks that settle its fate.
+const BLOCK: Duration = Duration::from_millis(200);
 
 /// Quick, but with more patience than the miners' report loop of a second needs.
 fn pace() -> Pace {
@@ -138,6 +141,7 @@ async fn bytes_go_the_whole_way_and_come_back_from_any_four_miners() {
     let dir = TempDir::new().unwrap();
     let config = DevnetConfig {
         miners: 15,
+        block_period: BLOCK,
         ..DevnetConfig::new(dir.path().join("net"))
     };
     let devnet = Devnet::start(config).await.unwrap();
@@ -243,6 +247,7 @@ async fn an_order_in_the_pool_of_a_stalled_chain_is_not_sent_again_after_a_resta
     let dir = TempDir::new().unwrap();
     let config = DevnetConfig {
         miners: 12,
+        block_period: BLOCK,
         ..DevnetConfig::new(dir.path().join("net"))
     };
     let devnet = Devnet::start(config).await.unwrap();
@@ -296,6 +301,7 @@ async fn a_reorganised_chain_only_delays() {
     let dir = TempDir::new().unwrap();
     let config = DevnetConfig {
         miners: 12,
+        block_period: BLOCK,
         ..DevnetConfig::new(dir.path().join("net"))
     };
     let devnet = Devnet::start(config).await.unwrap();

@@ -133,6 +133,8 @@ async fn a_pack_that_miners_lose_after_it_was_verified_is_found_and_stored_again
     let dir = TempDir::new().unwrap();
     let config = DevnetConfig {
         miners: 20,
+        // As a real chain does, it goes on without anything to put in.
+        block_period: Duration::from_millis(200),
         ..DevnetConfig::new(dir.path().join("net"))
     };
     let devnet = Devnet::start(config).await.unwrap();
