@@ -60,14 +60,16 @@ impl FjallEngine {
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
         let open = open(path, cache_bytes)?;
         let last = number(&open)?;
-        Ok(Self {
+        let engine = Self {
             path: path.to_owned(),
             cache_bytes,
             open: RwLock::new(Some(Arc::new(open))),
             closed: Mutex::new(None),
             next_commit: AtomicU64::new(last.wrapping_add(1)),
             doubtful: Mutex::new(None),
-        })
+        };
+        scour::remove_filler(&engine);
+        Ok(engine)
     }
 
     fn current(&self) -> Result<Arc<Open>> {

@@ -179,3 +179,30 @@ async fn fill_free_and_fill_again(disk: &Path) {
     let after = open(image.path());
     assert!(there.iter().all(|number| has(&after, *number)));
 }
+
+#[test]
+fn a_scour_that_has_no_room_is_refused_and_harms_nothing() {
+    let name = "a_scour_that_has_no_room_is_refused_and_harms_nothing";
+    let Some(disk) = small_disk(name) else { return };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(scour_without_room(&disk));
+}
+
+async fn scour_without_room(disk: &Path) {
+    let meta = open(disk);
+    pair(&meta, 1, Durability::Synced).await.unwrap();
+    let ballast = disk.join("ballast");
+    fill(&ballast, BALLAST_BYTES);
+    let refused = meta.scour().await.unwrap_err().to_string();
+    assert!(refused.contains("bytes are free on the disk"), "{refused}");
+    // Nothing stopped.
+    assert!(meta.trouble().is_none());
+    pair(&meta, 2, Durability::Synced).await.unwrap();
+    std::fs::remove_file(&ballast).unwrap();
+    meta.scour().await.unwrap();
+    assert!(has(&meta, 1) && has(&meta, 2));
+}

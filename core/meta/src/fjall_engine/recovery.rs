@@ -109,7 +109,8 @@ pub(super) fn recover(engine: &FjallEngine) -> Result<()> {
     settled
 }
 
-fn require_room(path: &Path, bytes: u64) -> Result<()> {
+/// Refuses when less than `bytes` bytes are free on the disk of `path`.
+pub(super) fn require_room(path: &Path, bytes: u64) -> Result<()> {
     let free = rustix::fs::statvfs(path)
         .map(|found| found.f_bavail.saturating_mul(found.f_frsize))
         .map_err(|error| Error::Engine(format!("{}: {error}", path.display())))?;

@@ -5,8 +5,13 @@
 //! new one only when it writes a memtable out and finds the current journal longer than 64 MB, and
 //! removes the old one once everything in it lies in tables. So this writes filler until the journal
 //! is full, then writes memtables out until none of the journals from before is left.
+//!
+//! All of that takes room on the disk, for a while. It is asked for before anything is written: an
+//! engine that meets a full disk stops. Filler goes with whoever wrote it ([`Filler`]), and what a
+//! crash left of it with the next opening.
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::fjall_engine::{FjallEngine, from_fjall, recovery};
@@ -31,6 +36,8 @@ type Journals = BTreeMap<OsString, u64>;
 
 /// See [`Engine::scour`].
 pub(super) fn run(engine: &FjallEngine) -> Result<()> {
+    let room = FILLER_BYTES as u64 * u64::from(FILLER_ROWS) + engine.disk_bytes()?;
+    recovery::require_room(&engine.path, room)?;
     let old = journals(engine)?;
     fill(engine, &old)?;
     if !gone(engine, || {
@@ -74,17 +81,69 @@ fn newest(journals: &Journals) -> Option<(&OsString, &u64)> {
     })
 }
 
+/// Rows that only take room in the journal. They go with this, whatever went wrong meanwhile.
+struct Filler<'e> {
+    engine: &'e FjallEngine,
+    value: Vec<u8>,
+    rows: u32,
+}
+
+impl<'e> Filler<'e> {
+    fn new(engine: &'e FjallEngine) -> Self {
+        Self {
+            engine,
+            value: incompressible(FILLER_BYTES),
+            rows: 0,
+        }
+    }
+
+    /// Writes one more row.
+    fn add(&mut self) -> Result<()> {
+        let key = [&FILLER_KEY[..], &self.rows.to_be_bytes()].concat();
+        self.rows += 1;
+        let mut tx = self.engine.begin()?;
+        tx.put(&key, &self.value)?;
+        tx.commit()
+    }
+}
+
+impl Drop for Filler<'_> {
+    fn drop(&mut self) {
+        remove_filler(self.engine);
+    }
+}
+
+/// Removes filler. It takes room and is in nobody's way otherwise; when it cannot be removed now, it is
+/// at the next opening.
+pub(super) fn remove_filler(engine: &FjallEngine) {
+    if let Err(error) = try_remove_filler(engine) {
+        tracing::warn!(%error, "filler cannot be removed from the metadata now");
+    }
+}
+
+fn try_remove_filler(engine: &FjallEngine) -> Result<()> {
+    let end = [FILLER_KEY[0], FILLER_KEY[1] + 1];
+    let keys: Vec<Vec<u8>> = {
+        let view = engine.snapshot()?;
+        let rows = view.range(Bound::Included(&FILLER_KEY), Bound::Excluded(&end), false)?;
+        rows.map(|row| Ok(row?.0)).collect::<Result<_>>()?
+    };
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut tx = engine.begin()?;
+    for key in &keys {
+        tx.delete(key)?;
+    }
+    tx.commit()
+}
+
 /// Writes filler until the newest journal of `old` is full, which shows by its length, or by its having a
 /// successor. (Growing shows nothing: one that recovery cut off grows with every row.)
 fn fill(engine: &FjallEngine, old: &Journals) -> Result<()> {
-    let filler = incompressible(FILLER_BYTES);
-    let mut written = Vec::new();
-    for row in 0..FILLER_ROWS {
-        let key = [&FILLER_KEY[..], &row.to_be_bytes()].concat();
-        let mut tx = engine.begin()?;
-        tx.put(&key, &filler)?;
-        tx.commit()?;
-        written.push(key);
+    let mut filler = Filler::new(engine);
+    for _ in 0..FILLER_ROWS {
+        filler.add()?;
         let now = journals(engine)?;
         // Older ones wait for a memtable; they may be long, and go at any time.
         match (newest(old), newest(&now)) {
@@ -92,11 +151,7 @@ fn fill(engine: &FjallEngine, old: &Journals) -> Result<()> {
             _ => break,
         }
     }
-    let mut tx = engine.begin()?;
-    for key in &written {
-        tx.delete(key)?;
-    }
-    tx.commit()
+    Ok(())
 }
 
 /// Writes the rows in memory out to a table. An empty memtable would not be, so it gets a row.
@@ -149,4 +204,41 @@ fn incompressible(len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows_of_filler(engine: &FjallEngine) -> usize {
+        let view = engine.snapshot().unwrap();
+        let (from, to) = (
+            Bound::Included(&FILLER_KEY[..]),
+            Bound::Excluded(&[0x00, b'g'][..]),
+        );
+        view.range(from, to, false).unwrap().count()
+    }
+
+    #[test]
+    fn filler_goes_with_whoever_wrote_it_and_after_a_crash_with_the_next_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = FjallEngine::open(dir.path(), 8 << 20).unwrap();
+        let cut_off = || -> Result<()> {
+            let mut filler = Filler::new(&engine);
+            for _ in 0..3 {
+                filler.add()?;
+            }
+            assert_eq!(rows_of_filler(&engine), 3);
+            Err(Error::Engine("the disk failed".into()))
+        };
+        assert!(cut_off().is_err());
+        assert_eq!(rows_of_filler(&engine), 0);
+        let mut left = Filler::new(&engine);
+        left.add().unwrap();
+        std::mem::forget(left);
+        engine.sync().unwrap();
+        drop(engine);
+        let engine = FjallEngine::open(dir.path(), 8 << 20).unwrap();
+        assert_eq!(rows_of_filler(&engine), 0);
+    }
 }
