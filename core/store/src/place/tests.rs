@@ -1,6 +1,7 @@
 //! The whole path against a network that breaks on demand.
 mod caches;
 mod crashes;
+mod decoding;
 mod faults;
 mod memory;
 mod orders;

@@ -318,6 +318,19 @@ impl Remote {
         part: &Part,
         log: &Log,
     ) -> Result<Vec<(usize, Bytes)>, String> {
+        self.any_four_of(known, segment, without, part, &[], log).await
+    }
+
+    /// As [`Self::any_four`]; fragments in `first` are asked for before all others.
+    pub(super) async fn any_four_of(
+        &self,
+        known: &Known,
+        segment: u32,
+        without: Option<usize>,
+        part: &Part,
+        first: &[usize],
+        log: &Log,
+    ) -> Result<Vec<(usize, Bytes)>, String> {
         let names = known.segment(segment)?;
         let mut have: Vec<(usize, Bytes)> = Vec::with_capacity(DATA_FRAGMENTS);
         for index in (0..FRAGMENTS).filter(|index| Some(*index) != without) {
@@ -328,7 +341,9 @@ impl Remote {
                 have.push((index, zeros));
             }
         }
-        let mut candidates = self.candidates(known, segment, without, part.len()).into_iter();
+        let mut candidates = self.candidates(known, segment, without, part.len());
+        candidates.sort_by_key(|candidate| !first.contains(&candidate.index));
+        let mut candidates = candidates.into_iter();
         let mut running = FuturesUnordered::new();
         let start = |candidate: Candidate| async move {
             let miner = (candidate.account, candidate.endpoint.as_str());
