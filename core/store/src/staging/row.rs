@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Owner, Result, tables};
 
 /// Where a frame lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Place {
     /// In a row of its own in the metadata.
     Inline,

@@ -8,7 +8,12 @@
 //!   gone), gives the disk space back, deletes the rows and corrects the counts;
 //! - a chunk that was staged and never recorded has no row. Its [`Ticket`], dropped with the last
 //!   copy of its `StagedChunk`, brings it here; when neither table knows it, it is garbage.
-use std::collections::HashSet;
+//!
+//! A chunk that comes back from the network may be staged twice, by two who do not know of each other;
+//! one of them names it. So tickets are told apart by the place of their bytes as well, and where the
+//! place is the same, because it is a row, by their number: a row stands for one of them.
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +26,7 @@ use tokio::time::Instant;
 use crate::staging::budget::Budget;
 use crate::staging::file::record_len;
 use crate::staging::files::Files;
-use crate::staging::row::{self, FreedRow, Place};
+use crate::staging::row::{self, FreedRow, Place, StagedRow};
 use crate::workers::Worker;
 use crate::{ChunkId, Error, Result, steps, tables};
 
@@ -71,14 +76,39 @@ struct Ended {
     named: bool,
 }
 
+/// Tickets that have not ended, by what they stand for. Who removes one may discount its space.
+#[derive(Default)]
+struct Open(Mutex<HashMap<(ChunkId, Place), u32>>);
+
+impl Open {
+    fn add(&self, chunk: ChunkId, place: Place) {
+        *self.0.lock().entry((chunk, place)).or_default() += 1;
+    }
+
+    /// Removes one; answers how many there were.
+    fn remove(&self, chunk: ChunkId, place: Place) -> u32 {
+        match self.0.lock().entry((chunk, place)) {
+            Entry::Vacant(_) => 0,
+            Entry::Occupied(mut tickets) => {
+                let before = *tickets.get();
+                if before > 1 {
+                    *tickets.get_mut() -= 1;
+                } else {
+                    tickets.remove();
+                }
+                before
+            }
+        }
+    }
+}
+
 /// Settles what chunks held.
 pub(crate) struct Settler {
     meta: Meta,
     files: Arc<Files>,
     budget: Arc<Budget>,
     tickets: mpsc::UnboundedSender<Ended>,
-    /// Chunks whose ticket has not ended. Who removes a chunk may discount it.
-    open: Mutex<HashSet<ChunkId>>,
+    open: Open,
     freed: Notify,
     /// One at a time decides what happens to a chunk.
     deciding: tokio::sync::Mutex<()>,
@@ -96,7 +126,7 @@ impl Settler {
             files,
             budget,
             tickets,
-            open: Mutex::default(),
+            open: Open::default(),
             freed: Notify::new(),
             deciding: tokio::sync::Mutex::new(()),
         };
@@ -105,7 +135,7 @@ impl Settler {
 
     /// A ticket for a chunk that was just staged.
     pub(crate) fn ticket(&self, chunk: ChunkId, frame_len: u32, place: Place) -> Ticket {
-        self.open.lock().insert(chunk);
+        self.open.add(chunk, place);
         Ticket {
             chunk,
             held: FreedRow { frame_len, place },
@@ -168,15 +198,12 @@ impl Settler {
         let snapshot = self.meta.snapshot()?;
         let mut garbage = Vec::new();
         for ended in batch {
-            let known = ended.named
-                && (snapshot
-                    .get(&tables::chunk_key(tables::STAGED, ended.chunk))?
-                    .is_some()
-                    || snapshot
-                        .get(&tables::chunk_key(tables::FREED, ended.chunk))?
-                        .is_some());
-            if self.open.lock().remove(&ended.chunk) && !known {
-                garbage.push((ended.chunk, ended.held));
+            let known = ended.named && is_known(&*snapshot, ended.chunk, ended.held.place)?;
+            match self.open.remove(ended.chunk, ended.held.place) {
+                0 => {}
+                1 if known => {}
+                // The row stands for another one.
+                _ => garbage.push((ended.chunk, ended.held)),
             }
         }
         drop(snapshot);
@@ -206,11 +233,8 @@ impl Settler {
                     Ok(())
                 })
                 .await?;
-            {
-                let mut open = self.open.lock();
-                for (chunk, _) in &freed {
-                    open.remove(chunk);
-                }
+            for (chunk, held) in &freed {
+                self.open.remove(*chunk, held.place);
             }
             self.discount(freed, false).await?;
             if all {
@@ -256,6 +280,19 @@ pub(crate) fn space(frame_len: u32, place: Place) -> u64 {
     match place {
         Place::Inline => u64::from(frame_len),
         Place::File { .. } => record_len(frame_len as usize),
+    }
+}
+
+/// Whether a row says that `chunk` lies, or lay, at `place`.
+fn is_known(read: &dyn Read, chunk: ChunkId, place: Place) -> Result<bool> {
+    if let Some(row) = read.get(&tables::chunk_key(tables::STAGED, chunk))?
+        && row::decode::<StagedRow>(&row)?.place == place
+    {
+        return Ok(true);
+    }
+    match read.get(&tables::chunk_key(tables::FREED, chunk))? {
+        Some(row) => Ok(row::decode::<FreedRow>(&row)?.place == place),
+        None => Ok(false),
     }
 }
 

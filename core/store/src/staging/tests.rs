@@ -249,3 +249,58 @@ async fn a_disk_without_its_reserve_takes_nothing_in_and_gives_everything_out() 
         .await
         .unwrap();
 }
+
+/// Waits until staging holds so many bytes.
+async fn until_bytes(staging: &Staging, bytes: u64) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while staging.bytes() != bytes {
+        let now = tokio::time::Instant::now();
+        assert!(now < deadline, "{} bytes, not {bytes}", staging.bytes());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_is_staged_twice_gives_back_what_no_row_stands_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta) = store(dir.path()).await;
+    let staging = &store.inner.staging;
+    let chunk = ChunkId(1_000_000);
+    // In a row, and in a file.
+    for len in [100, LEN] {
+        let before = staging.bytes();
+        let put = async || {
+            let admission = staging.admit(len).await.unwrap();
+            let owner = Owner { inode: 1, offset: 0 };
+            staging
+                .put(admission, chunk, owner, len as u32, vec![7; len])
+                .unwrap()
+        };
+        drop((put().await, put().await));
+        until_bytes(staging, before).await;
+        // The first one is named in a transaction that comes to nothing.
+        let lost = put().await;
+        let one = staging.bytes();
+        let kept = put().await;
+        staging.sync().await.unwrap();
+        let naming = lost.clone();
+        let failed = meta
+            .write(Durability::Synced, move |tx| -> Result<()> {
+                Staging::name(tx, chunk, &naming)?;
+                Err(Error::ShuttingDown)
+            })
+            .await;
+        assert!(failed.is_err());
+        let naming = kept.clone();
+        meta.write(Durability::Synced, move |tx| Staging::name(tx, chunk, &naming))
+            .await
+            .unwrap();
+        drop(lost);
+        until_bytes(staging, one).await;
+        assert!(staging.frame(chunk).unwrap().is_some());
+        drop(kept);
+        staging.reclaim(&[chunk]).await.unwrap();
+        until_bytes(staging, before).await;
+        assert!(staging.frame(chunk).unwrap().is_none());
+    }
+}
