@@ -10,12 +10,14 @@
 //! - [`record`]: what is known of each segment's twelve fragments; [`judge`] says what it means.
 //! - [`scrub`]: the worker. [`look`] asks the miners, [`columns`] holds their answers against each
 //!   other, [`listing`] asks the chain.
-//! - [`repair`]: stores a pack at risk again while that is still possible.
+//! - [`repair`]: stores a pack at risk again while that is still possible; [`search`] bounds the time
+//!   that it spends on what is not to be had, [`attempts`] how often it is tried again.
 //! - [`report`], [`explain`]: what an operator sees.
 //!
 //! Miners that turn out to have lost or changed what they reported are marked in
 //! [`crate::place::miners`]; placing avoids them.
 mod api;
+pub(crate) mod attempts;
 pub(crate) mod columns;
 pub(crate) mod explain;
 pub(crate) mod judge;
@@ -26,6 +28,7 @@ pub(crate) mod record;
 pub(crate) mod repair;
 pub(crate) mod report;
 pub(crate) mod scrub;
+pub(crate) mod search;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;

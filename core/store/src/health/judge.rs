@@ -5,7 +5,8 @@
 //! chain lists it as lost. A miner that is out of reach for a shorter time is *in doubt*. A
 //! segment is at risk
 //! - when fewer than `repair_below` fragments are not lost;
-//! - when the chain does not list the file any more, at three looks in a row;
+//! - when the chain does not list the file any more, at three looks in a row with time between them
+//!   ([`counts`]);
 //! - when fewer than six fragments are neither lost nor missed twice in a row: then there is no
 //!   time left for patience.
 //!
@@ -19,7 +20,7 @@ use crate::health::record::{FragmentState, Record, Slot};
 use crate::health::settings::HealthSettings;
 
 /// Looks at a miner that is out of reach before its patience can be used up.
-const LOOKS: u32 = 8;
+pub(crate) const LOOKS: u32 = 8;
 /// Looks in a row that must not find a file before it counts as gone: a node may lag behind.
 const UNLISTED: u32 = 3;
 /// With fewer fragments that surely answer, nothing is waited for.
@@ -90,6 +91,18 @@ pub(crate) fn spacing(record: &Record, settings: &HealthSettings) -> Duration {
     } else {
         (settings.miner_patience / LOOKS).min(settings.scrub_interval)
     }
+}
+
+/// Whether a look at `now` that does not find the file on the chain counts: looks that follow each other
+/// at once all ask the same node, and say no more than the first. `since` is how long ago this process
+/// saw the last one that counted; it does not know of those before its start.
+pub(crate) fn counts(record: &Record, since: Option<Duration>, settings: &HealthSettings, now: u64) -> bool {
+    let spacing = spacing(record, settings);
+    record.unlisted == 0
+        || match since {
+            Some(since) => since >= spacing,
+            None => record.looked <= now && now - record.looked >= millis(spacing),
+        }
 }
 
 /// Whether a look is due at `now`. A look in the future was noted by a clock that was ahead: it says
@@ -164,6 +177,25 @@ mod tests {
             record.unlisted = looks;
             assert_eq!(judge(&record, &HealthSettings::default(), 5).at_risk, risk);
         }
+    }
+
+    #[test]
+    fn looks_count_as_not_finding_a_file_when_time_has_passed_between_them() {
+        let settings = HealthSettings::default();
+        let spacing = settings.miner_patience / LOOKS;
+        let at = 1000 * HOUR;
+        let mut record = Record::verified(at);
+        assert!(
+            counts(&record, Some(Duration::ZERO), &settings, at),
+            "the first one does"
+        );
+        record.unlisted = 1;
+        assert!(!counts(&record, Some(spacing / 2), &settings, at + 99 * HOUR));
+        assert!(counts(&record, Some(spacing), &settings, at));
+        // After a restart there is the wall clock alone.
+        assert!(!counts(&record, None, &settings, at + HOUR / 2));
+        assert!(counts(&record, None, &settings, at + HOUR));
+        assert!(!counts(&record, None, &settings, at - HOUR), "it was set back");
     }
 
     #[test]

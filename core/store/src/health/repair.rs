@@ -7,17 +7,22 @@
 //! verified elsewhere.
 //!
 //! A segment comes back from any four of its fragments. When there are not four, each of its
-//! chunks is looked for alone: in the disk cache, in a data fragment that is still there. A chunk
-//! that is nowhere keeps its place in the old pack, and the pack is kept with it: its miners may
-//! come back. It is counted in the segment's health, for everybody to see; who deletes the file
-//! that it belongs to ends the matter.
+//! chunks is looked for alone: in the disk cache, in a data fragment that is still there. That is
+//! bounded ([`super::search`]), because others wait. A chunk that is not found keeps its place in the
+//! old pack, and the pack is kept with it: its miners may come back ([`super::attempts`]). It is
+//! counted in the segment's health, for everybody to see; who deletes the file that it belongs to ends
+//! the matter.
+//!
+//! What is fetched counts against the scrubber's limit.
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cess::codec::{DATA_FRAGMENTS, FRAGMENT_SIZE};
 use meta::{Durability, Read};
 
 use crate::frame::Header;
+use crate::health::search::Search;
 use crate::health::{Shared, record as health};
 use crate::inner::Inner;
 use crate::pack::index::Index;
@@ -30,6 +35,12 @@ use crate::place::waiting::{self, Waiting};
 use crate::read::trace::Log;
 use crate::staging::{StagedFrame, Staging};
 use crate::{ChunkId, Error, Owner, PackState, Result, locations, references, tables};
+
+/// Longest time that a repair of a pack spends on requests that bring nothing, in those that take
+/// longest.
+const PATIENCE: u32 = 4;
+/// Bytes that rebuilding a segment takes.
+const SEGMENT: u64 = (DATA_FRAGMENTS * FRAGMENT_SIZE) as u64;
 
 /// What a repair came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,13 +93,14 @@ pub(crate) async fn repair(shared: &Arc<Shared>, pack: u64, reason: &str) -> Res
     if about.state != PackState::Verified || !about.reclaimed || about.retired {
         return Ok(outcome);
     }
+    let mut search = Search::new(PATIENCE * shared.pace.get_timeout);
     let moving = shared.placing.moving().await;
     for number in 0..about.segments {
         let slots = live(&*shared.inner.meta.snapshot()?, pack, number)?;
         if slots.is_empty() {
             continue;
         }
-        let moved = bring_back(shared, pack, number, &slots).await?;
+        let moved = bring_back(shared, pack, number, &slots, &mut search).await?;
         highest = highest.max(moved.iter().max().copied());
         let left = live(&*shared.inner.meta.snapshot()?, pack, number)?.len() as u64;
         outcome.moved += moved.len() as u64;
@@ -113,24 +125,42 @@ pub(crate) async fn repair(shared: &Arc<Shared>, pack: u64, reason: &str) -> Res
 
 /// Brings chunks of one segment back into staging; answers which. They are handed to the packer
 /// all at once, in one transaction.
-async fn bring_back(shared: &Shared, pack: u64, number: u32, slots: &[Slot]) -> Result<Vec<ChunkId>> {
+async fn bring_back(
+    shared: &Shared,
+    pack: u64,
+    number: u32,
+    slots: &[Slot],
+    search: &mut Search,
+) -> Result<Vec<ChunkId>> {
     let inner = &shared.inner;
-    let Some(first) = slots.first() else {
-        return Ok(Vec::new());
-    };
-    let whole = match &inner.remote {
-        Some(remote) => {
-            let log = Log::new(false);
-            remote.whole_segment(first.chunk, pack, number, &log).await.ok()
-        }
-        None => None,
-    };
+    let whole = whole(shared, pack, number, slots, search).await;
     let index = whole.as_ref().and_then(|bytes| index_of(inner, bytes));
+    search.next_segment();
     let mut back = Vec::new();
     for slot in slots {
-        back.extend(returned(inner, *slot, whole.as_ref(), index.as_ref()).await?);
+        back.extend(returned(shared, *slot, whole.as_ref(), index.as_ref(), search).await?);
     }
     hand_over(inner, pack, back).await
+}
+
+/// The whole segment, if four of its fragments can be had.
+async fn whole(
+    shared: &Shared,
+    pack: u64,
+    number: u32,
+    slots: &[Slot],
+    search: &mut Search,
+) -> Option<Bytes> {
+    let (remote, first) = (shared.inner.remote.as_ref()?, slots.first()?);
+    if !search.goes_on() {
+        return None;
+    }
+    shared.worker.take(SEGMENT).await;
+    let log = Log::new(false);
+    let fetching = remote.whole_segment(first.chunk, pack, number, &log);
+    let whole = search.ask(fetching, Result::is_err).await?.ok()?;
+    shared.worker.count("bytes read", SEGMENT);
+    Some(whole)
 }
 
 /// The index of a segment, which says who asked for its chunks.
@@ -143,12 +173,13 @@ fn index_of(inner: &Arc<Inner>, bytes: &Bytes) -> Option<Index> {
 
 /// Stages the frame of a chunk, from wherever an authentic one is; `None` when there is none.
 async fn returned(
-    inner: &Arc<Inner>,
+    shared: &Shared,
     slot: Slot,
     whole: Option<&Bytes>,
     index: Option<&Index>,
+    search: &mut Search,
 ) -> Result<Option<Returned>> {
-    let chunk = slot.chunk;
+    let (inner, chunk) = (&shared.inner, slot.chunk);
     let returned = |staged| Returned {
         waiting: Waiting {
             chunk,
@@ -160,7 +191,7 @@ async fn returned(
     if inner.staging.holds(chunk)? {
         return Ok(Some(returned(None)));
     }
-    let Some(frame) = frame(inner, slot, whole).await? else {
+    let Some(frame) = frame(shared, slot, whole, search).await? else {
         return Ok(None);
     };
     let plain_len = Header::parse(&frame)
@@ -182,9 +213,14 @@ async fn returned(
     Ok(Some(returned(Some(staged))))
 }
 
-/// An authentic frame of a chunk.
-async fn frame(inner: &Arc<Inner>, slot: Slot, whole: Option<&Bytes>) -> Result<Option<Bytes>> {
-    let chunk = slot.chunk;
+/// An authentic frame of a chunk, if there is one within reach of `search`.
+async fn frame(
+    shared: &Shared,
+    slot: Slot,
+    whole: Option<&Bytes>,
+    search: &mut Search,
+) -> Result<Option<Bytes>> {
+    let (inner, chunk) = (&shared.inner, slot.chunk);
     let range = slot.offset as usize..slot.offset as usize + slot.len as usize;
     if let Some(frame) = whole.and_then(|bytes| bytes.get(range))
         && inner.open_frame(chunk, frame).is_ok()
@@ -196,11 +232,23 @@ async fn frame(inner: &Arc<Inner>, slot: Slot, whole: Option<&Bytes>) -> Result<
     {
         return Ok(Some(frame));
     }
-    match inner.fetch(chunk, &Log::new(false)).await {
-        Ok((frame, _)) => Ok(Some(frame)),
-        Err(error @ (Error::Meta(_) | Error::ShuttingDown)) => Err(error),
+    if !search.is_worth(&slot) {
+        return Ok(None);
+    }
+    let len = u64::from(slot.len);
+    shared.worker.take(len).await;
+    let log = Log::new(false);
+    let out_of_reach = |answer: &Result<_>| matches!(answer, Err(Error::Unavailable { .. }));
+    let answer = search.ask(inner.fetch(chunk, &log), out_of_reach).await;
+    search.note(&slot, answer.is_some());
+    match answer {
+        Some(Ok((frame, _))) => {
+            shared.worker.count("bytes read", len);
+            Ok(Some(frame))
+        }
+        Some(Err(error @ (Error::Meta(_) | Error::ShuttingDown))) => Err(error),
         // Nowhere, or nobody may open it any more.
-        Err(_) => Ok(None),
+        Some(Err(_)) | None => Ok(None),
     }
 }
 

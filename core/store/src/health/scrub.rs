@@ -3,7 +3,8 @@
 //! A round goes over all verified packs, in order, and looks at the segments that are due:
 //! healthy ones once per `scrub_interval`, those in doubt eight times within `miner_patience`. Each
 //! look is noted in the segment's health, so a restart goes on where the round was. A segment at
-//! risk has its whole pack stored again at once ([`crate::health::repair`]).
+//! risk has its whole pack stored again at once ([`crate::health::repair`]); one of which something
+//! could not be had is tried again with growing pauses, or when somebody asks.
 //!
 //! An operator may ask for a round over everything, or over some segments, at any time; it goes
 //! before the regular one. Reads are paced by the worker's limit, whoever asked.
@@ -17,7 +18,8 @@ use meta::Durability;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::health::judge::{due, judge, spacing};
+use crate::health::attempts::Attempts;
+use crate::health::judge::{LOOKS, counts, due, judge, spacing};
 use crate::health::listing::{self, Listing};
 use crate::health::look::{self, Finding, Segment};
 use crate::health::record::{self, FragmentState, Record};
@@ -63,6 +65,10 @@ pub(crate) struct Rounds {
     wake: Notify,
     /// When this process looked at segments in doubt; by a clock that does not jump.
     doubted: Mutex<HashMap<(u64, u32), Instant>>,
+    /// When a look that counted did not find the file of a segment on the chain; by the same clock.
+    unlisted: Mutex<HashMap<(u64, u32), Instant>>,
+    /// Packs of which something could not be had.
+    attempts: Attempts,
 }
 
 impl Rounds {
@@ -132,11 +138,10 @@ async fn round(shared: &Arc<Shared>, scope: &Scope) -> Result<ScrubReport> {
         .into_iter()
         .map(|(pack, _)| pack)
         .collect();
-    shared
-        .rounds
-        .doubted
-        .lock()
-        .retain(|(pack, _), _| all.contains(pack));
+    for seen in [&shared.rounds.doubted, &shared.rounds.unlisted] {
+        seen.lock().retain(|(pack, _), _| all.contains(pack));
+    }
+    shared.rounds.attempts.retain(&all);
     for pack in all {
         if *scope == Scope::Due && !shared.rounds.asked.lock().is_empty() {
             // Somebody waits; what is due stays due.
@@ -224,14 +229,43 @@ async fn look_at_pack(
             at_risk.push(text);
         }
     }
-    if let Some(reason) = at_risk.first() {
-        tracing::warn!(pack, %reason, "pack is at risk and stored again");
-        let outcome = repair::repair(shared, pack, reason).await?;
-        shared.worker.count("chunks brought back", outcome.moved);
-        report.moved_chunks += outcome.moved;
-        report.lost_chunks += outcome.lost;
+    let Some(reason) = at_risk.first() else {
+        shared.rounds.attempts.done(pack);
+        return Ok(());
+    };
+    let good = good(shared, pack)?;
+    if *scope == Scope::Due && !shared.rounds.attempts.is_due(pack, good, Instant::now()) {
+        return Ok(());
+    }
+    tracing::warn!(pack, %reason, "pack is at risk and stored again");
+    shared.worker.count("repairs tried", 1);
+    let outcome = repair::repair(shared, pack, reason).await?;
+    shared.worker.count("chunks brought back", outcome.moved);
+    report.moved_chunks += outcome.moved;
+    report.lost_chunks += outcome.lost;
+    if outcome.lost == 0 {
+        shared.rounds.attempts.done(pack);
+    } else {
+        let text = format!("pack {pack}: {} chunks cannot be rebuilt now", outcome.lost);
+        shared.worker.failed(&text);
+        // Looks at a segment in such a state come as often as this; an attempt costs more.
+        let first = 2 * (shared.settings.miner_patience / LOOKS);
+        let longest = shared.settings.scrub_interval;
+        let attempts = &shared.rounds.attempts;
+        attempts.left(pack, good, first, longest, Instant::now());
     }
     Ok(())
+}
+
+/// Good fragments in all segments of a pack, as far as the last looks know.
+fn good(shared: &Shared, pack: u64) -> Result<usize> {
+    let snapshot = shared.inner.meta.snapshot()?;
+    let segments = packs::get(&*snapshot, pack)?.map_or(0, |about| about.segments);
+    let mut good = 0;
+    for number in 0..segments {
+        good += record::get(&*snapshot, pack, number)?.map_or(0, |known| known.good());
+    }
+    Ok(good)
 }
 
 /// Looks at one segment and notes what it found.
@@ -287,10 +321,13 @@ async fn look_at(
         })
     });
     let (listed, empty, settings) = (listing.listed, found.is_none(), shared.settings.clone());
-    let changed = shared
+    let looked = Instant::now();
+    let missed = shared.rounds.unlisted.lock().get(&(pack, number)).copied();
+    let since = missed.map(|missed| looked.saturating_duration_since(missed));
+    let (changed, counted) = shared
         .inner
         .meta
-        .write(Durability::Buffered, move |tx| -> Result<Record> {
+        .write(Durability::Buffered, move |tx| -> Result<(Record, bool)> {
             let mut known = record::get(tx, pack, number)?.unwrap_or_else(Record::unknown);
             let now = now();
             if let Some(states) = states {
@@ -299,10 +336,11 @@ async fn look_at(
                 }
                 known.whole = (known.whole + 1) % FRAGMENTS as u8;
             }
+            let counted = listed == Some(false) && counts(&known, since, &settings, now);
             known.unlisted = match listed {
                 Some(true) => 0,
-                Some(false) => known.unlisted.saturating_add(1),
-                None => known.unlisted,
+                _ if counted => known.unlisted.saturating_add(1),
+                _ => known.unlisted,
             };
             known.looked = now;
             if empty || !judge(&known, &settings, now).at_risk {
@@ -312,9 +350,20 @@ async fn look_at(
             if packs::get(tx, pack)?.is_some() {
                 record::put(tx, pack, number, &known)?;
             }
-            Ok(known)
+            Ok((known, counted))
         })
         .await?;
+    {
+        let mut unlisted = shared.rounds.unlisted.lock();
+        if listed == Some(true) {
+            unlisted.remove(&(pack, number));
+        } else if counted {
+            unlisted.insert((pack, number), looked);
+        } else if listed == Some(false) {
+            // It was looked at before a restart, nobody knows when for certain: that long ago at least.
+            unlisted.entry((pack, number)).or_insert(looked);
+        }
+    }
     let mut doubted = shared.rounds.doubted.lock();
     if spacing(&changed, &shared.settings) < shared.settings.scrub_interval {
         doubted.insert((pack, number), Instant::now());

@@ -182,6 +182,13 @@ impl World {
         )
     }
 
+    /// A counter of the scrubber.
+    fn counter(&self, name: &str) -> u64 {
+        let workers = self.store.workers().list();
+        let scrubber = workers.iter().find(|worker| worker.name == "scrubber").unwrap();
+        scrubber.counters.get(name).copied().unwrap_or(0)
+    }
+
     /// Only the network, and staging, can answer what is read next.
     fn forget(&self) {
         self.store.inner.memory.clear();
@@ -361,13 +368,40 @@ async fn fragments_that_the_chain_lists_as_lost_are_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_the_chain_forgot_is_stored_again_at_the_third_look() {
+async fn looks_that_follow_each_other_at_once_do_not_make_a_file_forgotten() {
     let world = World::new(12, 20, asked_only()).await;
     world.fake.forget_files();
+    for _ in 0..5 {
+        let report = world.scrub().await;
+        assert_eq!((report.looked, report.at_risk, report.moved_chunks), (1, 0, 0));
+    }
+    // Nor does a restart make time pass.
+    let world = world.crash().await;
+    for _ in 0..3 {
+        assert_eq!(world.scrub().await.at_risk, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_chain_forgot_is_stored_again_at_the_third_look() {
+    let health = HealthSettings {
+        miner_patience: Duration::from_millis(800),
+        ..asked_only()
+    };
+    let world = World::new(12, 20, health).await;
+    world.fake.forget_files();
+    // The regular looks come soon once one has not found it.
     assert_eq!(world.scrub().await.at_risk, 0);
-    assert_eq!(world.scrub().await.at_risk, 0);
-    let report = world.scrub().await;
-    assert_eq!((report.at_risk, report.moved_chunks), (1, 20));
+    let deadline = tokio::time::Instant::now() + LONG;
+    while world.counter("chunks brought back") < 20 {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{:#?}",
+            world.store.status()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(world.counter("segments looked at") >= 3);
     world.store.flush(Level::Verified, LONG).await.unwrap();
     world.all_read().await;
 }
@@ -413,6 +447,81 @@ async fn what_cannot_be_rebuilt_is_named_and_kept_until_it_can() {
     }
     assert!(world.store.lost_chunks(1000).unwrap().is_empty());
     world.all_read().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_rebuilt_is_not_asked_for_chunk_by_chunk() {
+    let world = World::new(24, MANY, asked_only()).await;
+    let holders = world.holders();
+    world.fake.fault(holders[1..10].iter().copied(), Fault::Forget);
+    // What is brought back stays here, so that nobody else reads.
+    world.store.workers().pause("placer").unwrap();
+    // The look itself asks for ranges of all twelve.
+    let look = 49 + 12;
+    let before = world.fake.requests();
+    let report = world.scrub().await;
+    assert!(report.moved_chunks > 20 && report.lost_chunks > 60, "{report:?}");
+    // One for each chunk that was there; for the others a few attempts with all that belongs to them.
+    let asked = world.fake.requests() - before;
+    let most = look + report.moved_chunks + 12 * 36;
+    assert!(asked <= most, "{asked} of {most} requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_beyond_repair_is_tried_again_with_growing_pauses_and_at_once_when_a_miner_is_back() {
+    let health = HealthSettings {
+        miner_patience: Duration::from_millis(400),
+        ..asked_only()
+    };
+    let world = World::new(24, 20, health).await;
+    // Nothing is left but three fragments of zeros.
+    let holders = world.holders_of(&[0, 4, 5, 6, 7, 8, 9, 10, 11]);
+    world.fake.fault(holders.iter().copied(), Fault::Forget);
+    assert!(world.scrub().await.lost_chunks > 0);
+    let (looks, tries) = (
+        world.counter("segments looked at"),
+        world.counter("repairs tried"),
+    );
+    let deadline = tokio::time::Instant::now() + LONG;
+    while world.counter("segments looked at") < looks + 24 {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{:#?}",
+            world.store.status()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let tries = world.counter("repairs tried") - tries;
+    assert!(tries <= 12, "{tries} attempts");
+    assert_eq!(world.fake.deleted(), 0);
+    world.fake.fault([holders[3]], Fault::None);
+    world.until_stored_again().await;
+    world.all_read().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_counts_against_the_limit_of_the_scrubber() {
+    let world = World::new(18, 20, asked_only()).await;
+    let bad = world.holders_of(&[0, 4, 5, 6, 7]);
+    world.fake.fault(bad.iter().copied(), Fault::Forget);
+    let shared = world.store.health.as_ref().unwrap().shared.clone();
+    let pack = world.store.status().unwrap().packs[0].id;
+    // Days of debt.
+    world.store.workers().limit("scrubber", Some(1)).unwrap();
+    shared.worker.take(1 << 20).await;
+    let before = world.fake.requests();
+    let mut repair = std::pin::pin!(crate::health::repair::repair(&shared, pack, "a test"));
+    let early = tokio::time::timeout(Duration::from_millis(200), repair.as_mut()).await;
+    assert!(early.is_err());
+    assert_eq!(
+        world.fake.requests(),
+        before,
+        "nothing is fetched before its time"
+    );
+    world.store.workers().limit("scrubber", None).unwrap();
+    assert_eq!(repair.await.unwrap().moved, 20);
+    assert_eq!(world.counter("bytes read"), 32 << 20);
+    world.ends_well(&bad).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
