@@ -80,6 +80,9 @@ use crate::{ChainOutlook, ChunkId, Error, PackState, Result, StoreConfig};
 pub(crate) struct Settings {
     /// A pack closes when it fills this many segments.
     pub pack_segments: u32,
+    /// Packs close, however empty, once this many bytes of frames wait for one: staging has no room for
+    /// many more.
+    pub most_waiting: u64,
     /// A pack closes at this age however empty.
     pub pack_max_age: Duration,
     /// Bytes that segments may take in memory on their way.
@@ -99,8 +102,19 @@ pub(crate) struct Settings {
 impl Settings {
     /// Those of the store that matter to placing; `owner`'s territory pays. Reads the GeoIP file.
     pub(crate) fn of(config: &StoreConfig, owner: AccountId) -> Result<Self> {
+        let most_waiting = config.staging_limit / 2;
+        let pack_segments = fitting(config.pack_segments, most_waiting);
+        if pack_segments < config.pack_segments {
+            tracing::warn!(
+                staging_limit = config.staging_limit,
+                most_waiting,
+                pack_segments,
+                "staging is too small for two packs of the size that is set: packs are closed earlier"
+            );
+        }
         Ok(Self {
-            pack_segments: config.pack_segments,
+            pack_segments,
+            most_waiting,
             pack_max_age: config.pack_max_age,
             upload_memory: config.upload_memory,
             owner,
@@ -110,6 +124,12 @@ impl Settings {
             reclaim: config.reclaim.clone(),
         })
     }
+}
+
+/// As many of `segments` as `bytes` bytes of frames fill, but one at least.
+fn fitting(segments: u32, bytes: u64) -> u32 {
+    let full = u32::try_from(bytes / cess::codec::SEGMENT_SIZE as u64).unwrap_or(u32::MAX);
+    segments.min(full).max(1)
 }
 
 /// Why a step did not succeed. The text is kept in the pack's record.

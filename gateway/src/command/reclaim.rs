@@ -50,9 +50,17 @@ fn render(plan: &ReclaimPlan, dry_run: bool) -> String {
     ));
     if plan.packs.is_empty() {
         line(format!(
-            "nothing pays; {} pack(s) with something dead or empty stay",
+            "nothing {}; {} pack(s) with something dead or empty stay",
+            if plan.held_back.is_some() {
+                "can be moved now"
+            } else {
+                "pays"
+            },
             plan.kept
         ));
+        if let Some(why) = &plan.held_back {
+            line(format!("because   {why}"));
+        }
         return out;
     }
     line(format!(
@@ -82,6 +90,9 @@ fn render(plan: &ReclaimPlan, dry_run: bool) -> String {
         plan.cost,
         plan.kept
     ));
+    if let Some(why) = &plan.held_back {
+        line(format!("no more, because {why}"));
+    }
     line(
         if dry_run {
             "nothing was done: this is the plan"
@@ -115,6 +126,7 @@ mod tests {
             cost: 28.5,
             kept: 2,
             price: 30.0,
+            held_back: None,
         };
         let text = render(&plan, true);
         assert!(
@@ -134,5 +146,15 @@ mod tests {
             ..plan
         };
         assert!(render(&nothing, false).contains("nothing pays; 2 pack(s)"));
+        let frozen = ReclaimPlan {
+            held_back: Some("territory: it is frozen".into()),
+            ..nothing
+        };
+        let text = render(&frozen, true);
+        assert!(
+            text.contains("nothing can be moved now; 2 pack(s)")
+                && text.contains("because   territory: it is frozen"),
+            "{text}"
+        );
     }
 }

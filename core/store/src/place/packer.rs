@@ -2,6 +2,9 @@
 //!
 //! The packer looks at the chunks that no pack holds, and freezes a pack when
 //! - enough of them wait to fill one ([`super::waiting`] says which go together);
+//! - they take half of what staging may hold: the other half is for what is on its way out, and for
+//!   who writes meanwhile. Where staging is too small for two packs of the size that is set, packs are
+//!   made smaller for the same reason ([`crate::place::Settings::of`]);
 //! - they are due by age: after `pack_max_age × (1 − fill)`, so that what almost fills its segments
 //!   goes soon and what hardly does, which costs as much, goes late. [`super::age`] counts ages
 //!   across restarts;
@@ -128,7 +131,8 @@ async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Re
         .settings
         .pack_max_age
         .mul_f64((1.0 - running.gathering.fill()).clamp(0.0, 1.0));
-    let due = ages.oldest() >= wait;
+    let pressing = running.gathering.bytes() >= shared.settings.most_waiting;
+    let due = pressing || ages.oldest() >= wait;
     if !running.gathering.is_full() && !awaited && !due {
         return Ok((running, None));
     }

@@ -35,8 +35,24 @@ fn left<R: Read + ?Sized>(read: &R, pack: u64, number: u32) -> Result<Vec<Slot>>
         .collect()
 }
 
+/// Bytes of the frames that are left in `pack` of `segments` segments.
+pub(crate) fn left_bytes<R: Read + ?Sized>(read: &R, pack: u64, segments: u32) -> Result<u64> {
+    let mut bytes = 0;
+    for number in 0..segments {
+        bytes += bytes_of(&left(read, pack, number)?);
+    }
+    Ok(bytes)
+}
+
+fn bytes_of(slots: &[Slot]) -> u64 {
+    slots.iter().map(|slot| u64::from(slot.len)).sum()
+}
+
 /// Moves the live chunks out of `pack`; nothing happens to a pack that
 /// is not at rest.
+///
+/// [`Error::StagingFull`] before a segment that staging has no room for: who writes goes first. What
+/// was moved by then stays moved, and the rest is moved at the next call.
 pub(crate) async fn move_out(shared: &Arc<Shared>, pack: u64) -> Result<()> {
     let begun = shared
         .meta
@@ -61,8 +77,13 @@ pub(crate) async fn move_out(shared: &Arc<Shared>, pack: u64) -> Result<()> {
         if slots.is_empty() {
             continue;
         }
-        let bytes = slots.iter().map(|slot| u64::from(slot.len)).sum();
+        let bytes = bytes_of(&slots);
         worker.take(bytes).await;
+        if shared.local.spare() < bytes {
+            return Err(Error::StagingFull {
+                retry_after: shared.settings.pace.upkeep,
+            });
+        }
         let _memory = shared.memory().await;
         let restaged = Arc::new(shared.local.restage(pack, number, &slots).await?);
         let naming = restaged.clone();

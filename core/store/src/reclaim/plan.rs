@@ -12,6 +12,10 @@
 //! a pack anyway, as long as the whole is worth more than it costs; the best such choice is the
 //! plan. A pack in which nothing lives costs no move and always goes. Packs that were closed early
 //! are no special case: their segments are full of nothing.
+//!
+//! What pays is not always possible: the new packs take territory before the old ones give any back,
+//! and what is moved lies in staging meanwhile. So the choice ends where one of the two does
+//! ([`Means`]), and the plan says so when it would have gone on.
 use std::time::Duration;
 
 use cess::codec::SEGMENT_SIZE;
@@ -40,6 +44,56 @@ pub(crate) struct Prices {
     pub horizon: Duration,
     /// A byte moved costs as much as leasing it for this long.
     pub transfer: Duration,
+}
+
+/// What there is to move with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Means {
+    /// Bytes of frames that wait for a pack anyway, or are about to.
+    pub waiting: u64,
+    /// Segments that the territory can pay for, beside those of packs that are made already.
+    pub segments: u64,
+    /// Why the territory pays for nothing at all, if it does not.
+    pub unpaid: Option<String>,
+    /// Bytes of frames that staging can take.
+    pub spare: u64,
+}
+
+/// Live bytes moved in one go at most: what staging holds of them, and what a restart repeats of
+/// the decision.
+const ROUND: u64 = 1 << 30;
+
+impl Means {
+    /// Why the territory cannot pay for `live` bytes of frames beside what waits.
+    pub(crate) fn unpayable(&self, live: u64) -> Option<String> {
+        let needed = segments(self.waiting.saturating_add(live));
+        if needed <= self.segments {
+            return None;
+        }
+        Some(self.unpaid.clone().unwrap_or_else(|| {
+            format!(
+                "the territory has room for {} more segment(s) of 96 MiB, and what waits for a pack would take \
+                 {needed} with what is moved, before old packs give theirs back; expand it, or delete data",
+                self.segments
+            )
+        }))
+    }
+
+    /// Why `live` bytes of frames cannot be moved in one go.
+    fn obstacle(&self, live: u64) -> Option<String> {
+        if let Some(why) = self.unpayable(live) {
+            return Some(why);
+        }
+        if live > self.spare {
+            return Some(format!(
+                "staging has room for {} MiB of what comes back from old packs, {} MiB would come; it gets room as \
+                 the network takes what is there, or with a larger store.staging_limit",
+                self.spare >> 20,
+                live.div_ceil(1 << 20)
+            ));
+        }
+        (live > ROUND).then(|| format!("at most {} MiB are moved at a time", ROUND >> 20))
+    }
 }
 
 /// One pack that would go.
@@ -78,6 +132,9 @@ pub struct ReclaimPlan {
     pub kept: u64,
     /// What the chain charges for a GiB of territory and day, in TCESS.
     pub price: f64,
+    /// Why less is moved than would pay; `None` when nothing is in the way.
+    #[serde(default)]
+    pub held_back: Option<String>,
 }
 
 /// Segments that `bytes` of frames fill.
@@ -96,13 +153,60 @@ fn weigh(prices: &Prices, freed: u64, moved: u64, fees: f64) -> (f64, f64) {
     )
 }
 
-/// What to do with `packs`, of which those in `eligible` may be moved. `waiting` bytes of frames
-/// wait for a pack anyway; at most `limit` live bytes are moved at a time.
+/// The best choice among candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Choice {
+    /// How many of them go.
+    packs: usize,
+    freed: u64,
+    download: u64,
+    upload: u64,
+    worth: f64,
+    cost: f64,
+}
+
+/// The choice among `candidates`, in their order, that is worth most beyond its cost, as far as
+/// `possible` says yes to the live bytes of it.
+fn choose(
+    candidates: &[ReclaimPack],
+    waiting: u64,
+    prices: &Prices,
+    possible: impl Fn(u64) -> bool,
+) -> Choice {
+    let before = segments(waiting);
+    let (mut taken, mut live) = (0u64, 0u64);
+    let mut best = Choice::default();
+    for (index, pack) in candidates.iter().enumerate() {
+        taken += u64::from(pack.segments);
+        live += pack.live_bytes;
+        if !possible(live) {
+            break;
+        }
+        let made = segments(waiting + live).saturating_sub(before);
+        let freed = taken.saturating_sub(made) * CHARGE;
+        // What fills segments that are sent anyway costs no upload of its own.
+        let upload = made * CHARGE;
+        let fees = FEE_DECLARE + FEE_SEGMENT * made as f64 + FEE_DELETE * (index + 1) as f64;
+        let (worth, cost) = weigh(prices, freed, live + upload, fees);
+        if worth - cost > best.worth - best.cost {
+            best = Choice {
+                packs: index + 1,
+                freed,
+                download: live,
+                upload,
+                worth,
+                cost,
+            };
+        }
+    }
+    best
+}
+
+/// What to do with `packs`, of which those in `eligible` may be moved, with what `means` there are.
 pub(crate) fn plan(
     packs: &[(u64, Tally)],
     eligible: impl Fn(u64, &Tally) -> bool,
-    waiting: u64,
-    limit: u64,
+    means: &Means,
     prices: &Prices,
 ) -> ReclaimPlan {
     let describe = |pack: u64, tally: &Tally| ReclaimPack {
@@ -129,42 +233,28 @@ pub(crate) fn plan(
         .count() as u64;
     candidates.sort_by_key(|pack| (pack.live_bytes / u64::from(pack.segments.max(1)), pack.pack));
 
-    let before = segments(waiting);
-    let (mut taken, mut live) = (0u64, 0u64);
-    let mut best: (usize, f64) = (0, 0.0);
-    let mut outcome = (0u64, 0u64, 0u64, 0.0, 0.0);
-    for (index, pack) in candidates.iter().enumerate() {
-        taken += u64::from(pack.segments);
-        live += pack.live_bytes;
-        if live > limit {
-            break;
-        }
-        let made = segments(waiting + live).saturating_sub(before);
-        let freed = taken.saturating_sub(made) * CHARGE;
-        // What fills segments that are sent anyway costs no upload of its own.
-        let upload = made * CHARGE;
-        let fees = FEE_DECLARE + FEE_SEGMENT * made as f64 + FEE_DELETE * (index + 1) as f64;
-        let (worth, cost) = weigh(prices, freed, live + upload, fees);
-        if worth - cost > best.1 {
-            best = (index + 1, worth - cost);
-            outcome = (freed, live, upload, worth, cost);
-        }
-    }
-    let (freed, download, upload, worth, cost) = outcome;
+    let best = choose(&candidates, means.waiting, prices, |live| {
+        means.obstacle(live).is_none()
+    });
+    let wanted = choose(&candidates, means.waiting, prices, |_| true);
+    let held_back = (wanted.packs > best.packs)
+        .then(|| means.obstacle(wanted.download))
+        .flatten();
     let (dead_worth, dead_cost) = weigh(prices, dead * CHARGE, 0, FEE_DELETE * chosen.len() as f64);
-    candidates.truncate(best.0);
+    candidates.truncate(best.packs);
     chosen.append(&mut candidates);
     let tokens = |planck: f64| if prices.unit == 0 { 0.0 } else { planck / 1e18 };
     ReclaimPlan {
         leased_bytes: tally::leased(packs),
         live_bytes: tally::live_bytes(packs),
-        freed_bytes: freed + dead * CHARGE,
-        download_bytes: download,
-        upload_bytes: upload,
-        worth: tokens(worth + dead_worth),
-        cost: tokens(cost + dead_cost),
-        kept: wasteful.saturating_sub(best.0 as u64),
+        freed_bytes: best.freed + dead * CHARGE,
+        download_bytes: best.download,
+        upload_bytes: best.upload,
+        worth: tokens(best.worth + dead_worth),
+        cost: tokens(best.cost + dead_cost),
+        kept: wasteful.saturating_sub(best.packs as u64),
         price: tokens(prices.unit as f64),
+        held_back,
         packs: chosen,
     }
 }
@@ -206,7 +296,17 @@ mod tests {
 
     fn decide(tallies: &[Tally], waiting: u64, prices: &Prices) -> ReclaimPlan {
         let packs: Vec<(u64, Tally)> = (1..).zip(tallies.iter().copied()).collect();
-        plan(&packs, |_, _| true, waiting, 1 << 40, prices)
+        plan(&packs, |_, _| true, &plenty(waiting), prices)
+    }
+
+    /// Enough of everything.
+    fn plenty(waiting: u64) -> Means {
+        Means {
+            waiting,
+            segments: 1 << 20,
+            unpaid: None,
+            spare: 1 << 40,
+        }
     }
 
     fn numbers(plan: &ReclaimPlan) -> Vec<u64> {
@@ -286,14 +386,69 @@ mod tests {
         let mut packs: Vec<(u64, Tally)> = (1..5).map(|pack| (pack, tally(1, 8 * MIB, 0))).collect();
         packs[0].1.settled = false;
         packs[1].1.retired = true;
-        let moved = plan(&packs, |_, _| true, 0, 1 << 40, &prices());
+        let moved = plan(&packs, |_, _| true, &plenty(0), &prices());
         assert_eq!(numbers(&moved), [3, 4]);
-        assert!(plan(&packs, |_, _| true, 0, 8 * MIB, &prices()).packs.is_empty());
+        assert_eq!(moved.held_back, None);
         assert!(
-            plan(&packs, |pack, _| pack != 3, 0, 1 << 40, &prices())
+            plan(&packs, |pack, _| pack != 3, &plenty(0), &prices())
                 .packs
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_plan_ends_where_territory_or_staging_does_and_says_so() {
+        let small = |count: u64| -> Vec<(u64, Tally)> {
+            (1..=count).map(|pack| (pack, tally(1, 10 * MIB, 0))).collect()
+        };
+        // Six packs of 10 MiB fill two segments.
+        let packs = small(6);
+        let with = |means: Means| {
+            let plan = plan(&packs, |_, _| true, &means, &prices());
+            (plan.packs.len(), plan.held_back.unwrap_or_default())
+        };
+        assert_eq!(with(plenty(0)), (6, String::new()));
+        let (moved, why) = with(Means {
+            segments: 1,
+            ..plenty(0)
+        });
+        assert_eq!(moved, 3);
+        assert!(
+            why.contains("room for 1 more segment(s)") && why.contains("take 2 with"),
+            "{why}"
+        );
+        // What waits anyway has to be paid for, too.
+        let (moved, why) = with(Means {
+            segments: 2,
+            ..plenty(60 * MIB)
+        });
+        assert_eq!(moved, 0);
+        assert!(
+            why.contains("room for 2 more segment(s)") && why.contains("take 4 with"),
+            "{why}"
+        );
+        let (moved, why) = with(Means {
+            segments: 0,
+            unpaid: Some("it is frozen".into()),
+            ..plenty(0)
+        });
+        assert_eq!((moved, why.as_str()), (0, "it is frozen"));
+        let (moved, why) = with(Means {
+            spare: 35 * MIB,
+            ..plenty(0)
+        });
+        assert_eq!(moved, 3);
+        assert!(
+            why.contains("room for 35 MiB") && why.contains("60 MiB would come"),
+            "{why}"
+        );
+        let round = plan(&small(150), |_, _| true, &plenty(0), &prices());
+        assert!(round.download_bytes > ROUND - 50 * MIB && round.download_bytes <= ROUND);
+        assert_eq!(round.held_back.unwrap(), "at most 1024 MiB are moved at a time");
+        // What is not worth it is in nobody's way.
+        let full = [(1, tally(4, 124 * MIB, 0))];
+        let nothing = plan(&full, |_, _| true, &Means::default(), &prices());
+        assert_eq!((nothing.packs.len(), nothing.held_back), (0, None));
     }
 
     proptest! {

@@ -5,15 +5,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::place::Shared;
-use crate::reclaim::plan::{self, Prices};
+use crate::pack::record;
+use crate::place::{Shared, StepError, declare};
+use crate::reclaim::plan::{self, Means, Prices};
 use crate::reclaim::tally::{self, Tally};
 use crate::reclaim::{ReclaimPlan, mover};
-use crate::{Error, Result, clock};
-
-/// Live bytes moved in one go at most: what staging holds of them, and what a restart repeats of
-/// the decision.
-const ROUND: u64 = 1 << 30;
+use crate::{Error, PackState, Result, clock};
 
 /// How long a pack is left alone out of which something could not be moved: its frames are damaged,
 /// or too few of its miners answer, and trying costs what it costs each time.
@@ -113,27 +110,45 @@ pub(crate) async fn run_now(shared: &Arc<Shared>) -> Result<ReclaimPlan> {
     let _alone = shared.reclaiming.lock().await;
     let tallies = finish_begun(shared).await?;
     let plan = decide(shared, &tallies, |_, _| true).await?;
-    act(shared, &plan).await?;
+    let acted = act(shared, &plan).await;
+    // Also what came back before something went wrong takes room until it is packed again.
     shared.close_all()?;
     shared.wake_upkeep();
+    acted?;
     Ok(plan)
 }
 
-/// Ends moves that a stop or an error cut off; answers the tallies as they are then.
-async fn finish_begun(shared: &Arc<Shared>) -> Result<Vec<(u64, Tally)>> {
-    let tallies = tally::all(&*shared.meta.snapshot()?)?;
+/// Moves that a stop or an error cut off: packs, and bytes of frames that are left in each. Those of
+/// packs that are left alone for a while are not among them.
+fn begun(shared: &Shared, tallies: &[(u64, Tally)]) -> Result<Vec<(u64, u64)>> {
     let now = clock::monotonic();
-    let begun: Vec<u64> = tallies
+    let snapshot = shared.meta.snapshot()?;
+    tallies
         .iter()
         .filter(|(_, tally)| tally.moving && !tally.retired && !tally.is_dead())
-        .map(|(pack, _)| *pack)
-        .filter(|pack| !shared.stuck.is(*pack, now))
-        .collect();
+        .filter(|(pack, _)| !shared.stuck.is(*pack, now))
+        .map(|(pack, tally)| Ok((*pack, mover::left_bytes(&*snapshot, *pack, tally.segments)?)))
+        .collect()
+}
+
+/// Ends moves that were begun, as far as the territory can pay for what they bring back; answers the
+/// tallies as they are then.
+async fn finish_begun(shared: &Arc<Shared>) -> Result<Vec<(u64, Tally)>> {
+    let tallies = tally::all(&*shared.meta.snapshot()?)?;
+    let begun = begun(shared, &tallies)?;
     if begun.is_empty() {
         return Ok(tallies);
     }
+    let means = means(shared).await?;
     let _hold = shared.hold();
-    for pack in begun {
+    let mut live = 0;
+    for (pack, left) in begun {
+        live += left;
+        if let Some(why) = means.unpayable(live) {
+            tracing::debug!(pack, why, "a move that was begun waits");
+            shared.workers.reclaimer.failed(&why);
+            break;
+        }
         move_out(shared, pack).await?;
     }
     tally::all(&*shared.meta.snapshot()?)
@@ -150,8 +165,38 @@ async fn decide(
         horizon: settings.horizon,
         transfer: settings.transfer,
     };
-    let limit = ROUND.min(shared.local.spare());
-    Ok(plan::plan(tallies, eligible, shared.waiting(), limit, &prices))
+    let mut means = means(shared).await?;
+    let begun = begun(shared, tallies)?;
+    means.waiting += begun.iter().map(|(_, left)| left).sum::<u64>();
+    let mut plan = plan::plan(tallies, eligible, &means, &prices);
+    if plan.held_back.is_none() && !begun.is_empty() {
+        plan.held_back = means.unpayable(0);
+    }
+    Ok(plan)
+}
+
+/// What there is to move with now. [`Error::Network`] when the chain cannot be asked.
+async fn means(shared: &Shared) -> Result<Means> {
+    let (room, unpaid) = match declare::room(shared).await {
+        Ok(room) => (room, None),
+        Err(StepError::Store(error)) => return Err(error),
+        Err(StepError::Network(error)) => return Err(error.into()),
+        Err(other) => (0, Some(other.to_string())),
+    };
+    // The chain wants more than what is needed, not as much.
+    let payable = room.saturating_sub(1) / declare::CHARGE;
+    // Packs that were closed and not ordered yet take theirs first.
+    let ordered: u64 = record::all(&*shared.meta.snapshot()?)?
+        .iter()
+        .filter(|(_, record)| record.state < PackState::Declared && !record.retired)
+        .map(|(_, record)| u64::from(record.segments))
+        .sum();
+    Ok(Means {
+        waiting: shared.waiting(),
+        segments: u64::try_from(payable).unwrap_or(u64::MAX).saturating_sub(ordered),
+        unpaid,
+        spare: shared.local.spare(),
+    })
 }
 
 async fn act(shared: &Arc<Shared>, plan: &ReclaimPlan) -> Result<()> {

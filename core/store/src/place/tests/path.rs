@@ -5,7 +5,7 @@ use std::time::Duration;
 use cess::codec::SEGMENT_SIZE;
 
 use super::world::{World, settings};
-use crate::place::network::fake::Fault;
+use crate::place::network::fake::{Fault, OWNER};
 use crate::{ChunkId, Error, Level, PackState};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +102,40 @@ async fn an_old_pack_closes_however_empty() {
     };
     let mut world = World::with(12, aged);
     let chunks = world.record(&[10]).await;
+    world.until_state(PackState::Verified).await;
+    assert_eq!(world.level(&chunks), Level::Verified);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_half_of_a_small_staging_does_not_wait_for_a_full_pack() {
+    let config = |staging_limit, pack_segments| crate::StoreConfig {
+        staging_limit,
+        pack_segments,
+        ..crate::StoreConfig::new("nowhere".into())
+    };
+    let of = |staging_limit, pack_segments| {
+        let settings = crate::place::Settings::of(&config(staging_limit, pack_segments), OWNER).unwrap();
+        (settings.pack_segments, settings.most_waiting)
+    };
+    assert_eq!(of(16 << 30, 8), (8, 8 << 30));
+    assert_eq!(of(512 << 20, 8), (8, 256 << 20), "two packs");
+    assert_eq!(of(500 << 20, 8), (7, 250 << 20));
+    assert_eq!(of(10 << 20, 8), (1, 5 << 20));
+
+    let mut world = World::with(
+        12,
+        crate::place::Settings {
+            most_waiting: 5 << 20,
+            ..settings()
+        },
+    );
+    let mut chunks = world.record(&[5_000_000]).await;
+    // Nobody waits for them, and their hour is far from over.
+    world
+        .until("the packer looked", |_| world.placing.shared.waiting() > 0)
+        .await;
+    assert_eq!(world.packs().len(), 0);
+    chunks.extend(world.record(&[500_000]).await);
     world.until_state(PackState::Verified).await;
     assert_eq!(world.level(&chunks), Level::Verified);
 }

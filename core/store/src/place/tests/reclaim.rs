@@ -2,12 +2,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cess::chain::TerritoryState;
 use meta::{Durability, Meta};
 use tempfile::TempDir;
 
-use super::store::{all_read, content, make_domain, open, open_with, write};
-use super::world::LONG;
+use super::store::{all_read, content, make_domain, open, open_with, reclaimed, write};
+use super::world::{LONG, World, settings};
+use crate::place::Settings;
 use crate::place::network::fake::{Fake, Fault};
+use crate::reclaim::{mover, tally};
 use crate::{ChunkId, Error, Level, Store, testing};
 
 const LEN: usize = 200_000;
@@ -175,6 +178,90 @@ async fn crashes_in_the_middle_of_a_move_lose_nothing_and_it_ends_well() {
     all_read(&store, &chunks, LEN).await;
     assert_eq!(store.status().unwrap().packs.len(), 1);
     store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_moved_for_which_the_territory_cannot_pay() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = packs(&store, &meta, 3, 4).await;
+    reclaimed(&store).await;
+    let before = fake.requests();
+    let refused = async |why: &str| {
+        for plan in [store.reclaim_plan().await, store.reclaim().await] {
+            let plan = plan.unwrap();
+            assert!(plan.packs.is_empty(), "{plan:#?}");
+            let held_back = plan.held_back.unwrap();
+            assert!(held_back.contains(why), "{held_back}");
+        }
+        assert_eq!(store.status().unwrap().staging_bytes, 0);
+        assert_eq!(fake.requests(), before, "nothing was fetched");
+    };
+    // As much as is needed is not enough for the chain.
+    let mut room = 0;
+    fake.change_territory(|territory| {
+        room = std::mem::replace(&mut territory.remaining_space, 96 << 20);
+    });
+    refused("room for 0 more segment(s) of 96 MiB").await;
+    fake.change_territory(|territory| {
+        territory.remaining_space = room;
+        territory.state = TerritoryState::Frozen;
+    });
+    refused("is Frozen; renew it").await;
+    fake.change_territory(|territory| {
+        territory.remaining_space = (96 << 20) + 1;
+        territory.state = TerritoryState::Active;
+    });
+    let plan = store.reclaim().await.unwrap();
+    assert_eq!((plan.packs.len(), plan.held_back), (3, None));
+    files(&store, &fake, 1).await;
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, LEN).await;
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_stops_before_the_segment_that_staging_has_no_room_for_and_goes_on_later() {
+    let mut world = World::with(
+        12,
+        Settings {
+            pack_segments: 2,
+            ..settings()
+        },
+    );
+    let chunks = world.record(&[8_000_000; 6]).await;
+    world.flush(Level::Verified).await.unwrap();
+    let pack = world.packs()[0].id;
+    world
+        .until("at rest", |packs| {
+            let tally = tally::get(&*world.meta.snapshot().unwrap(), pack).unwrap();
+            packs[0].segments == 2 && tally.is_some_and(|tally| tally.settled)
+        })
+        .await;
+    let shared = &world.placing.shared;
+    // Nobody else moves, and what is brought back is not packed meanwhile.
+    world.workers.pause("reclaimer").unwrap();
+    world.workers.pause("packer").unwrap();
+    world.staging.set_room(Some(33_000_000));
+    let stopped = mover::move_out(shared, pack).await;
+    assert!(matches!(stopped, Err(Error::StagingFull { .. })), "{stopped:?}");
+    assert_eq!(world.staged(), 4, "one segment");
+    assert_eq!(world.level(&chunks), Level::Verified);
+    let left = mover::left_bytes(&*world.meta.snapshot().unwrap(), pack, 2).unwrap();
+    assert_eq!(left, 2 * 8_000_000);
+    world.staging.set_room(None);
+    mover::move_out(shared, pack).await.unwrap();
+    assert_eq!(world.staged(), 6);
+    world.workers.resume("packer").unwrap();
+    world.flush(Level::Verified).await.unwrap();
+    world
+        .until("the old pack goes", |packs| {
+            packs.iter().all(|seen| seen.id != pack)
+        })
+        .await;
+    world.all_read_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

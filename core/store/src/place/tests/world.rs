@@ -35,6 +35,15 @@ pub(super) const LONG: Duration = Duration::from_mins(1);
 #[derive(Default)]
 pub(super) struct Staging {
     frames: Mutex<BTreeMap<ChunkId, Bytes>>,
+    /// Bytes of what comes back that there is room for; `None`: there always is.
+    room: Mutex<Option<u64>>,
+}
+
+impl Staging {
+    /// Has room for so many bytes of what comes back from old packs; `None`: always.
+    pub(super) fn set_room(&self, bytes: Option<u64>) {
+        *self.room.lock() = bytes;
+    }
 }
 
 #[async_trait]
@@ -80,6 +89,9 @@ impl Local for Staging {
         Some(plain.iter().map(|byte| byte ^ 0xa5).collect())
     }
     async fn restage(&self, _pack: u64, _segment: u32, slots: &[Slot]) -> Result<Vec<Restaged>> {
+        if let Some(room) = &mut *self.room.lock() {
+            *room -= slots.iter().map(|slot| u64::from(slot.len)).sum::<u64>();
+        }
         Ok(slots
             .iter()
             .map(|slot| {
@@ -94,7 +106,7 @@ impl Local for Staging {
             .collect())
     }
     fn spare(&self) -> u64 {
-        u64::MAX
+        self.room.lock().unwrap_or(u64::MAX)
     }
     async fn heal(&self, _chunk: ChunkId) -> Result<bool> {
         Ok(false)
@@ -145,6 +157,7 @@ pub(super) fn pace() -> Pace {
 pub(super) fn settings() -> Settings {
     Settings {
         pack_segments: 1,
+        most_waiting: u64::MAX,
         pack_max_age: Duration::from_hours(1),
         upload_memory: 2 * SEGMENT_MEMORY,
         owner: OWNER,
