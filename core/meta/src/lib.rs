@@ -24,6 +24,7 @@ pub mod failpoint;
 mod fjall_engine;
 mod guard;
 mod handle;
+pub mod observed;
 mod sync;
 
 pub use engine::{Durability, Engine, KEY_MAX, KeyValue, Read, Transaction, VALUE_MAX};
