@@ -49,7 +49,7 @@ pub fn errno(error: &vfs::Error) -> Errno {
     use vfs::Error as E;
     match error {
         E::NotPermitted | E::Busy(_) => Errno::Perm,
-        E::NoSpace | E::SlowDown { .. } | E::TooLarge => Errno::NoSpc,
+        E::NoSpace | E::QuotaExceeded | E::SlowDown { .. } | E::TooLarge => Errno::NoSpc,
         E::OutOfRange | E::Invalid(_) | E::InvalidName(_) | E::NameTooLong | E::IsDirectory => Errno::Inval,
         E::ShuttingDown => Errno::Shutdown,
         E::NotFound
@@ -94,6 +94,7 @@ pub fn option_error(error: &vfs::Error) -> u32 {
         | E::TooManyLinks
         | E::PreconditionFailed
         | E::NoSpace
+        | E::QuotaExceeded
         | E::SlowDown { .. }
         | E::Unavailable(_)
         | E::Damaged(_)
@@ -143,6 +144,7 @@ mod tests {
             (E::TooManyLinks, Errno::Io, ERR_PLATFORM),
             (E::PreconditionFailed, Errno::Io, ERR_PLATFORM),
             (E::NoSpace, Errno::NoSpc, ERR_PLATFORM),
+            (E::QuotaExceeded, Errno::NoSpc, ERR_PLATFORM),
             (slow, Errno::NoSpc, ERR_PLATFORM),
             (E::Unavailable("x".into()), Errno::Io, ERR_PLATFORM),
             (E::Damaged("x".into()), Errno::Io, ERR_PLATFORM),

@@ -55,6 +55,7 @@ pub(crate) fn errno(error: &vfs::Error) -> Errno {
         Error::Busy(_) => Errno::EBUSY,
         Error::TooManyLinks => Errno::EMLINK,
         Error::NoSpace => Errno::ENOSPC,
+        Error::QuotaExceeded => Errno::EDQUOT,
         Error::SlowDown { .. } | Error::Conflict => Errno::EAGAIN,
         Error::Unavailable(_) | Error::NotYet(_) => Errno::ETIMEDOUT,
         // What the kernel itself answers on a mount that is gone.
@@ -96,6 +97,7 @@ mod tests {
             (Error::TooManyLinks, libc::EMLINK),
             (Error::PreconditionFailed, libc::EIO),
             (Error::NoSpace, libc::ENOSPC),
+            (Error::QuotaExceeded, libc::EDQUOT),
             (
                 Error::SlowDown {
                     retry_after: Duration::from_secs(1),

@@ -31,8 +31,8 @@ const PERMISSIONS: u32 = 0o7777;
 /// Longest name that a directory shows, in bytes.
 const NAME_MAX: u32 = 255;
 
-/// Inodes that `statfs` reports as free: there is no fixed number, and programs that look at it
-/// only want to see that there are many.
+/// Inodes that `statfs` reports as free where no quota limits them: there is no fixed number, and
+/// programs that look at it only want to see that there are many.
 const FREE_INODES: u64 = 1 << 40;
 
 /// Most bytes that one `copy_file_range` copies: between buckets the bytes are sealed anew, and a
@@ -436,19 +436,20 @@ impl Filesystem for Door {
             .serve_within(SYNC_DEADLINE, "fsyncdir", reply, work, answer_empty);
     }
 
-    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
         let vfs = self.vfs();
-        let work = async move { Ok(vfs.statfs().await?) };
+        let work = async move { Ok(vfs.statfs_at(inode(ino)).await?) };
         self.requests
             .serve("statfs", reply, work, |reply, space: StatFs| {
                 let block = u64::from(BLOCK_SIZE);
                 let free = space.free_bytes / block;
+                let free_inodes = space.free_inodes.unwrap_or(FREE_INODES);
                 reply.statfs(
                     space.total_bytes / block,
                     free,
                     free,
-                    space.inodes.saturating_add(FREE_INODES),
-                    FREE_INODES,
+                    space.inodes.saturating_add(free_inodes),
+                    free_inodes,
                     BLOCK_SIZE,
                     NAME_MAX,
                     BLOCK_SIZE,

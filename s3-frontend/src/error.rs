@@ -102,7 +102,7 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
         ),
         Error::CrossBucket => fail(
             S3ErrorCode::InvalidRequest,
-            "The operation cannot cross buckets: copy instead.",
+            "The operation cannot cross buckets, or the border of a quota: copy instead.",
         ),
         Error::NotPermitted => fail(S3ErrorCode::AccessDenied, "Access Denied"),
         Error::Busy(why) => fail(
@@ -114,7 +114,12 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
         Error::NoSpace => fail_custom(
             "InsufficientStorage",
             StatusCode::INSUFFICIENT_STORAGE,
-            "No space left: the disk, the quota or the territory is full. What is stored stays readable.",
+            "No space left: the disk or the territory is full. What is stored stays readable.",
+        ),
+        Error::QuotaExceeded => fail_custom(
+            "QuotaExceeded",
+            StatusCode::FORBIDDEN,
+            "The quota of the bucket or of a directory in it is used up. Delete something there, or have it raised.",
         ),
         Error::SlowDown { retry_after } => {
             let mut error = fail(
@@ -277,6 +282,7 @@ mod tests {
             (Error::TooManyLinks, same("InvalidRequest", 400)),
             (Error::PreconditionFailed, same("PreconditionFailed", 412)),
             (Error::NoSpace, same("InsufficientStorage", 507)),
+            (Error::QuotaExceeded, same("QuotaExceeded", 403)),
             (
                 Error::SlowDown {
                     retry_after: Duration::from_secs(7),

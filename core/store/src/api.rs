@@ -359,6 +359,11 @@ impl Store {
         references::release(tx, &self.inner.staging, chunk)
     }
 
+    /// How many refer to the chunk, as committed now; a chunk that is gone counts as one.
+    pub fn references(&self, chunk: ChunkId) -> Result<u32> {
+        references::count(&*self.inner.meta.snapshot()?, chunk)
+    }
+
     /// Plaintext bytes `range` of a chunk: memory cache, disk cache, staging, then miners.
     /// [`Error::Damaged`] when the chunk is shorter than the range.
     pub async fn read(&self, chunk: ChunkId, range: Range<u32>) -> Result<Bytes> {

@@ -6,7 +6,7 @@
 //! At no reference, what happens depends on where the chunk is: one that no pack holds leaves
 //! staging at once. One that a pack holds stays, because the pack's bytes are frozen; it is noted
 //! as dead, for whoever decides what becomes of the pack.
-use meta::Transaction;
+use meta::{Read, Transaction};
 
 use crate::pack::record;
 use crate::place::isolate;
@@ -16,7 +16,7 @@ use crate::{ChunkId, Error, Result, locations, tables};
 
 /// One more.
 pub(crate) fn retain(tx: &mut dyn Transaction, chunk: ChunkId) -> Result<()> {
-    let count = count(tx, chunk)?
+    let count = count(&*tx, chunk)?
         .checked_add(1)
         .ok_or_else(|| tables::damaged("too many references to a chunk"))?;
     Ok(tx.put(&tables::chunk_key(tables::REFS, chunk), &count.to_be_bytes())?)
@@ -25,7 +25,7 @@ pub(crate) fn retain(tx: &mut dyn Transaction, chunk: ChunkId) -> Result<()> {
 /// One less.
 pub(crate) fn release(tx: &mut dyn Transaction, staging: &Staging, chunk: ChunkId) -> Result<()> {
     let key = tables::chunk_key(tables::REFS, chunk);
-    match count(tx, chunk)? {
+    match count(&*tx, chunk)? {
         0 => return Err(Error::UnknownChunk(chunk)),
         1 => {}
         2 => return Ok(tx.delete(&key)?),
@@ -58,7 +58,8 @@ pub(crate) fn die(tx: &mut dyn Transaction, pack: u64, chunk: ChunkId, len: u32)
     tally::died(tx, pack, len)
 }
 
-fn count(tx: &dyn Transaction, chunk: ChunkId) -> Result<u32> {
-    tx.get(&tables::chunk_key(tables::REFS, chunk))?
+/// References there are; a chunk without a row has one.
+pub(crate) fn count(read: &(impl Read + ?Sized), chunk: ChunkId) -> Result<u32> {
+    read.get(&tables::chunk_key(tables::REFS, chunk))?
         .map_or(Ok(1), |row| tables::u32_from(&row))
 }

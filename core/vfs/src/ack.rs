@@ -115,7 +115,7 @@ impl Core {
 }
 
 /// What the file and its bucket ask for.
-fn in_force(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Level> {
+pub(crate) fn in_force(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Level> {
     let Some(record) = inode::load_timeless(read, ino)? else {
         return Ok(Level::Staged);
     };

@@ -6,7 +6,7 @@ use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
 use crate::vfs::Core;
 use crate::{
     Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names, posix,
-    purge,
+    purge, trash,
 };
 
 /// Permission bits of a bucket that S3 makes.
@@ -31,14 +31,15 @@ impl Vfs {
     /// Removes an empty bucket. Uploads in flight go with it; its key is destroyed as soon as nobody
     /// has a nameless file of it open any more.
     pub async fn delete_bucket(&self, name: &str) -> Result<()> {
-        let name = name.to_owned();
+        let (core, name) = (self.core.clone(), name.to_owned());
         let now = clock::now();
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = find(&*tx, &name)?;
                 drop_uploads(tx, bucket)?;
+                trash::drop_empty(tx, &core.nodes, bucket, now)?;
                 let suffix = names::suffix(name.as_bytes(), true);
-                posix::remove::remove_directory(tx, InodeNo::ROOT, &suffix, bucket, now)?;
+                posix::remove::remove_directory(tx, &core.nodes, InodeNo::ROOT, &suffix, bucket, now)?;
                 let mut root = inode::live_directory(&*tx, InodeNo::ROOT)?;
                 root.nlink -= 1;
                 inode::put(tx, InodeNo::ROOT, &root)?;

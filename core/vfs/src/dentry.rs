@@ -8,7 +8,7 @@ use meta::{Read, Transaction};
 
 use crate::names::{self, Shown};
 use crate::schema::{self, DENTRY, DentryRecord, InodeRecord, LINK, LONG_NAME};
-use crate::{Error, InodeNo, Kind, Result};
+use crate::{Error, InodeNo, Kind, Result, quota};
 
 /// A name that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,6 +159,9 @@ pub(crate) fn attach(
     if record.parent.0 == 0 {
         record.parent = parent;
         record.name = suffix.to_vec();
+        if record.quota.0 == 0 {
+            record.quota = quota::of_directory(&*tx, parent)?;
+        }
     } else {
         tx.put(&link_key(ino, parent, suffix), &schema::encode_raw(&[]))?;
     }

@@ -49,8 +49,8 @@ pub enum Error {
     /// The range lies outside the file or volume.
     #[error("out of range")]
     OutOfRange,
-    /// The operation would cross buckets: copy instead.
-    #[error("crosses buckets")]
+    /// The operation would cross buckets, or the border of a directory with a quota: copy instead.
+    #[error("crosses buckets or quotas")]
     CrossBucket,
     /// The caller may not do that.
     #[error("not permitted")]
@@ -64,9 +64,12 @@ pub enum Error {
     /// A precondition did not hold.
     #[error("precondition failed")]
     PreconditionFailed,
-    /// No space: the disk, the quota or the territory is full.
+    /// No space: the disk, the volume or the territory is full.
     #[error("no space")]
     NoSpace,
+    /// A quota of the bucket or of a directory is used up: delete something there, or have it raised.
+    #[error("quota exceeded")]
+    QuotaExceeded,
     /// Writes come faster than the network takes them, or the disk is full. Retry after the time given.
     #[error("slow down; retry in about {retry_after:?}")]
     SlowDown {

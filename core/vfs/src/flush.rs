@@ -10,9 +10,10 @@ use store::{DomainId, Owner, StagedChunk};
 
 use crate::buffer::{Base, Change, Guard, Layer};
 use crate::extent::{self, Extent};
-use crate::schema::ExtentRecord;
+use crate::quota::Room;
+use crate::schema::{self, ExtentRecord, RAGGED};
 use crate::vfs::Core;
-use crate::{Error, InodeNo, Kind, Result, clock, inode};
+use crate::{Error, InodeNo, Kind, Result, clock, compact, inode};
 
 /// Chunks of one flush that are sealed at a time.
 const PARALLEL_CHUNKS: usize = 4;
@@ -39,6 +40,17 @@ impl Core {
         self: &Arc<Self>,
         ino: InodeNo,
         bytes: u64,
+        f: impl FnOnce(&mut Layer, &Base) -> Result<T> + Send,
+    ) -> Result<T> {
+        self.change_within(ino, bytes, Room::default(), f).await
+    }
+
+    /// As [`Self::change`], for a change that makes the file grow by what `room` holds at most.
+    pub(crate) async fn change_within<T: Send>(
+        self: &Arc<Self>,
+        ino: InodeNo,
+        bytes: u64,
+        room: Room,
         f: impl FnOnce(&mut Layer, &Base) -> Result<T> + Send,
     ) -> Result<T> {
         if self.is_stopping() {
@@ -79,6 +91,7 @@ impl Core {
             layer.ctime = clock::now();
             layer.mtime = layer.ctime;
             state.base = Some(base);
+            state.room.merge(room);
             state.written += 1;
             if was_clean {
                 state.dirty_since = Some(store::clock::monotonic());
@@ -150,6 +163,7 @@ impl Core {
                 }
                 if state.flushing.is_none() {
                     state.flushing = state.active.take().map(Arc::new);
+                    state.flushing_room = std::mem::take(&mut state.room);
                     state.flushing_to = state.written;
                     state.dirty_since = None;
                 }
@@ -178,6 +192,7 @@ impl Core {
             };
             let mut state = guard.node.state.lock();
             state.flushing = None;
+            state.flushing_room = Room::default();
             state.flushed = state.flushing_to;
             if state.active.is_none() {
                 state.base = None;
@@ -211,7 +226,7 @@ impl Core {
             .await?;
         self.store.sync_staged().await?;
         let (store, layer) = (self.store.clone(), layer.clone());
-        self.write(Durability::Buffered, move |tx| {
+        self.write_beyond_limits(Durability::Buffered, move |tx| {
             commit(tx, &store, ino, &layer, &stored)
         })
         .await?;
@@ -261,6 +276,15 @@ fn commit(
                 record.allocated += u64::from(chunk.len);
             }
         }
+    }
+    let ragged = stored.iter().any(|change| match change {
+        Stored::Data(offset, chunk) => compact::is_ragged(*offset, chunk.len, layer.size),
+        Stored::Zero(_) => false,
+    });
+    if ragged {
+        // Without reading: the value only has to differ from the one before.
+        let noted = schema::encode(&(record.generation + 1))?;
+        tx.put(&schema::inode_key(RAGGED, ino), &noted)?;
     }
     record.size = layer.size;
     record.mtime = layer.mtime;

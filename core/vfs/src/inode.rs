@@ -36,13 +36,23 @@ pub(crate) fn new(kind: Kind, mode: u32, uid: u32, gid: u32, domain: u64, now: T
         mtime_is_posix: false,
         fixed_size: false,
         target: Vec::new(),
+        quota: InodeNo(0),
     }
+}
+
+/// A row as a record. One that ends before the last field counts to no quota.
+pub(crate) fn decode(row: &[u8]) -> Result<InodeRecord> {
+    schema::decode(row).or_else(|_| {
+        let mut whole = row.to_vec();
+        whole.push(0);
+        schema::decode(&whole)
+    })
 }
 
 /// The record without the times of a directory, which other transactions write at any moment.
 pub(crate) fn load_timeless(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Option<InodeRecord>> {
     read.get(&schema::inode_key(INODE, ino))?
-        .map(|value| schema::decode(&value))
+        .map(|value| decode(&value))
         .transpose()
 }
 

@@ -10,6 +10,10 @@
 //! - bytes that POSIX and NBD write are first in the write buffer (`buffer`), from where a flush
 //!   (`flush`) stages them as chunks and commits their extents; bytes of objects are staged as they
 //!   come and committed with the object (`object::place`);
+//! - every transaction is looked at by who has to learn what it changes (`transaction`): the quotas
+//!   (`quota`), and the rows of names and inodes that are kept in memory (`row_cache`);
+//! - what is deleted may go to the bucket's trash first (`trash`);
+//! - what small writes leave in pieces is put together in the background (`compact`);
 //! - what loses its last name or its last extent is given back in the background (`purge`,
 //!   `release`), never under somebody who still reads it.
 //!
@@ -19,6 +23,7 @@ mod ack;
 mod bucket;
 mod buffer;
 mod clock;
+mod compact;
 mod dentry;
 mod error;
 mod explain;
@@ -30,16 +35,23 @@ mod names;
 pub mod object;
 pub mod posix;
 mod purge;
+mod quota;
 mod read_ahead;
 mod release;
+mod row_cache;
 mod schema;
+mod transaction;
+mod trash;
 mod types;
 mod vfs;
 pub mod volume;
 mod xattrs;
 
+pub use compact::Compacted;
 pub use error::{Error, Result};
 pub use explain::{ChunkUser, ExtentLife, ObjectLife};
+pub use quota::{QuotaInfo, QuotaLimits};
 pub use store::Level;
+pub use trash::{Restored, TrashEntry};
 pub use types::*;
 pub use vfs::{Vfs, VfsConfig};

@@ -10,7 +10,9 @@ use std::time::Duration;
 use meta::{Durability, Transaction};
 use store::DomainId;
 
-use crate::schema::{self, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, ORPHAN, VOLUME, XATTR};
+use crate::schema::{
+    self, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, ORPHAN, RAGGED, VOLUME, XATTR,
+};
 use crate::vfs::Core;
 use crate::{InodeNo, Result, inode};
 
@@ -104,7 +106,7 @@ async fn purge(core: &Arc<Core>, claimed: &[InodeNo]) -> Result<(usize, usize)> 
     while !rest.is_empty() && !core.is_stopping() {
         let (store, inodes) = (core.store.clone(), rest.clone());
         let done = core
-            .write(Durability::Buffered, move |tx| {
+            .write_beyond_limits(Durability::Buffered, move |tx| {
                 let mut budget = ROWS;
                 let (mut gone, mut kept) = (0, 0);
                 for &ino in &inodes {
@@ -156,7 +158,7 @@ fn purge_some(
         store.destroy_domain(tx, DomainId(ino.0))?;
         tx.delete(&schema::inode_key(BUCKET, ino))?;
     }
-    for table in [INODE, DIR_TIME, VOLUME, ORPHAN] {
+    for table in [INODE, DIR_TIME, VOLUME, ORPHAN, RAGGED] {
         tx.delete(&schema::inode_key(table, ino))?;
     }
     Ok(Purged::Gone)

@@ -20,6 +20,13 @@
 //! | [`LONG_NAME`] | parent inode, SHA-256 of the name as in DENTRY | the name as in DENTRY |
 //! | [`DROPPED`] | inode, chunk | references the inode gave up and the store still counts |
 //! | [`DIR_TIME`] | directory inode | [`DirTimeRecord`] |
+//! | [`QUOTA`] | directory inode | limits, the quota around it, whether it is counted |
+//! | [`USAGE`] | directory inode; for a change: and its number (16 bytes) | bytes and inodes: a sum, or a change of it |
+//! | [`UNCOUNTED`] | inode of a quota's directory, inode of a directory in it | name after which its entries are not counted yet |
+//! | [`RAGGED`] | inode | its generation when small writes left it in pieces |
+//! | [`TRASH`] | bucket inode | its directory, and how long something stays |
+//! | [`TRASHED`] | bucket inode, moment of deletion, inode | the key that it had |
+//! | [`TRASHED_AT`] | inode | that moment |
 //!
 //! Times of a directory live in a row of their own, which is written without being read: creating
 //! names in one directory from many requests at once therefore never conflicts on that directory.
@@ -46,6 +53,13 @@ pub(crate) const ORPHAN: u8 = 0x0b;
 pub(crate) const LONG_NAME: u8 = 0x0c;
 pub(crate) const DROPPED: u8 = 0x0d;
 pub(crate) const DIR_TIME: u8 = 0x0e;
+pub(crate) const QUOTA: u8 = 0x20;
+pub(crate) const USAGE: u8 = 0x21;
+pub(crate) const UNCOUNTED: u8 = 0x22;
+pub(crate) const RAGGED: u8 = 0x23;
+pub(crate) const TRASH: u8 = 0x24;
+pub(crate) const TRASHED: u8 = 0x25;
+pub(crate) const TRASHED_AT: u8 = 0x26;
 
 /// First byte of every value this build writes.
 const VERSION: u8 = 1;
@@ -213,6 +227,9 @@ pub(crate) struct InodeRecord {
     /// Target of a symlink.
     #[serde(with = "serde_bytes")]
     pub target: Vec<u8>,
+    /// The innermost directory with a quota that it counts to, maybe itself; 0: it counts nowhere.
+    /// The last field: whether it is 0 shows in the last byte of the row.
+    pub quota: InodeNo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -141,6 +141,8 @@ pub struct StatFs {
     pub free_bytes: u64,
     /// Inodes in use.
     pub inodes: u64,
+    /// Inodes still free, where a quota limits them.
+    pub free_inodes: Option<u64>,
 }
 
 /// What a range of a file is.

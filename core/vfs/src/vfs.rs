@@ -14,9 +14,12 @@ use crate::ack::Terms;
 use crate::buffer::{Budget, Nodes};
 use crate::extent::Extent;
 use crate::inode_numbers::InodeNumbers;
+use crate::quota::{self, Quotas};
 use crate::read_ahead::Readers;
+use crate::row_cache::{RowCache, Rows};
 use crate::schema::{self, INODE, InodeRecord};
-use crate::{InodeNo, Kind, Result, clock, extent, flush, inode, purge, release};
+use crate::transaction::{Kept, Watched};
+use crate::{InodeNo, Kind, Result, clock, compact, extent, flush, inode, purge, release, trash};
 
 /// How often an operation looks again when a name's inode was purged between two looks. Names come
 /// and go, but nobody loses that race so often: beyond it the metadata are damaged.
@@ -54,6 +57,8 @@ pub(crate) struct Core {
     pub meta: Meta,
     pub store: Store,
     pub numbers: InodeNumbers,
+    pub quotas: Quotas,
+    pub rows: RowCache,
     pub nodes: Arc<Nodes>,
     /// Sequential readers through all doors.
     pub readers: Readers,
@@ -109,6 +114,7 @@ impl Vfs {
         let (stop, stopping) = watch::channel(false);
         make_root(&meta).await?;
         let counted = meta.snapshot()?;
+        let quotas = Quotas::open(meta.clone())?;
         let core = Arc::new(Core {
             budget: Budget::new(config.write_buffer),
             readers: Readers::new(store.prefetch_limit()),
@@ -116,6 +122,8 @@ impl Vfs {
             meta,
             store,
             numbers: InodeNumbers::default(),
+            quotas,
+            rows: RowCache::new(),
             nodes: Arc::new(Nodes::default()),
             flush_wanted: Notify::new(),
             purge_wanted: Notify::new(),
@@ -127,6 +135,9 @@ impl Vfs {
             tokio::spawn(flush::run(core.clone())),
             tokio::spawn(purge::run(core.clone())),
             tokio::spawn(release::run(core.clone())),
+            tokio::spawn(quota::run(core.clone())),
+            tokio::spawn(compact::run(core.clone())),
+            tokio::spawn(trash::run(core.clone())),
             tokio::spawn(count_inodes(core.clone(), counted)),
         ];
         let terms = Terms {
@@ -230,13 +241,47 @@ fn process_owner() -> (u32, u32) {
 }
 
 impl Core {
-    /// Runs `f` in a transaction; see [`Meta::write`].
+    /// Runs `f` in a transaction; see [`Meta::write`]. What it takes of quotas must be free.
     pub(crate) async fn write<T, F>(&self, durability: Durability, f: F) -> Result<T>
     where
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.meta.write(durability, f).await
+        self.write_watched(durability, true, f).await
+    }
+
+    /// As [`Self::write`], for what must not be refused any more: room for it was made before, or it
+    /// only says what is so already.
+    pub(crate) async fn write_beyond_limits<T, F>(&self, durability: Durability, f: F) -> Result<T>
+    where
+        F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.write_watched(durability, false, f).await
+    }
+
+    async fn write_watched<T, F>(&self, durability: Durability, enforce: bool, mut f: F) -> Result<T>
+    where
+        F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (quotas, rows) = (self.quotas.clone(), self.rows.clone());
+        // Lives in the closure: it is let go of when the transaction has ended, even if nobody waits
+        // for its end.
+        let mut kept = Kept::default();
+        let run = move |tx: &mut dyn Transaction| {
+            kept.let_go();
+            let mut watched = Watched::new(tx, &quotas);
+            let value = f(&mut watched)?;
+            kept = watched.settle(&rows, enforce)?;
+            Ok(value)
+        };
+        self.meta.write(durability, run).await
+    }
+
+    /// Single rows as they are committed now, from memory where they are there.
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        RowCache::reader(self)
     }
 
     /// A consistent view of everything committed.
@@ -248,10 +293,10 @@ impl Core {
     /// looked up; the two steps are one here.
     pub(crate) fn current_record(&self, ino: InodeNo) -> Result<InodeRecord> {
         match self.nodes.peek(ino) {
-            None => inode::get(&*self.snapshot()?, ino),
+            None => inode::get(&self.rows(), ino),
             Some(node) => {
                 let state = node.state.lock();
-                let mut record = inode::get(&*self.snapshot()?, ino)?;
+                let mut record = inode::get(&self.rows(), ino)?;
                 state.overlay(&mut record);
                 Ok(record)
             }

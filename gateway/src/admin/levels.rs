@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use store::Level;
 
 use super::server::{AdminError, AdminState};
+use super::trash::AskedTrash;
 
 /// The level that a bucket or a file is to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -70,6 +71,9 @@ pub struct BucketSettings {
     pub ack: Option<Level>,
     /// How its bytes are compressed.
     pub compression: store::Compression,
+    /// Seconds that it keeps what is deleted; none: not at all.
+    #[serde(default)]
+    pub trash: Option<u64>,
 }
 
 /// `GET /v1/buckets`.
@@ -89,6 +93,9 @@ pub struct SetBucket {
     /// How its bytes are to be compressed from now on.
     #[serde(default)]
     pub compression: Option<AskedCompression>,
+    /// How long it is to keep what is deleted.
+    #[serde(default)]
+    pub trash: Option<AskedTrash>,
 }
 
 /// `POST /v1/files/set`. What is left out stays as it is.
@@ -138,11 +145,7 @@ pub fn routes() -> Router<AdminState> {
 async fn buckets(State(state): State<AdminState>) -> Result<Json<Buckets>, AdminError> {
     let mut buckets = Vec::new();
     for bucket in state.vfs.buckets().await? {
-        buckets.push(BucketSettings {
-            ack: state.vfs.ack(bucket.ino).await?,
-            compression: state.vfs.compression(&bucket.name).await?,
-            bucket: bucket.name,
-        });
+        buckets.push(settings(&state, bucket).await?);
     }
     Ok(Json(Buckets { buckets }))
 }
@@ -161,11 +164,23 @@ async fn set_bucket(
             .set_compression(&bucket.name, asked.compression())
             .await?;
     }
-    Ok(Json(BucketSettings {
+    if let Some(asked) = request.trash {
+        let retention = match asked {
+            AskedTrash::Off => None,
+            AskedTrash::Keep(seconds) => Some(Duration::from_secs(seconds)),
+        };
+        state.vfs.set_trash(&bucket.name, retention).await?;
+    }
+    Ok(Json(settings(&state, bucket).await?))
+}
+
+async fn settings(state: &AdminState, bucket: vfs::Bucket) -> Result<BucketSettings, AdminError> {
+    Ok(BucketSettings {
         ack: state.vfs.ack(bucket.ino).await?,
         compression: state.vfs.compression(&bucket.name).await?,
+        trash: state.vfs.trash(&bucket.name).await?.map(|kept| kept.as_secs()),
         bucket: bucket.name,
-    }))
+    })
 }
 
 async fn set_file(

@@ -6,7 +6,9 @@ pub mod client;
 mod health;
 pub mod levels;
 pub mod model;
+pub mod quotas;
 mod server;
+pub mod trash;
 pub mod workers;
 
 pub use server::{Admin, AdminState};

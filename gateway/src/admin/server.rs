@@ -68,6 +68,8 @@ impl Admin {
             .route("/v1/volumes/delete", post(delete_volume))
             .merge(super::workers::routes())
             .merge(super::levels::routes())
+            .merge(super::quotas::routes())
+            .merge(super::trash::routes())
             .merge(super::health::routes())
             .with_state(state)
             .layer(middleware::from_fn_with_state(Token(token.into()), authorize));
@@ -149,7 +151,7 @@ impl IntoResponse for AdminError {
             }
             E::NotYet(_) => StatusCode::GATEWAY_TIMEOUT,
             E::Unavailable(_) | E::ShuttingDown | E::SlowDown { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            E::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+            E::NoSpace | E::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
             E::Internal(_) | E::Damaged(_) | E::WriteLost => StatusCode::INTERNAL_SERVER_ERROR,
             E::InvalidPart(_)
             | E::NotDirectory

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::Target;
 use crate::admin::levels::{Asked, AskedCompression, BucketSettings, Buckets, SetBucket};
+use crate::admin::trash::AskedTrash;
 
 /// Buckets.
 #[derive(Args)]
@@ -30,6 +31,10 @@ enum Action {
         /// is.
         #[arg(long, value_enum)]
         compression: Option<AskedCompression>,
+        /// How long what is deleted from it stays restorable, e.g. 7d, or off. It takes space until
+        /// then.
+        #[arg(long, value_name = "TIME", value_parser = trash)]
+        trash: Option<AskedTrash>,
         #[command(flatten)]
         target: Target,
     },
@@ -54,12 +59,14 @@ impl Bucket {
                 bucket,
                 ack,
                 compression,
+                trash,
                 target,
             } => {
                 let request = SetBucket {
                     bucket: bucket.clone(),
                     ack,
                     compression,
+                    trash,
                 };
                 let settings: BucketSettings = target
                     .client()?
@@ -81,5 +88,32 @@ fn show(bucket: &BucketSettings) {
     let ack = bucket
         .ack
         .map_or_else(|| "default".to_owned(), |level| level.to_string());
-    println!("{}  ack {ack}  compression {}", bucket.bucket, bucket.compression);
+    let trash = bucket.trash.map_or_else(
+        || "off".to_owned(),
+        |seconds| humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string(),
+    );
+    println!(
+        "{}  ack {ack}  compression {}  trash {trash}",
+        bucket.bucket, bucket.compression
+    );
+}
+
+fn trash(text: &str) -> Result<AskedTrash, String> {
+    if text == "off" {
+        return Ok(AskedTrash::Off);
+    }
+    let kept = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    Ok(AskedTrash::Keep(kept.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trash_is_a_time_or_off() {
+        assert_eq!(trash("off"), Ok(AskedTrash::Off));
+        assert_eq!(trash("7d"), Ok(AskedTrash::Keep(7 * 86_400)));
+        assert!(trash("long").is_err());
+    }
 }

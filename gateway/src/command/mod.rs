@@ -7,11 +7,13 @@ mod explain;
 mod flush;
 mod level;
 mod moment;
+mod quota;
 mod reclaim;
 mod run;
 mod scrub;
 mod serve;
 mod status;
+mod trash;
 mod volume;
 mod worker;
 
@@ -52,6 +54,10 @@ enum Command {
     Volume(volume::Volume),
     /// List buckets and change their settings.
     Bucket(bucket::Bucket),
+    /// List, restore and delete for good what was deleted from buckets that keep a trash.
+    Trash(trash::Trash),
+    /// Limit what buckets and directories may hold.
+    Quota(quota::Quota),
     /// Wait until everything acknowledged so far is staged, placed or verified.
     Flush(flush::Flush),
     /// Show the level that a file, object or volume has reached, or wait for one.
@@ -139,6 +145,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Serve(command) => command.run().await,
         Command::Volume(command) => command.run().await,
         Command::Bucket(command) => command.run().await,
+        Command::Trash(command) => command.run().await,
+        Command::Quota(command) => command.run().await,
         Command::Flush(command) => command.run().await,
         Command::Level(command) => command.run().await,
         Command::Status(command) => command.run().await,

@@ -13,5 +13,5 @@ mod table;
 
 pub(crate) use budget::{Budget, Reservation};
 pub(crate) use layer::{Change, Layer, Piece};
-pub(crate) use node::{Base, Node};
+pub(crate) use node::{Base, Node, State};
 pub(crate) use table::{Guard, Nodes};

@@ -5,6 +5,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::Layer;
+use crate::quota::Room;
 use crate::read_ahead::InodeReaders;
 use crate::schema::InodeRecord;
 
@@ -37,6 +38,10 @@ pub(crate) struct State {
     pub active: Option<Layer>,
     /// Being stored. Stays when a flush fails, and goes first in the next one.
     pub flushing: Option<Arc<Layer>>,
+    /// What is set aside of quotas for `active`.
+    pub room: Room,
+    /// What is set aside of quotas for `flushing`.
+    pub flushing_room: Room,
     /// Set while there are changes.
     pub base: Option<Base>,
     /// Number of the last change.

@@ -6,7 +6,7 @@ use super::place;
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, Precondition, Result, Timestamp, Vfs, bucket, clock, dentry, extent, inode, posix,
-    xattrs,
+    trash, xattrs,
 };
 
 impl Vfs {
@@ -46,6 +46,7 @@ fn delete(
         return Err(Error::Busy("attached as a block device"));
     }
     if found.kind == Kind::Directory {
+        trash::refuse(&*tx, found.ino, &record)?;
         extent::remove(tx, &core.store, found.ino, &(0..u64::MAX))?;
         for (name, _) in xattrs::with_prefix(&*tx, found.ino, xattrs::S3)? {
             xattrs::remove(tx, found.ino, &name)?;
@@ -56,17 +57,25 @@ fn delete(
         record.etag = None;
         record.generation += 1;
         inode::put(tx, found.ino, &record)?;
-        prune(tx, bucket, found.ino, now)?;
+        prune(tx, core, bucket, found.ino, now)?;
     } else {
-        posix::remove::remove_file(tx, found.parent, leaf(key), found.ino, now)?;
+        if !trash::keep(tx, found.parent, leaf(key), found.ino, now)? {
+            posix::remove::remove_file(tx, &core.nodes, found.parent, leaf(key), found.ino, now)?;
+        }
         inode::touch_directory(tx, found.parent, now)?;
-        prune(tx, bucket, found.parent, now)?;
+        prune(tx, core, bucket, found.parent, now)?;
     }
     Ok(true)
 }
 
 /// Removes `directory` and the directories above it, as long as they are implicit and empty.
-fn prune(tx: &mut dyn Transaction, bucket: InodeNo, directory: InodeNo, now: Timestamp) -> Result<()> {
+fn prune(
+    tx: &mut dyn Transaction,
+    core: &Core,
+    bucket: InodeNo,
+    directory: InodeNo,
+    now: Timestamp,
+) -> Result<()> {
     let mut at = directory;
     while at != bucket {
         let record = inode::live_directory(&*tx, at)?;
@@ -74,7 +83,7 @@ fn prune(tx: &mut dyn Transaction, bucket: InodeNo, directory: InodeNo, now: Tim
             return Ok(());
         }
         let above = record.parent;
-        posix::remove::remove_directory(tx, above, &record.name, at, now)?;
+        posix::remove::remove_directory(tx, &core.nodes, above, &record.name, at, now)?;
         let mut parent = inode::live_directory(&*tx, above)?;
         parent.nlink -= 1;
         inode::put(tx, above, &parent)?;

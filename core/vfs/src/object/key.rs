@@ -23,6 +23,11 @@ impl Key {
         Ok(Self { bytes: key.to_vec() })
     }
 
+    /// The key of something that a mount made, whose paths may be longer than a client's keys.
+    pub(crate) fn of_path(key: &[u8]) -> Self {
+        Self { bytes: key.to_vec() }
+    }
+
     /// The key.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes

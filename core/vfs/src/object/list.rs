@@ -12,6 +12,7 @@ use crate::schema;
 use crate::vfs::{Core, View};
 use crate::{
     Error, InodeNo, Kind, ListPage, ListRequest, ObjectInfo, ObjectMeta, Result, Vfs, bucket, dentry, inode,
+    trash,
 };
 
 impl Vfs {
@@ -43,10 +44,19 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
         Some(after) if after.as_slice() >= prefix => Walk::new(&view, bucket, after, false)?,
         _ => Walk::new(&view, bucket, prefix, true)?,
     };
+    // Who does not ask for what was deleted does not see it.
+    let hidden = !prefix.starts_with(trash::NAME) && trash::get(view.snapshot(), bucket)?.is_some();
     let (mut count, mut last) = (0, Vec::new());
     while let Some((key, ino)) = walk.next()? {
         if !key.starts_with(prefix) {
             break;
+        }
+        if hidden && key.starts_with(trash::NAME) {
+            match schema::after_prefix(trash::NAME) {
+                Some(behind) => walk = Walk::new(&view, bucket, &behind, true)?,
+                None => break,
+            }
+            continue;
         }
         let rolled = delimiter.and_then(|delimiter| roll_up(&key, prefix.len(), delimiter));
         if let Some(rolled) = &rolled {

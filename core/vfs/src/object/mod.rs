@@ -19,7 +19,7 @@ mod reader;
 mod writer;
 
 pub use copy::CopyMeta;
-pub(crate) use key::{find, split_path};
+pub(crate) use key::{Key, find, split_path};
 pub(crate) use place::{Content, NewObject, Placed, place};
 pub use reader::ObjectReader;
 pub use writer::{Commit, ObjectWriter};

@@ -17,7 +17,7 @@ use crate::schema::{self, INODE, ORPHAN, PART, PartRecord, UPLOAD, UploadRecord}
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, UploadId, UploadInfo, Vfs,
-    bucket, clock, extent, inode, purge,
+    bucket, clock, extent, inode, purge, quota,
 };
 
 /// Most parts of an upload.
@@ -450,6 +450,7 @@ pub(super) async fn put_part(
         let mut record = inode::new(Kind::File, 0, 0, 0, target.bucket_ino.0, part.modified);
         record.size = size;
         record.allocated = size;
+        record.quota = quota::of_directory(&*tx, target.bucket_ino)?;
         if let Some((from, range)) = &shared {
             if inode::get(&*tx, *from)?.size < range.end {
                 return Err(Error::OutOfRange);

@@ -9,7 +9,7 @@ use crate::schema::{self, ExtentRecord, INODE, InodeRecord, ORPHAN};
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, ObjectInfo, ObjectMeta, Precondition, Result, Timestamp, bucket, dentry, inode,
-    posix, xattrs,
+    posix, trash, xattrs,
 };
 
 /// Permission bits of what S3 makes.
@@ -69,7 +69,9 @@ pub(crate) fn place(
         return Err(Error::NoSuchBucket);
     }
     let mut inodes = 1;
-    let (parent, existing) = walk(tx, new, bucket, &mut inodes)?;
+    // The numbers after the object's own are for directories.
+    let spare = InodeNo(new.ino.0 + 1);
+    let (parent, existing) = make_directories(tx, bucket, &new.key, spare, new.now, &mut inodes)?;
     check(tx, core, existing, &new.precondition)?;
     let old = match existing {
         Some(ino) => {
@@ -83,9 +85,11 @@ pub(crate) fn place(
     };
     let allocated = fill(tx, &core.store, new, content)?;
     let parent_record = inode::live_directory(&*tx, parent)?;
+    trash::refuse(&*tx, parent, &parent_record)?;
     let (ino, mut record) = if new.key.is_directory() {
         // The directory stays; only its content changes.
         let (ino, record) = old.ok_or_else(|| schema::damaged("a directory vanished in its transaction"))?;
+        trash::refuse(&*tx, ino, &record)?;
         extent::remove(tx, &core.store, ino, &(0..u64::MAX))?;
         extent::take_over(tx, new.ino, ino, 0)?;
         tx.delete(&schema::inode_key(INODE, new.ino))?;
@@ -99,7 +103,7 @@ pub(crate) fn place(
         let mut record = inode::new(Kind::File, mode, uid, gid, bucket.0, new.now);
         record.nlink = 1;
         if let Some((old, _)) = old {
-            posix::remove::remove_file(tx, parent, leaf(&new.key), old, new.now)?;
+            posix::remove::remove_file(tx, &core.nodes, parent, leaf(&new.key), old, new.now)?;
         }
         dentry::attach(tx, parent, leaf(&new.key), new.ino, &mut record)?;
         inode::touch_directory(tx, parent, new.now)?;
@@ -130,39 +134,40 @@ pub(crate) fn place(
     })
 }
 
-/// Walks to the directory of the key, making what is missing. Answers it, and the entry that the key
-/// has already. A key that is a directory is made too, but is no existing object if it was not
-/// explicit.
-fn walk(
+/// Walks to the directory of the key, making what is missing with the numbers from `spare` on. Answers
+/// it, and the entry that the key has already. A key that is a directory is made too, but is no
+/// existing object if it was not explicit.
+pub(crate) fn make_directories(
     tx: &mut dyn Transaction,
-    new: &NewObject,
     bucket: InodeNo,
+    key: &Key,
+    spare: InodeNo,
+    now: Timestamp,
     inodes: &mut i64,
 ) -> Result<(InodeNo, Option<InodeNo>)> {
     let mut at = (InodeNo(0), bucket);
-    let mut spare = new.ino.0;
-    for suffix in new.key.suffixes() {
-        spare += 1;
+    for (number, suffix) in (spare.0..).zip(key.suffixes()) {
         let parent = at.1;
         match dentry::get(&*tx, parent, suffix)? {
             Some(entry) => at = (parent, entry.ino),
             None if !suffix.ends_with(b"/") => return Ok((parent, None)),
             None => {
-                let ino = InodeNo(spare);
+                let ino = InodeNo(number);
                 let mut record = inode::live_directory(&*tx, parent)?;
+                trash::refuse(&*tx, parent, &record)?;
                 let mut made = inode::new(
                     Kind::Directory,
                     DIRECTORY_MODE,
                     record.uid,
                     record.gid,
                     bucket.0,
-                    new.now,
+                    now,
                 );
                 dentry::attach(tx, parent, suffix, ino, &mut made)?;
                 inode::put(tx, ino, &made)?;
                 record.nlink += 1;
                 inode::put(tx, parent, &record)?;
-                inode::touch_directory(tx, parent, new.now)?;
+                inode::touch_directory(tx, parent, now)?;
                 *inodes += 1;
                 at = (parent, ino);
             }

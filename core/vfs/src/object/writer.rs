@@ -254,6 +254,8 @@ impl ObjectWriter {
 
     /// Notes what is staged on the inode, which has no name yet.
     async fn spill(&mut self) -> Result<()> {
+        // It counts when it gets its name; who has no room for it need not send the rest.
+        self.core.check_room(self.bucket_ino, self.len)?;
         self.core.store.sync_staged().await?;
         if self.spilled.is_none() {
             self.spilled = Some(Arc::new(Spilled::new(&self.core, self.ino)?));

@@ -2,7 +2,9 @@
 use meta::{Durability, Transaction};
 
 use crate::schema::InodeRecord;
-use crate::{Attr, Creator, Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode};
+use crate::{
+    Attr, Creator, Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, trash,
+};
 
 /// Longest target of a symlink (PATH_MAX with its NUL).
 const TARGET_MAX: usize = 4095;
@@ -119,6 +121,7 @@ fn create(tx: &mut dyn Transaction, ino: InodeNo, new: &New, now: Timestamp) -> 
         // Only buckets live there.
         return Err(Error::NotPermitted);
     }
+    trash::refuse(&*tx, new.parent, &parent)?;
     let Creator {
         uid,
         mut gid,

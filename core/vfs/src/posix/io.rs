@@ -72,8 +72,9 @@ impl Vfs {
         if len == 0 {
             return Ok(());
         }
+        let room = self.core.room_for(ino, Some(offset), len).await?;
         self.core
-            .change(ino, len, move |layer, base| {
+            .change_within(ino, len, room, move |layer, base| {
                 check_end(layer, base, offset.checked_add(len))?;
                 layer.write(offset, &data);
                 Ok(())
@@ -84,8 +85,9 @@ impl Vfs {
     /// Appends atomically; answers the offset written at.
     pub async fn append(&self, ino: InodeNo, data: Bytes) -> Result<u64> {
         let len = data.len() as u64;
+        let room = self.core.room_for(ino, None, len).await?;
         self.core
-            .change(ino, len, move |layer, base| {
+            .change_within(ino, len, room, move |layer, base| {
                 let offset = layer.size;
                 check_end(layer, base, offset.checked_add(len))?;
                 layer.write(offset, &data);

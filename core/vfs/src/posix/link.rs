@@ -1,7 +1,7 @@
 //! Hard links.
 use meta::Durability;
 
-use crate::{Attr, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode};
+use crate::{Attr, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode, trash};
 
 impl Vfs {
     /// Gives a non-directory one more name.
@@ -19,7 +19,9 @@ impl Vfs {
                 if parent == InodeNo::ROOT {
                     return Err(Error::NotPermitted);
                 }
-                if directory.domain != record.domain {
+                trash::refuse(&*tx, parent, &directory)?;
+                // An inode counts to one quota, whatever names it has.
+                if directory.domain != record.domain || directory.quota != record.quota {
                     return Err(Error::CrossBucket);
                 }
                 // An inode without a name is on its way out.

@@ -11,12 +11,12 @@ impl Vfs {
     pub async fn lookup(&self, parent: InodeNo, name: &[u8]) -> Result<Attr> {
         for _ in 0..vfs::LOOKS {
             let entry = {
-                let snapshot = self.core.snapshot()?;
-                let directory = inode::load_timeless(&*snapshot, parent)?.ok_or(Error::NotFound)?;
+                let rows = self.core.rows();
+                let directory = inode::load_timeless(&rows, parent)?.ok_or(Error::NotFound)?;
                 if directory.kind != Kind::Directory {
                     return Err(Error::NotDirectory);
                 }
-                dentry::resolve(&*snapshot, parent, name)?.ok_or(Error::NotFound)?
+                dentry::resolve(&rows, parent, name)?.ok_or(Error::NotFound)?
             };
             match self.getattr(entry.ino).await {
                 // It was removed in between; what the name means now is another look.
@@ -67,6 +67,7 @@ impl Vfs {
             total_bytes: CAPACITY,
             free_bytes: CAPACITY.saturating_sub(used),
             inodes: self.core.inodes(),
+            free_inodes: None,
         })
     }
 

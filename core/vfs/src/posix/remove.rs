@@ -1,13 +1,15 @@
 //! Taking names away.
 use meta::{Durability, Transaction};
 
+use crate::buffer::Nodes;
 use crate::schema::InodeRecord;
-use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge};
+use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge, trash};
 
 impl Vfs {
-    /// Removes a non-directory's name; the inode lives until the last [`Self::close`].
+    /// Removes a non-directory's name; the inode lives until the last [`Self::close`], or goes to the
+    /// bucket's trash.
     pub async fn unlink(&self, parent: InodeNo, name: &[u8]) -> Result<()> {
-        let name = name.to_vec();
+        let (core, name) = (self.core.clone(), name.to_vec());
         let now = clock::now();
         self.core
             .write(Durability::Buffered, move |tx| {
@@ -16,7 +18,9 @@ impl Vfs {
                 if entry.kind == Kind::Directory {
                     return Err(Error::IsDirectory);
                 }
-                remove_file(tx, parent, &entry.suffix, entry.ino, now)?;
+                if !trash::keep(tx, parent, &entry.suffix, entry.ino, now)? {
+                    remove_file(tx, &core.nodes, parent, &entry.suffix, entry.ino, now)?;
+                }
                 emptied_by_mount(tx, parent, directory)?;
                 inode::touch_directory(tx, parent, now)
             })
@@ -27,7 +31,7 @@ impl Vfs {
 
     /// Removes an empty directory.
     pub async fn rmdir(&self, parent: InodeNo, name: &[u8]) -> Result<()> {
-        let name = name.to_vec();
+        let (core, name) = (self.core.clone(), name.to_vec());
         let now = clock::now();
         self.core
             .write(Durability::Buffered, move |tx| {
@@ -38,8 +42,13 @@ impl Vfs {
                 }
                 if parent == InodeNo::ROOT {
                     bucket::drop_uploads(tx, entry.ino)?;
+                    trash::drop_empty(tx, &core.nodes, entry.ino, now)?;
                 }
-                remove_directory(tx, parent, &entry.suffix, entry.ino, now)?;
+                if entry.suffix == trash::NAME {
+                    let record = inode::live_directory(&*tx, entry.ino)?;
+                    trash::refuse(&*tx, entry.ino, &record)?;
+                }
+                remove_directory(tx, &core.nodes, parent, &entry.suffix, entry.ino, now)?;
                 directory.nlink -= 1;
                 inode::put(tx, parent, &directory)?;
                 emptied_by_mount(tx, parent, directory)?;
@@ -54,6 +63,7 @@ impl Vfs {
 /// Takes a name from a non-directory; the inode is orphaned when it was the last.
 pub(crate) fn remove_file(
     tx: &mut dyn Transaction,
+    nodes: &Nodes,
     parent: InodeNo,
     suffix: &[u8],
     ino: InodeNo,
@@ -64,7 +74,7 @@ pub(crate) fn remove_file(
     record.nlink = record.nlink.saturating_sub(1);
     record.ctime = now;
     if record.nlink == 0 {
-        purge::orphan(tx, ino)?;
+        lose(tx, nodes, ino, &mut record)?;
     }
     inode::put(tx, ino, &record)
 }
@@ -72,6 +82,7 @@ pub(crate) fn remove_file(
 /// Takes its name from an empty directory. The caller counts the links of `parent`.
 pub(crate) fn remove_directory(
     tx: &mut dyn Transaction,
+    nodes: &Nodes,
     parent: InodeNo,
     suffix: &[u8],
     ino: InodeNo,
@@ -83,8 +94,17 @@ pub(crate) fn remove_directory(
     let mut record = inode::get(&*tx, ino)?;
     dentry::detach(tx, parent, suffix, ino, &mut record)?;
     record.nlink = 0;
+    lose(tx, nodes, ino, &mut record)?;
     inode::put(tx, ino, &record)?;
-    inode::put_directory_times(tx, ino, record.mtime, now)?;
+    inode::put_directory_times(tx, ino, record.mtime, now)
+}
+
+/// The inode lost its last name. What nobody has open stops to count for quotas at once, not only
+/// when it is purged: whoever deletes to make room has it when the deletion is answered.
+fn lose(tx: &mut dyn Transaction, nodes: &Nodes, ino: InodeNo, record: &mut InodeRecord) -> Result<()> {
+    if nodes.opens(ino) == 0 {
+        record.quota = InodeNo(0);
+    }
     purge::orphan(tx, ino)
 }
 

@@ -3,8 +3,11 @@ use meta::{Durability, Transaction};
 
 use super::remove;
 use crate::dentry::Entry;
+use crate::schema::InodeRecord;
 use crate::vfs::Core;
-use crate::{Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names};
+use crate::{
+    Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names, quota, trash,
+};
 
 /// One rename.
 #[derive(Clone)]
@@ -17,7 +20,8 @@ struct Rename {
 }
 
 impl Vfs {
-    /// Renames. Across buckets: [`crate::Error::CrossBucket`]. When it replaces a file, what was
+    /// Renames. Across buckets, and with a directory that is not empty across quotas:
+    /// [`crate::Error::CrossBucket`]. When it replaces a file, what was
     /// written to the new one is stored first, so that a crash never leaves an empty file where there
     /// was a full one.
     pub async fn rename(
@@ -38,9 +42,9 @@ impl Vfs {
         if let Some(source) = replaces(&self.core, &rename)? {
             self.core.flush_inode(source).await?;
         }
-        let now = clock::now();
+        let (core, now) = (self.core.clone(), clock::now());
         self.core
-            .write(Durability::Buffered, move |tx| apply(tx, &rename, now))
+            .write(Durability::Buffered, move |tx| apply(tx, &core, &rename, now))
             .await?;
         self.core.purge_wanted.notify_one();
         Ok(())
@@ -55,7 +59,7 @@ fn replaces(core: &Core, rename: &Rename) -> Result<Option<InodeNo>> {
     Ok(source.filter(|_| target.is_some()).map(|entry| entry.ino))
 }
 
-fn apply(tx: &mut dyn Transaction, rename: &Rename, now: Timestamp) -> Result<()> {
+fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp) -> Result<()> {
     let &Rename { from, to, flags, .. } = rename;
     if flags.exchange && flags.no_replace {
         return Err(Error::Invalid("exchange and no_replace exclude each other"));
@@ -75,12 +79,14 @@ fn apply(tx: &mut dyn Transaction, rename: &Rename, now: Timestamp) -> Result<()
     if from_directory.domain != to_directory.domain {
         return Err(Error::CrossBucket);
     }
+    leave_trash(tx, (from, &from_directory), (to, &to_directory), &source, flags)?;
     if source.kind == Kind::Directory {
         not_below(tx, to, source.ino)?;
     }
     if flags.exchange {
         let target = target.ok_or(Error::NotFound)?;
-        return exchange(tx, rename, &source, &target, now);
+        let quotas = (from_directory.quota, to_directory.quota);
+        return exchange(tx, rename, &source, &target, quotas, now);
     }
     let is_dir = source.kind == Kind::Directory;
     let new_suffix = match &target {
@@ -90,17 +96,25 @@ fn apply(tx: &mut dyn Transaction, rename: &Rename, now: Timestamp) -> Result<()
                 // Two names of one inode, or one name: nothing happens.
                 return Ok(());
             }
+            if target.suffix == trash::NAME {
+                let record = inode::live_directory(&*tx, target.ino)?;
+                trash::refuse(&*tx, target.ino, &record)?;
+            }
             match (is_dir, target.kind == Kind::Directory) {
                 (true, false) => return Err(Error::NotDirectory),
                 (false, true) => return Err(Error::IsDirectory),
                 (true, true) if to == InodeNo::ROOT => return Err(Error::Exists),
-                (true, true) => remove::remove_directory(tx, to, &target.suffix, target.ino, now)?,
-                (false, false) => remove::remove_file(tx, to, &target.suffix, target.ino, now)?,
+                (true, true) => {
+                    remove::remove_directory(tx, &core.nodes, to, &target.suffix, target.ino, now)?;
+                }
+                (false, false) => remove::remove_file(tx, &core.nodes, to, &target.suffix, target.ino, now)?,
             }
             target.suffix.clone()
         }
     };
     let mut record = inode::get(&*tx, source.ino)?;
+    let (from_quota, to_quota) = (from_directory.quota, to_directory.quota);
+    quota::adopt(tx, source.ino, &mut record, from_quota, to_quota)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut record)?;
     dentry::attach(tx, to, &new_suffix, source.ino, &mut record)?;
     save(tx, source.ino, record, now)?;
@@ -110,6 +124,29 @@ fn apply(tx: &mut dyn Transaction, rename: &Rename, now: Timestamp) -> Result<()
         change_links(tx, to, i32::from(!replaced))?;
     }
     after(tx, from, to, now)
+}
+
+/// The trash of a bucket stays where it is, and nothing is put there; what is taken out is in it no
+/// longer.
+fn leave_trash(
+    tx: &mut dyn Transaction,
+    from: (InodeNo, &InodeRecord),
+    to: (InodeNo, &InodeRecord),
+    source: &Entry,
+    flags: RenameFlags,
+) -> Result<()> {
+    trash::refuse(&*tx, to.0, to.1)?;
+    if source.suffix == trash::NAME {
+        let record = inode::live_directory(&*tx, source.ino)?;
+        trash::refuse(&*tx, source.ino, &record)?;
+    }
+    if trash::is_trash(&*tx, from.0, from.1)? {
+        if flags.exchange {
+            return Err(Error::NotPermitted);
+        }
+        trash::forget(tx, InodeNo(from.1.domain), source.ino)?;
+    }
+    Ok(())
 }
 
 /// The name in DENTRY for the source at a place where nothing is.
@@ -137,11 +174,16 @@ fn exchange(
     rename: &Rename,
     source: &Entry,
     target: &Entry,
+    quotas: (InodeNo, InodeNo),
     now: Timestamp,
 ) -> Result<()> {
     let &Rename { from, to, .. } = rename;
     if source.ino == target.ino {
         return Ok(());
+    }
+    if target.suffix == trash::NAME {
+        let record = inode::live_directory(&*tx, target.ino)?;
+        trash::refuse(&*tx, target.ino, &record)?;
     }
     let (source_dir, target_dir) = (source.kind == Kind::Directory, target.kind == Kind::Directory);
     if target_dir {
@@ -161,6 +203,8 @@ fn exchange(
     }
     let mut source_record = inode::get(&*tx, source.ino)?;
     let mut target_record = inode::get(&*tx, target.ino)?;
+    quota::adopt(tx, source.ino, &mut source_record, quotas.0, quotas.1)?;
+    quota::adopt(tx, target.ino, &mut target_record, quotas.1, quotas.0)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut source_record)?;
     dentry::detach(tx, to, &target.suffix, target.ino, &mut target_record)?;
     dentry::attach(tx, to, &source_suffix, source.ino, &mut source_record)?;

@@ -53,6 +53,11 @@ impl Namespace {
             cache_bytes: 16 << 20,
         })
         .unwrap();
+        Self::over(dir, config, meta).await
+    }
+
+    /// Over an engine that is open already.
+    pub async fn over(dir: TempDir, config: VfsConfig, meta: Meta) -> Self {
         let store = Store::open(
             store_config(dir.path().join("store")),
             meta.clone(),
@@ -227,7 +232,7 @@ impl Namespace {
     }
 
     /// Rows of a table.
-    fn rows(&self, table: u8) -> usize {
+    pub fn rows(&self, table: u8) -> usize {
         use std::ops::Bound::{Excluded, Included};
         let snapshot = self.meta.snapshot().unwrap();
         snapshot

@@ -1,0 +1,187 @@
+//! Rows of names and inodes in memory, so that looking up what was looked up before touches no
+//! engine.
+//!
+//! The cache holds values of single rows, and that there is none, as they are committed now. A row
+//! that a transaction writes is forgotten before the commit, and nobody may put it back until the
+//! transaction has ended ([`Change`]); so no reader that looks after a commit was answered finds what
+//! was before it.
+//!
+//! A reader that misses reads from a snapshot and puts what it found into the cache, unless the row
+//! was changed since before the snapshot was taken. To know that, keys are spread over *slots*; each
+//! counts the changes of its keys that began, and those that are under way. The reader notes the
+//! count before the snapshot, and compares it, under the slot's lock, when it puts the row back.
+use std::ops::Bound;
+use std::sync::Arc;
+
+use meta::{KeyValue, Read};
+use parking_lot::Mutex;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::hash::{BuildHasher, RandomState};
+
+use crate::schema::{DENTRY, DIR_TIME, INODE};
+use crate::transaction::below;
+use crate::vfs::Core;
+
+/// Memory for rows. About 250 bytes per name with its inode: some 60,000 of them.
+const BUDGET: u64 = 16 << 20;
+/// What an entry costs beside its bytes: the tables' share, two allocations, the reference count.
+const ENTRY: u64 = 120;
+/// Expected size of an entry, for sizing the tables.
+const TYPICAL: u64 = 200;
+/// Slots: many more than transactions under way, so that they rarely meet in one.
+const SLOTS: usize = 1024;
+
+/// A row's value; `None`: there is no such row.
+type Value = Option<Arc<[u8]>>;
+
+#[derive(Clone)]
+struct Bytewise;
+
+impl Weighter<Box<[u8]>, Value> for Bytewise {
+    fn weight(&self, key: &Box<[u8]>, value: &Value) -> u64 {
+        key.len() as u64 + value.as_ref().map_or(0, |value| value.len() as u64) + ENTRY
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Changes that began.
+    begun: u64,
+    /// Changes under way.
+    running: u32,
+}
+
+struct Shared {
+    rows: Cache<Box<[u8]>, Value, Bytewise>,
+    slots: Vec<Mutex<Slot>>,
+    hasher: RandomState,
+}
+
+/// The cache. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct RowCache {
+    shared: Arc<Shared>,
+}
+
+/// Rows that a transaction changes. While it lives they are in nobody's cache.
+pub(crate) struct Change {
+    cache: RowCache,
+    slots: Vec<usize>,
+}
+
+impl RowCache {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity((BUDGET / TYPICAL) as usize)
+            .weight_capacity(BUDGET)
+            .build()
+            .expect("all required options are set");
+        let rows = Cache::with_options(
+            options,
+            Bytewise,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        );
+        Self {
+            shared: Arc::new(Shared {
+                rows,
+                slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
+                hasher: RandomState::new(),
+            }),
+        }
+    }
+
+    /// Whether rows like this are kept.
+    pub(crate) fn keeps(key: &[u8]) -> bool {
+        matches!(key.first(), Some(&(INODE | DENTRY | DIR_TIME)))
+    }
+
+    /// A transaction is about to commit changes of these rows.
+    pub(crate) fn change(&self, keys: Vec<Vec<u8>>) -> Change {
+        let slots = keys
+            .into_iter()
+            .map(|key| {
+                let number = self.slot(&key);
+                let mut slot = self.shared.slots[number].lock();
+                slot.begun += 1;
+                slot.running += 1;
+                self.shared.rows.remove(key.as_slice());
+                number
+            })
+            .collect();
+        Change {
+            cache: self.clone(),
+            slots,
+        }
+    }
+
+    /// Committed rows as they are now: from memory, else from the engine. Different rows may be of
+    /// different moments.
+    pub(crate) fn reader(core: &Core) -> Rows<'_> {
+        Rows { core }
+    }
+
+    fn slot(&self, key: &[u8]) -> usize {
+        self.shared.hasher.hash_one(key) as usize % SLOTS
+    }
+
+    fn get(&self, core: &Core, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
+        if let Some(value) = self.shared.rows.get(key) {
+            return Ok(value.map(|value| value.to_vec()));
+        }
+        let slot = &self.shared.slots[self.slot(key)];
+        let before = {
+            let slot = slot.lock();
+            (slot.running == 0).then_some(slot.begun)
+        };
+        let value = look(core, key)?;
+        if before.is_some() {
+            let slot = slot.lock();
+            if slot.running == 0 && Some(slot.begun) == before {
+                let kept = value.as_deref().map(Arc::from);
+                self.shared.rows.insert(key.into(), kept);
+            }
+        }
+        Ok(value)
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        for &number in &self.slots {
+            self.cache.shared.slots[number].lock().running -= 1;
+        }
+    }
+}
+
+/// Single rows through the cache.
+pub(crate) struct Rows<'a> {
+    core: &'a Core,
+}
+
+/// A row as it is committed now.
+fn look(core: &Core, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
+    core.snapshot().map_err(below)?.get(key)
+}
+
+impl Read for Rows<'_> {
+    fn get(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
+        if RowCache::keeps(key) {
+            self.core.rows.get(self.core, key)
+        } else {
+            look(self.core, key)
+        }
+    }
+
+    /// A range is of one moment and cannot be put together from rows: it is refused.
+    fn range<'b>(
+        &'b self,
+        _: Bound<&[u8]>,
+        _: Bound<&[u8]>,
+        _: bool,
+    ) -> meta::Result<Box<dyn Iterator<Item = meta::Result<KeyValue>> + 'b>> {
+        Err(meta::Error::Engine("ranges are read from snapshots".into()))
+    }
+}

@@ -1,0 +1,219 @@
+//! What operations cost, in rows read and written: time says little on a busy machine.
+#![allow(clippy::unwrap_used, clippy::panic)] // tests
+mod namespace;
+
+use std::sync::Arc;
+
+use meta::observed::{Counts, Observed, Observer};
+use meta::{FjallEngine, Meta};
+use namespace::{ME, Namespace, quiet};
+use tempfile::TempDir;
+use vfs::{InodeNo, Kind, ListRequest, RenameFlags};
+
+struct Watched {
+    n: Namespace,
+    observer: Observer,
+}
+
+impl Watched {
+    async fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        std::fs::create_dir_all(dir.path().join("meta")).unwrap();
+        let engine = FjallEngine::open(&dir.path().join("meta/fjall"), 16 << 20).unwrap();
+        let observer = Observer::default();
+        let engine = Observed::new(engine, observer.clone());
+        let meta = Meta::over(Arc::new(engine), &dir.path().join("meta/guard")).unwrap();
+        let n = Namespace::over(dir, quiet(), meta).await;
+        n.settle().await;
+        Self { n, observer }
+    }
+
+    /// What `f` costs.
+    async fn cost(&self, f: impl AsyncFnOnce(&Namespace)) -> Counts {
+        let before = self.observer.counts();
+        f(&self.n).await;
+        self.observer.counts().since(&before)
+    }
+
+    /// Makes `count` files, in parallel.
+    async fn fill(&self, dir: InodeNo, count: usize) {
+        let tasks: Vec<_> = (0..8)
+            .map(|task| {
+                let vfs = self.n.vfs.clone();
+                tokio::spawn(async move {
+                    for number in (task..count).step_by(8) {
+                        let name = format!("f{number:06}");
+                        vfs.mknod(dir, name.as_bytes(), Kind::File, 0, ME).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_that_the_cache_holds_touches_no_engine() {
+    let w = Watched::new().await;
+    let bucket = w.n.bucket("b").await;
+    let dir = w.n.dir(bucket, "d").await;
+    let file = w.n.file(dir, "f").await;
+    let look = async |n: &Namespace| {
+        let attr = n.lookup(dir, "f").await.unwrap();
+        assert_eq!(n.vfs.getattr(file).await.unwrap(), attr);
+        assert_eq!(n.vfs.getattr(dir).await.unwrap().ino, dir);
+        assert!(n.lookup(dir, "nothing").await.is_err());
+    };
+    let first = w.cost(look).await;
+    assert!(first.gets > 0);
+    assert_eq!(w.cost(look).await.reads(), 0);
+    // Whatever changes is seen at once, and only that is looked up again.
+    w.n.write(file, 0, b"grown").await;
+    w.n.vfs.fsync(file, None).await.unwrap();
+    assert_eq!(w.n.lookup(dir, "f").await.unwrap().size, 5);
+    w.cost(look).await;
+    assert_eq!(w.cost(look).await.reads(), 0);
+    w.n.file(dir, "nothing").await;
+    assert!(w.n.lookup(dir, "nothing").await.is_ok());
+    w.n.vfs
+        .rename(dir, b"f", bucket, b"f", RenameFlags::default())
+        .await
+        .unwrap();
+    assert!(w.n.lookup(dir, "f").await.is_err());
+    assert_eq!(w.n.lookup(bucket, "f").await.unwrap().ino, file);
+    // Through the other door, too.
+    w.n.put("b", "f", b"new").await.unwrap();
+    assert_eq!(w.n.lookup(bucket, "f").await.unwrap().size, 3);
+    w.n.vfs
+        .delete_object("b", b"f", Default::default())
+        .await
+        .unwrap();
+    assert!(w.n.lookup(bucket, "f").await.is_err());
+}
+
+/// Writers change one directory while readers look: nobody sees an older state than they were
+/// answered about.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_what_the_next_lookup_sees() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    let tasks: Vec<_> = (0..6)
+        .map(|task| {
+            let vfs = n.vfs.clone();
+            tokio::spawn(async move {
+                let name = format!("{}", task % 3);
+                let mine = format!("mine-{task}");
+                for round in 0..150u64 {
+                    let made = vfs
+                        .mknod(bucket, mine.as_bytes(), Kind::File, 0, ME)
+                        .await
+                        .unwrap();
+                    assert_eq!(vfs.lookup(bucket, mine.as_bytes()).await.unwrap().ino, made.ino);
+                    let data = bytes::Bytes::from(vec![1; round as usize + 1]);
+                    vfs.write(made.ino, 0, data).await.unwrap();
+                    vfs.fsync(made.ino, None).await.unwrap();
+                    assert_eq!(vfs.getattr(made.ino).await.unwrap().size, round + 1);
+                    // Shared names, which others replace at any moment.
+                    let flags = RenameFlags::default();
+                    vfs.rename(bucket, mine.as_bytes(), bucket, name.as_bytes(), flags)
+                        .await
+                        .unwrap();
+                    assert!(vfs.lookup(bucket, mine.as_bytes()).await.is_err());
+                    assert!(vfs.lookup(bucket, name.as_bytes()).await.is_ok());
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(n.names(bucket).await, ["0", "1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_directory_costs_the_same_wherever_it_lies() {
+    const FILES: usize = 6_000;
+    const PAGE: usize = 500;
+    let w = Watched::new().await;
+    let bucket = w.n.bucket("b").await;
+    let dir = w.n.dir(bucket, "d").await;
+    w.fill(dir, FILES).await;
+    let (mut costs, mut after, mut seen) = (Vec::new(), None, 0);
+    loop {
+        let mut page = Vec::new();
+        let cost = w
+            .cost(async |n: &Namespace| page = n.vfs.readdir(dir, after.clone(), PAGE).await.unwrap())
+            .await;
+        let Some(last) = page.last() else { break };
+        after = Some(last.position.clone());
+        seen += page.len();
+        costs.push(cost);
+    }
+    assert_eq!((seen, costs.len()), (FILES, FILES / PAGE));
+    for cost in &costs {
+        // Each entry: its name, its inode, and whether a directory hides it. One row ahead.
+        assert!(cost.reads() <= 3 * PAGE as u64 + 8, "{cost:?}");
+        assert_eq!((cost.ranges, cost.commits), (1, 0));
+    }
+    let (mut pages, mut start_after) = (0, None);
+    loop {
+        let mut page = None;
+        let cost = w
+            .cost(async |n: &Namespace| {
+                let request = ListRequest {
+                    prefix: b"d/".to_vec(),
+                    start_after: start_after.clone(),
+                    max: PAGE,
+                    ..ListRequest::default()
+                };
+                page = Some(n.list("b", request).await);
+            })
+            .await;
+        let page = page.unwrap();
+        pages += 1;
+        assert!(cost.reads() <= 2 * PAGE as u64 + 16, "{cost:?}");
+        start_after = page.next;
+        if start_after.is_none() {
+            break;
+        }
+    }
+    // The directory was made by a mount, so it is an object of its own.
+    assert_eq!(pages, FILES / PAGE + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renaming_a_directory_is_one_transaction_of_a_few_rows_whatever_it_holds() {
+    let w = Watched::new().await;
+    let bucket = w.n.bucket("b").await;
+    let other = w.n.dir(bucket, "other").await;
+    let mut writes = Vec::new();
+    for (name, files) in [("small", 1), ("large", 3_000)] {
+        let dir = w.n.dir(bucket, name).await;
+        w.fill(dir, files).await;
+        w.n.put("b", &format!("{name}/deep/er/object"), b"x")
+            .await
+            .unwrap();
+        let cost = w
+            .cost(async |n: &Namespace| {
+                n.vfs
+                    .rename(
+                        bucket,
+                        name.as_bytes(),
+                        other,
+                        name.as_bytes(),
+                        RenameFlags::default(),
+                    )
+                    .await
+                    .unwrap();
+            })
+            .await;
+        assert_eq!(cost.commits, 1);
+        assert!(cost.writes <= 10 && cost.reads() <= 32, "{cost:?}");
+        writes.push(cost.writes);
+        let key = format!("other/{name}/deep/er/object");
+        assert_eq!(w.n.get("b", &key).await.unwrap(), b"x");
+    }
+    assert_eq!(writes[0], writes[1]);
+}
