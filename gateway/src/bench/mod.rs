@@ -1,11 +1,12 @@
 //! Measures this build: the doors against a gateway of its own, started as a child process so that
 //! clients and server share nothing but the kernel; the codec beside the bare calls it wraps; cold
 //! reads beside plain HTTP GETs of the same bytes; what placing costs beside the hashing that the
-//! protocol forces; and what many small objects cost.
+//! protocol forces; what many small objects cost; and what the namespace adds to its engine.
 //!
 //! Figures from one machine and one moment: compare ratios, and medians of several runs.
 pub mod codec;
 pub mod fuse;
+pub mod meta;
 pub mod nbd;
 pub mod objects;
 pub mod place;

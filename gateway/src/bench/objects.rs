@@ -156,7 +156,7 @@ async fn get(vfs: &Vfs, number: u64) -> Result<()> {
 }
 
 /// A line that gives a size.
-fn sized(name: &str, bytes: u64) -> Line {
+pub(super) fn sized(name: &str, bytes: u64) -> Line {
     Line {
         size: Some(bytes),
         ..Line::named(name, 0.0)
@@ -164,7 +164,7 @@ fn sized(name: &str, bytes: u64) -> Line {
 }
 
 /// A field of this process's `/proc/self/status`, in bytes.
-fn resident(field: &str) -> Result<u64> {
+pub(super) fn resident(field: &str) -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib: u64 = line

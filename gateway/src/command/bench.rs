@@ -22,7 +22,7 @@ pub struct Bench {
     /// Where the scratch gateway lives; measure the disk that will be used. Default: a temporary directory.
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
-    /// Objects of 4 KiB that `objects` loads.
+    /// Objects of 4 KiB that `objects` loads, and files that `meta` makes.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// Answer in JSON, one line per measurement.
@@ -46,6 +46,9 @@ enum Group {
     Place,
     /// Many small objects: memory and disk. Only when it is named: it takes minutes.
     Objects,
+    /// The namespace beside its bare engine, and what many files cost. Only when it is named: it takes
+    /// minutes.
+    Meta,
 }
 
 impl Bench {
@@ -77,6 +80,10 @@ impl Bench {
         if self.only.contains(&Group::Objects) {
             bar.set_message("objects");
             bench::objects::measure(self.scratch()?.path(), self.count, &report).await?;
+        }
+        if self.only.contains(&Group::Meta) {
+            bar.set_message("meta");
+            bench::meta::measure(self.scratch()?.path(), self.time, self.count, &report).await?;
         }
         if wanted(Group::Read) {
             bar.set_message("read");

@@ -1,0 +1,103 @@
+//! The namespace beside its engine: what operations cost beside the bare reads and writes they come
+//! to, how synced writers share syncs, what random writes leave behind in the metadata, and what many
+//! files cost.
+//!
+//! No network and no door: metadata, store and namespace alone, in this process.
+mod extents;
+mod operations;
+mod scale;
+mod syncs;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use meta::observed::{Observed, Observer};
+use meta::{FjallEngine, Meta};
+use store::{Store, StoreConfig};
+use vfs::{Creator, InodeNo, Kind, Level, Vfs, VfsConfig};
+use zeroize::Zeroizing;
+
+use super::Line;
+
+/// Block cache of the metadata engine.
+const META_CACHE: u64 = 128 << 20;
+const BUCKET: &str = "bench-meta";
+const ME: Creator = Creator {
+    uid: 0,
+    gid: 0,
+    mode: 0o644,
+};
+
+/// A namespace whose engine is watched.
+struct Opened {
+    observer: Observer,
+    meta: Meta,
+    store: Store,
+    vfs: Vfs,
+}
+
+impl Opened {
+    async fn open(dir: &Path) -> Result<Self> {
+        Self::watched(dir, Observer::default()).await
+    }
+
+    async fn watched(dir: &Path, observer: Observer) -> Result<Self> {
+        std::fs::create_dir_all(dir.join("meta"))?;
+        let engine = FjallEngine::open(&engine_dir(dir), META_CACHE)?;
+        let engine = Observed::new(engine, observer.clone());
+        let meta = Meta::over(Arc::new(engine), &dir.join("meta/guard"))?;
+        let config = StoreConfig {
+            staging_limit: 1 << 40,
+            passphrase_cost: store::PassphraseCost::LIGHT,
+            ..StoreConfig::new(dir.join("store"))
+        };
+        let passphrase = Zeroizing::new(b"bench".to_vec());
+        let store = Store::open(config, meta.clone(), passphrase, None).await?;
+        let config = VfsConfig {
+            write_buffer: 128 << 20,
+            write_back_age: Duration::from_secs(5),
+            ack: Level::Staged,
+            ack_timeout: Duration::from_secs(600),
+        };
+        let vfs = Vfs::open(config, meta.clone(), store.clone()).await?;
+        Ok(Self {
+            observer,
+            meta,
+            store,
+            vfs,
+        })
+    }
+
+    /// The bucket that is measured in.
+    async fn bucket(&self) -> Result<InodeNo> {
+        match self.vfs.create_bucket(BUCKET).await {
+            Ok(bucket) => Ok(bucket.ino),
+            Err(vfs::Error::Exists) => Ok(self.vfs.bucket(BUCKET).await?.ino),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn close(self) -> Result<()> {
+        self.vfs.shutdown().await?;
+        self.store.shutdown().await;
+        Ok(())
+    }
+}
+
+fn engine_dir(dir: &Path) -> std::path::PathBuf {
+    dir.join("meta/fjall")
+}
+
+async fn make_file(vfs: &Vfs, dir: InodeNo, name: &str) -> Result<InodeNo> {
+    Ok(vfs.mknod(dir, name.as_bytes(), Kind::File, 0, ME).await?.ino)
+}
+
+/// Measures all of it under `dir`, with `count` files where it is about many.
+pub async fn measure(dir: &Path, time: Duration, count: u64, report: &impl Fn(Line)) -> Result<()> {
+    operations::measure(&dir.join("operations"), report).await?;
+    syncs::measure(&dir.join("syncs"), time, report).await?;
+    extents::measure(&dir.join("extents"), report).await?;
+    scale::measure(&dir.join("scale"), count, report).await
+}

@@ -1,0 +1,140 @@
+//! Operations through the namespace, beside the same reads and writes straight at the engine.
+//!
+//! Three stores: one is measured; in the second the same operations are done while what they ask of
+//! the engine is written down; in the third, a bare engine, that is done again and measured. All have
+//! the same content at every moment.
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use meta::FjallEngine;
+use meta::observed::{Observer, Work, replay};
+use vfs::{InodeNo, RenameFlags, Vfs};
+
+use super::{Line, META_CACHE, Opened, make_file};
+
+/// Files that each line is about.
+const FILES: u64 = 5_000;
+/// Entries of a page of a listing.
+const PAGE: usize = 1_000;
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Create,
+    LookUp,
+    LookUpAgain,
+    List,
+    Rename,
+}
+
+const ORDER: [(Operation, &str); 5] = [
+    (Operation::Create, "create"),
+    (Operation::LookUp, "lookup, not cached"),
+    (Operation::LookUpAgain, "lookup, cached"),
+    (Operation::List, "list, entries with attributes"),
+    (Operation::Rename, "rename"),
+];
+
+impl Operation {
+    async fn run(self, vfs: &Vfs, dir: InodeNo) -> Result<()> {
+        match self {
+            Self::Create => {
+                for number in 0..FILES {
+                    make_file(vfs, dir, &name(number)).await?;
+                }
+            }
+            Self::LookUp | Self::LookUpAgain => {
+                for number in 0..FILES {
+                    let number = number.wrapping_mul(0x9e37_79b9) % FILES;
+                    vfs.lookup(dir, name(number).as_bytes()).await?;
+                }
+            }
+            Self::List => {
+                let mut after = None;
+                loop {
+                    let page = vfs.readdir(dir, after, PAGE).await?;
+                    let Some(last) = page.last() else { break };
+                    after = Some(last.position.clone());
+                }
+            }
+            Self::Rename => {
+                for number in 0..FILES {
+                    let (from, to) = (name(number), format!("renamed-{number}"));
+                    let flags = RenameFlags::default();
+                    vfs.rename(dir, from.as_bytes(), dir, to.as_bytes(), flags)
+                        .await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("file-{number:07}")
+}
+
+/// The bare engine.
+struct Bare {
+    engine: Arc<FjallEngine>,
+}
+
+impl Bare {
+    async fn replay(&self, work: Vec<Work>) -> Result<Duration> {
+        let engine = self.engine.clone();
+        let took = tokio::task::spawn_blocking(move || {
+            let start = Instant::now();
+            replay(&*engine, &work)?;
+            anyhow::Ok(start.elapsed())
+        });
+        took.await?
+    }
+}
+
+pub(super) async fn measure(dir: &Path, report: &impl Fn(Line)) -> Result<()> {
+    let (measured, written) = (dir.join("measured"), dir.join("written-down"));
+    let observer = Observer::default();
+    observer.write_down();
+    let mut noted = Opened::watched(&written, observer).await?;
+    let mut plain = Opened::open(&measured).await?;
+    std::fs::create_dir_all(dir.join("bare"))?;
+    let bare = Bare {
+        engine: Arc::new(FjallEngine::open(&dir.join("bare"), META_CACHE)?),
+    };
+    let noted_dir = noted.bucket().await?;
+    let plain_dir = plain.bucket().await?;
+    for (operation, what) in ORDER {
+        if matches!(operation, Operation::LookUp) {
+            // Begins with nothing in memory of the namespace.
+            plain.close().await?;
+            plain = Opened::open(&measured).await?;
+            let observer = noted.observer.clone();
+            noted.close().await?;
+            noted = Opened::watched(&written, observer).await?;
+        }
+        bare.replay(noted.observer.written_down()).await?;
+        noted.observer.write_down();
+        operation.run(&noted.vfs, noted_dir).await?;
+        let work = noted.observer.written_down();
+        noted.observer.write_down();
+        let before = plain.observer.counts();
+        let start = Instant::now();
+        operation.run(&plain.vfs, plain_dir).await?;
+        let took = start.elapsed();
+        let asked = plain.observer.counts().since(&before);
+        let alone = bare.replay(work).await?;
+        let per = |number: u64| number as f64 / FILES as f64;
+        report(Line {
+            ratio: (asked.reads() + asked.writes > 0).then(|| alone.as_secs_f64() / took.as_secs_f64()),
+            note: Some(format!(
+                "reads {:.1} rows, writes {:.1}",
+                per(asked.reads()),
+                per(asked.writes)
+            )),
+            ..Line::named(&format!("namespace: {what}"), FILES as f64 / took.as_secs_f64())
+        });
+    }
+    noted.close().await?;
+    plain.close().await
+}
