@@ -15,6 +15,7 @@
 //!   the answer of a request with FUA, it is as durable as an fsync makes it. This holds over all
 //!   connections to an export (`CAN_MULTI_CONN`).
 //! - Garbage gets an error reply, or ends its own connection; other connections do not notice.
+//! - However many requests wait for a flush ([`session::WAITING_FLUSHES`]), reads and writes go on.
 //! - A connection holds at most [`session::IN_FLIGHT_BYTES`] of payload, and a client that stops
 //!   reading or writing in the middle of a message loses its connection after
 //!   [`session::STALL_TIMEOUT`].

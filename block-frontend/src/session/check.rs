@@ -53,6 +53,15 @@ impl Command {
             Self::Flush | Self::Trim { .. } | Self::WriteZeroes { .. } | Self::BlockStatus { .. } => 0,
         }
     }
+
+    /// Whether a flush belongs to it, after everything else.
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Self::Flush => true,
+            Self::Write { fua, .. } | Self::Trim { fua, .. } | Self::WriteZeroes { fua, .. } => *fua,
+            Self::Read { .. } | Self::Cache { .. } | Self::BlockStatus { .. } => false,
+        }
+    }
 }
 
 /// Checks a request. A range beyond the end is `NoSpc` for what would write there and `Inval` for

@@ -1,4 +1,4 @@
-//! Carries a checked command out on the device.
+//! Carries a checked command out on the device, but for the flush that may belong to it.
 use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl From<vfs::Error> for Failure {
     }
 }
 
-/// Runs one command. `block` is the smallest request that the client was told of, in bytes; `data` is
+/// Runs one command, without its flush. `block` is the smallest request that the client was told of, in bytes; `data` is
 /// the payload of a write.
 pub async fn run<D: Device>(
     device: &D,
@@ -97,18 +97,16 @@ pub async fn run<D: Device>(
             };
             return Ok(Outcome::Read(parts));
         }
-        Command::Write { offset, fua, .. } => {
+        Command::Write { offset, .. } => {
             if !data.is_empty() {
                 patiently(|| device.write(offset, data.clone())).await?;
             }
-            flush_if(device, fua).await?;
         }
-        Command::Flush => flush_if(device, true).await?,
-        Command::Trim { offset, len, fua } => {
+        Command::Flush => {}
+        Command::Trim { offset, len, .. } => {
             if len > 0 {
                 patiently(|| device.punch(offset, u64::from(len))).await?;
             }
-            flush_if(device, fua).await?;
         }
         Command::Cache { offset, len } => {
             for piece in pieces(offset..offset + u64::from(len)) {
@@ -118,9 +116,9 @@ pub async fn run<D: Device>(
         Command::WriteZeroes {
             offset,
             len,
-            fua,
             allocate,
             fast,
+            ..
         } => {
             if allocate && fast {
                 return Err(Failure::new(
@@ -137,7 +135,6 @@ pub async fn run<D: Device>(
             } else if len > 0 {
                 patiently(|| device.zero(offset, u64::from(len))).await?;
             }
-            flush_if(device, fua).await?;
         }
         Command::BlockStatus { offset, len, one } => {
             let most = if one { 1 } else { STATUS_RUNS };
@@ -156,17 +153,9 @@ pub async fn run<D: Device>(
     Ok(Outcome::Done)
 }
 
-async fn flush_if<D: Device>(device: &D, wanted: bool) -> Result<(), vfs::Error> {
-    if wanted {
-        patiently(|| device.flush()).await
-    } else {
-        Ok(())
-    }
-}
-
 /// Tries again while the gateway asks to slow down, because a block device has no other way to pass
 /// that on.
-async fn patiently<F>(mut attempt: impl FnMut() -> F) -> Result<(), vfs::Error>
+pub async fn patiently<F>(mut attempt: impl FnMut() -> F) -> Result<(), vfs::Error>
 where
     F: Future<Output = Result<(), vfs::Error>>,
 {

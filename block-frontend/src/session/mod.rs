@@ -5,15 +5,17 @@
 //!
 //! Memory is bounded before it is taken: a request waits for one of [`IN_FLIGHT_REQUESTS`] places
 //! and, if it carries or asks for payload, for as many of [`IN_FLIGHT_BYTES`] bytes. Both are given
-//! back when its reply has left. While they are out the loop does not read, and TCP slows the client
-//! down. A peer that stops in the middle of a message, either way, is cut off after
-//! [`STALL_TIMEOUT`] without progress; between requests it may be silent for ever.
+//! back when its reply has left, or when all that is left to do is to wait for a flush (`flushes`).
+//! While they are out the loop does not read, and TCP slows the client down. A peer that stops in the
+//! middle of a message, either way, is cut off after [`STALL_TIMEOUT`] without progress; between
+//! requests it may be silent for ever.
 //!
 //! The session ends when the client says `DISC` or goes, when it breaks the protocol, or at shutdown.
 //! In every case requests that were read are carried out, and their replies sent if anybody still
 //! listens.
 mod check;
 mod command;
+mod flushes;
 mod reply;
 mod writer;
 
@@ -28,6 +30,8 @@ use tokio_util::task::TaskTracker;
 
 use self::check::{Limits, check};
 use self::command::Failure;
+use self::flushes::Flushes;
+pub use self::flushes::{RUNNING_FLUSHES, WAITING_FLUSHES};
 use self::reply::Reply;
 use crate::error::{Error, Result};
 use crate::export::Device;
@@ -41,7 +45,7 @@ pub const MAX_PAYLOAD: u32 = 32 << 20;
 /// Payload that one connection may hold in memory, in bytes.
 pub const IN_FLIGHT_BYTES: u32 = 64 << 20;
 
-/// Requests of one connection that may be under way.
+/// Requests of one connection that may be under way, beside those that wait for a flush.
 pub const IN_FLIGHT_REQUESTS: usize = 64;
 
 /// Longest time without a byte moving in the middle of a message.
@@ -56,6 +60,7 @@ struct Held {
 /// One connection in transmission.
 pub(crate) struct Session<D> {
     device: Arc<D>,
+    flushes: Arc<Flushes<D>>,
     limits: Limits,
     structured: bool,
     block: u32,
@@ -73,13 +78,15 @@ impl<D: Device> Session<D> {
         abort: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
+        let device = Arc::new(agreed.device);
         Self {
             limits: Limits {
                 size: agreed.export.size,
                 structured: agreed.structured,
                 allocation: agreed.allocation,
             },
-            device: Arc::new(agreed.device),
+            flushes: Arc::new(Flushes::new(device.clone())),
+            device,
             structured: agreed.structured,
             block: smallest_block(&agreed.export),
             closing,
@@ -96,7 +103,7 @@ impl<D: Device> Session<D> {
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        // Bounded by the places: every reply holds one.
+        // Bounded by the places, of both kinds: every reply holds one.
         let (replies, queue) = mpsc::unbounded_channel();
         let writer_gone = CancellationToken::new();
         let writer = {
@@ -173,13 +180,25 @@ impl<D: Device> Session<D> {
             return Err(Error::Protocol("write far larger than the largest request"));
         };
 
-        let (device, replies) = (self.device.clone(), replies.clone());
+        let (device, flushes, replies) = (self.device.clone(), self.flushes.clone(), replies.clone());
         let (block, structured) = (self.block, self.structured);
         self.tasks.spawn(async move {
-            let outcome = match checked {
+            let mut held = held;
+            let mut outcome = match checked {
                 Ok(command) => command::run(&*device, block, command, data).await,
                 Err(errno) => Err(Failure::new(errno, "the request makes no sense here")),
             };
+            if outcome.is_ok() && checked.is_ok_and(|command| command.is_flushed()) {
+                if let Some(place) = flushes.place().await {
+                    held = Held {
+                        _place: place,
+                        _bytes: None,
+                    };
+                }
+                if let Err(error) = flushes.flush().await {
+                    outcome = Err(error.into());
+                }
+            }
             let reply = Reply::encode(&request, outcome, structured);
             // Nobody listens any more if this fails; the request is done all the same.
             let _ = replies.send((reply, held));

@@ -10,6 +10,7 @@ use block_frontend::export::{Device, Namespace};
 use block_frontend::{NbdConfig, NbdServer, name};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use vfs::{Error, Export, ExtentInfo, InodeNo, Level, Result};
 
 /// Unit in which the memory disk knows holes, in bytes.
@@ -37,6 +38,10 @@ pub struct Disk {
     pub fault: Mutex<Fault>,
     pub attached: AtomicI64,
     pub flushes: AtomicU64,
+    /// While this is true, flushes that have begun do not end.
+    pub flushes_wait: watch::Sender<bool>,
+    /// Flushes that have begun.
+    pub begun: AtomicU64,
     /// Bytes read, to see what `CACHE` does.
     pub read: AtomicU64,
     sector: u32,
@@ -190,6 +195,9 @@ impl Device for Attached {
 
     async fn flush(&self) -> Result<()> {
         self.fault().await?;
+        self.0.begun.fetch_add(1, Ordering::SeqCst);
+        // The sender lives in the disk.
+        let _ = self.0.flushes_wait.subscribe().wait_for(|wait| !wait).await;
         self.0.flushes.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

@@ -414,7 +414,7 @@ async fn a_file_cut_short_reads_as_zeroes() {
 }
 
 /// A raw connection in transmission, simple replies.
-async fn raw(address: std::net::SocketAddr, name: &[u8]) -> TcpStream {
+pub async fn raw(address: std::net::SocketAddr, name: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut out = BytesMut::new();
     out.extend_from_slice(&3_u32.to_be_bytes());
