@@ -86,10 +86,14 @@ impl Vfs {
     }
 
     /// Waits until what the file holds now has reached `level`, as an fsync asking for it would, but
-    /// for at most `timeout`. [`Error::NotYet`] when it has not.
+    /// for at most `timeout`. [`Error::NotYet`] when it has not. [`Error::WriteLost`] while an opener has
+    /// still to be told that a write was lost: asking here tells nobody else's fsync.
     pub async fn wait_level(&self, ino: InodeNo, level: Level, timeout: Duration) -> Result<()> {
         let guard = self.core.nodes.enter(ino)?;
         self.core.flush_inode(ino).await?;
+        if guard.node.state.lock().lost > 0 {
+            return Err(Error::WriteLost);
+        }
         self.core.meta.sync().await?;
         self.core.wait_for(&guard, level, timeout).await
     }

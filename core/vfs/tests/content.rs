@@ -10,7 +10,7 @@ use namespace::{Namespace, noise, quiet};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use vfs::posix::Allocate;
-use vfs::{Error, InodeNo, SetAttr, VfsConfig};
+use vfs::{Error, InodeNo, Level, SetAttr, VfsConfig};
 
 const SPAN: u64 = 900_000;
 
@@ -333,9 +333,18 @@ async fn a_write_that_can_never_be_stored_is_told_to_each_opener() {
         .write::<_, store::Error, _>(meta::Durability::Synced, shred)
         .await
         .unwrap();
+    // Who waits for a level hears of it, too, and takes it from no opener.
     for _ in 0..2 {
+        for level in [Level::Staged, Level::Placed] {
+            let waited = n.vfs.wait_level(file, level, Duration::ZERO).await;
+            assert!(matches!(waited, Err(Error::WriteLost)), "{waited:?}");
+        }
         assert!(matches!(n.vfs.fsync(file, None).await, Err(Error::WriteLost)));
     }
     n.vfs.fsync(file, None).await.unwrap();
+    n.vfs
+        .wait_level(file, Level::Staged, Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(n.vfs.getattr(file).await.unwrap().size, 0);
 }
