@@ -85,8 +85,8 @@ impl Health {
         owner: AccountId,
         workers: &Workers,
     ) -> Self {
-        let worker = workers.register(SCRUBBER);
-        // It is registered, so it has a limit.
+        let worker = workers.register_mover(SCRUBBER);
+        // It is registered as one that moves bytes, so it takes a limit.
         let _ = workers.limit(SCRUBBER, Some(inner.config.health.scrub_rate));
         let shared = Arc::new(Shared {
             settings: inner.config.health.clone(),

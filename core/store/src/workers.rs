@@ -6,13 +6,14 @@
 //! per pack, say), and they share its limit.
 //!
 //! A worker asks for its [`Worker::turn`] before each piece of work and waits there while it is
-//! paused; what is under way is finished. It calls [`Worker::take`] before it moves bytes.
+//! paused; what is under way is finished. One that moves bytes is registered as such and calls
+//! [`Worker::take`] before; only such a worker can be limited.
 //!
 //! Pauses and limits live as long as the process: a gateway that starts does all its work, so that
 //! a forgotten pause cannot outlive the reason for it.
 //!
 //! ```ignore
-//! let worker = workers.register("scrubber");
+//! let worker = workers.register_mover("scrubber");
 //! loop {
 //!     worker.turn().await;
 //!     let work = worker.working(format!("pack {pack}"));
@@ -31,6 +32,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -59,18 +61,31 @@ pub struct Work {
     number: u64,
 }
 
-/// There is no worker of that name.
+/// An order that no worker can follow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no worker {name:?}; there are: {known}")]
-pub struct NoSuchWorker {
-    /// The name asked for.
-    pub name: String,
-    /// The names there are, separated by commas.
-    pub known: String,
+pub enum OrderError {
+    /// There is no worker of that name.
+    #[error("there is no worker {name:?}; there are: {known}")]
+    NoSuchWorker {
+        /// The name asked for.
+        name: String,
+        /// The names there are, separated by commas.
+        known: String,
+    },
+    /// It moves no bytes, so there is nothing to limit.
+    #[error("the worker {name:?} moves no bytes and cannot be limited; those that can: {movers}")]
+    MovesNothing {
+        /// The name asked for.
+        name: String,
+        /// The names of those that move bytes, separated by commas.
+        movers: String,
+    },
 }
 
 struct Shared {
     name: &'static str,
+    /// It asks before it moves bytes.
+    is_mover: AtomicBool,
     state: Mutex<State>,
     /// What an operator wants; whoever waits is woken when it changes.
     orders: watch::Sender<Orders>,
@@ -105,6 +120,13 @@ impl Workers {
             .clone()
     }
 
+    /// As [`Self::register`], of a worker that moves bytes: it can be limited.
+    pub fn register_mover(&self, name: &'static str) -> Worker {
+        let worker = self.register(name);
+        worker.shared.is_mover.store(true, Ordering::Relaxed);
+        worker
+    }
+
     /// What all workers are doing, by name.
     pub fn list(&self) -> Vec<WorkerStatus> {
         let known: Vec<Worker> = self.known.lock().values().cloned().collect();
@@ -112,31 +134,47 @@ impl Workers {
     }
 
     /// Makes a worker wait before its next piece of work.
-    pub fn pause(&self, name: &str) -> Result<(), NoSuchWorker> {
-        self.order(name, |orders| orders.paused = true)
+    pub fn pause(&self, name: &str) -> Result<(), OrderError> {
+        self.find(name)?.order(|orders| orders.paused = true);
+        Ok(())
     }
 
     /// Lets a paused worker go on.
-    pub fn resume(&self, name: &str) -> Result<(), NoSuchWorker> {
-        self.order(name, |orders| orders.paused = false)
+    pub fn resume(&self, name: &str) -> Result<(), OrderError> {
+        self.find(name)?.order(|orders| orders.paused = false);
+        Ok(())
     }
 
     /// Limits a worker to `bytes` per second; `None` or zero: no limit. Takes effect at once, also
-    /// on who waits.
-    pub fn limit(&self, name: &str, bytes: Option<u64>) -> Result<(), NoSuchWorker> {
-        self.order(name, |orders| orders.limit = bytes.filter(|bytes| *bytes > 0))
+    /// on who waits. [`OrderError::MovesNothing`] of one that is no mover.
+    pub fn limit(&self, name: &str, bytes: Option<u64>) -> Result<(), OrderError> {
+        let worker = self.find(name)?;
+        if !worker.is_mover() {
+            return Err(OrderError::MovesNothing {
+                name: name.to_owned(),
+                movers: self.names(Worker::is_mover),
+            });
+        }
+        worker.order(|orders| orders.limit = bytes.filter(|bytes| *bytes > 0));
+        Ok(())
     }
 
-    fn order(&self, name: &str, change: impl FnOnce(&mut Orders)) -> Result<(), NoSuchWorker> {
+    fn find(&self, name: &str) -> Result<Worker, OrderError> {
+        let found = self.known.lock().get(name).cloned();
+        found.ok_or_else(|| OrderError::NoSuchWorker {
+            name: name.to_owned(),
+            known: self.names(|_| true),
+        })
+    }
+
+    /// The names of those workers for which `wanted`, separated by commas.
+    fn names(&self, wanted: impl Fn(&Worker) -> bool) -> String {
         let known = self.known.lock();
-        let Some(worker) = known.get(name) else {
-            return Err(NoSuchWorker {
-                name: name.to_owned(),
-                known: known.keys().copied().collect::<Vec<_>>().join(", "),
-            });
-        };
-        worker.shared.orders.send_modify(change);
-        Ok(())
+        let names = known.values().filter(|worker| wanted(worker));
+        names
+            .map(|worker| worker.shared.name)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -144,12 +182,21 @@ impl Worker {
     fn new(name: &'static str) -> Self {
         let shared = Shared {
             name,
+            is_mover: AtomicBool::new(false),
             state: Mutex::default(),
             orders: watch::Sender::default(),
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    fn is_mover(&self) -> bool {
+        self.shared.is_mover.load(Ordering::Relaxed)
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        self.shared.orders.send_modify(change);
     }
 
     /// Waits while the worker is paused.
@@ -162,6 +209,7 @@ impl Worker {
     /// Waits until the limit lets `bytes` through. The tasks of one worker share its limit; a piece
     /// larger than what a second allows goes through whole, and the next waits the longer.
     pub async fn take(&self, bytes: u64) {
+        debug_assert!(self.is_mover(), "{} cannot be limited", self.shared.name);
         let mut orders = self.shared.orders.subscribe();
         loop {
             let limit = orders.borrow_and_update().limit;
@@ -308,7 +356,7 @@ mod tests {
     #[tokio::test]
     async fn tasks_of_one_worker_share_its_limit_and_lifting_it_frees_who_waits() {
         let workers = Workers::default();
-        let worker = workers.register("scrubber");
+        let worker = workers.register_mover("scrubber");
         workers.limit("scrubber", Some(1)).unwrap();
         assert_eq!(one(&workers).limit, Some(1));
         let other = workers.register("scrubber");
@@ -330,5 +378,25 @@ mod tests {
         workers.register("declarer");
         let error = workers.pause("paker").unwrap_err().to_string();
         assert_eq!(error, "there is no worker \"paker\"; there are: declarer, packer");
+    }
+
+    #[test]
+    fn who_moves_no_bytes_is_not_limited_and_those_who_do_are_named() {
+        let workers = Workers::default();
+        workers.register("packer");
+        workers.register_mover("scrubber");
+        workers.register_mover("placer");
+        for bytes in [Some(1), None] {
+            let error = workers.limit("packer", bytes).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "the worker \"packer\" moves no bytes and cannot be limited; those that can: placer, scrubber"
+            );
+        }
+        workers.limit("placer", Some(1)).unwrap();
+        assert!(matches!(
+            workers.limit("paker", Some(1)),
+            Err(OrderError::NoSuchWorker { .. })
+        ));
     }
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use store::workers::{NoSuchWorker, WorkerStatus};
+use store::workers::{OrderError, WorkerStatus};
 
 use super::AdminState;
 use super::model::Failure;
@@ -33,20 +33,24 @@ pub struct WorkerLimit {
     pub bytes: Option<u64>,
 }
 
-struct Unknown(NoSuchWorker);
+struct Refused(OrderError);
 
-impl From<NoSuchWorker> for Unknown {
-    fn from(error: NoSuchWorker) -> Self {
+impl From<OrderError> for Refused {
+    fn from(error: OrderError) -> Self {
         Self(error)
     }
 }
 
-impl IntoResponse for Unknown {
+impl IntoResponse for Refused {
     fn into_response(self) -> Response {
+        let status = match self.0 {
+            OrderError::NoSuchWorker { .. } => StatusCode::NOT_FOUND,
+            OrderError::MovesNothing { .. } => StatusCode::BAD_REQUEST,
+        };
         let failure = Failure {
             error: self.0.to_string(),
         };
-        (StatusCode::NOT_FOUND, Json(failure)).into_response()
+        (status, Json(failure)).into_response()
     }
 }
 
@@ -68,7 +72,7 @@ async fn list(State(state): State<AdminState>) -> Json<WorkerList> {
 async fn pause(
     State(state): State<AdminState>,
     Json(worker): Json<WorkerName>,
-) -> Result<StatusCode, Unknown> {
+) -> Result<StatusCode, Refused> {
     state.store.workers().pause(&worker.name)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -76,7 +80,7 @@ async fn pause(
 async fn resume(
     State(state): State<AdminState>,
     Json(worker): Json<WorkerName>,
-) -> Result<StatusCode, Unknown> {
+) -> Result<StatusCode, Refused> {
     state.store.workers().resume(&worker.name)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -84,7 +88,7 @@ async fn resume(
 async fn limit(
     State(state): State<AdminState>,
     Json(worker): Json<WorkerLimit>,
-) -> Result<StatusCode, Unknown> {
+) -> Result<StatusCode, Refused> {
     state.store.workers().limit(&worker.name, worker.bytes)?;
     Ok(StatusCode::NO_CONTENT)
 }

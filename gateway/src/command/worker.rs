@@ -39,7 +39,8 @@ enum Action {
         #[command(flatten)]
         target: Target,
     },
-    /// Limit the bytes per second that a worker moves, until the gateway starts anew.
+    /// Limit the bytes per second that a worker moves, until the gateway starts anew. Refused for
+    /// workers that move none.
     Limit {
         /// Name as listed.
         name: String,
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn a_worker_is_a_line_and_what_needs_more() {
         let workers = store::workers::Workers::default();
-        let placer = workers.register("placer");
+        let placer = workers.register_mover("placer");
         placer.count("bytes pushed", 8 << 20);
         placer.count("packs placed", 2);
         workers.pause("placer").unwrap();
