@@ -86,6 +86,8 @@ fn system_time(time: Timestamp) -> SystemTime {
 ///
 /// `fuser` 0.18 builds a moment before 1970 as `epoch - (seconds + nanoseconds)` where the kernel
 /// means `epoch - seconds + nanoseconds`; the two parts are still whole, so they are put right here.
+/// For the least of all seconds, which a process can ask for, that works because the kernel sends no
+/// nanoseconds with them and `fuser` is built without overflow checks.
 fn timestamp(time: SystemTime) -> Timestamp {
     let nanos = match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i128::from(after.as_secs()) * NANOS_PER_SECOND + i128::from(after.subsec_nanos()),
@@ -140,6 +142,8 @@ mod tests {
     fn times_out_of_range_are_clamped() {
         assert_eq!(timestamp(from_kernel(i64::MAX, 0)), Timestamp(i64::MAX));
         assert_eq!(timestamp(from_kernel(-(1 << 40), 0)), Timestamp(i64::MIN));
+        assert_eq!(timestamp(from_kernel(i64::MIN, 0)), Timestamp(i64::MIN));
+        assert_eq!(timestamp(from_kernel(i64::MIN + 1, 999_999_999)), Timestamp(i64::MIN));
     }
 
     #[test]

@@ -157,6 +157,34 @@ fn times_keep_their_nanoseconds() {
 }
 
 #[test]
+fn moments_beyond_all_bounds_are_clamped_and_end_no_event_loop() {
+    let Some(gateway) = Gateway::start() else { return };
+    let path = gateway.path("file");
+    fs::write(&path, "x").expect("write");
+    let least = i64::MIN.div_euclid(1_000_000_000);
+    // More often than there are event loops.
+    for _ in 0..8 {
+        for (seconds, nanos) in [
+            (i64::MIN, 0),
+            (i64::MIN, 1),
+            (i64::MIN, 999_999_999),
+            (i64::MIN + 1, 999_999_999),
+        ] {
+            let time = TimeSpec::new(seconds, nanos);
+            utimensat(AT_FDCWD, &path, &time, &time, UtimensatFlags::FollowSymlink).expect("utimens");
+            let metadata = fs::metadata(&path).expect("stat");
+            assert_eq!((metadata.mtime(), metadata.atime()), (least, least));
+        }
+        let time = TimeSpec::new(i64::MAX, 999_999_999);
+        utimensat(AT_FDCWD, &path, &time, &time, UtimensatFlags::FollowSymlink).expect("utimens");
+        assert_eq!(
+            fs::metadata(&path).expect("stat").mtime(),
+            i64::MAX / 1_000_000_000
+        );
+    }
+}
+
+#[test]
 fn changes_move_the_times_that_posix_says() {
     let Some(gateway) = Gateway::start() else { return };
     let path = gateway.path("file");
