@@ -1,136 +1,16 @@
 //! The store over a whole CESS network on this machine: plaintext in, twelve miners, plaintext
 //! back from four.
 #![allow(clippy::unwrap_used)] // a test
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+mod network;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cess::AccountId;
-use cess::chain::{Chain, ChainConfig};
-use cess::miner::MinerClient;
-use cess_devnet::{ChainFault, Devnet, DevnetConfig, Fault};
-use meta::{Durability, EngineKind, Meta, MetaConfig};
-use store::{
-    ChunkId, DomainId, Error, Level, Owner, Pace, PackState, PassphraseCost, Store, StoreConfig, StoreStatus,
-};
-use subxt_signer::sr25519::dev;
+use cess_devnet::{ChainFault, Fault};
+use network::{LONG, Network, TERRITORY, all_read, make_domain, until, write};
+use store::{ChunkId, Error, Level, PackState};
 use tempfile::TempDir;
-
-const DOMAIN: DomainId = DomainId(1);
-const TERRITORY: &[u8] = b"store-test";
-const LONG: Duration = Duration::from_secs(90);
-const LEN: usize = 250_000;
-/// Time between blocks. A chain that makes blocks only when there is something to put in would leave
-/// an order that it lost without the blocks that settle its fate.
-const BLOCK: Duration = Duration::from_millis(200);
-
-/// Quick, but with more patience than the miners' report loop of a second needs.
-fn pace() -> Pace {
-    Pace {
-        poll: Duration::from_millis(100),
-        poll_max: Duration::from_millis(500),
-        report_timeout: Duration::from_secs(15),
-        retry: Duration::from_millis(100),
-        retry_max: Duration::from_millis(500),
-        verify_patience: Duration::from_secs(2),
-        upkeep: Duration::from_millis(200),
-        miners_fresh: Duration::from_secs(1),
-        ..Pace::default()
-    }
-}
-
-async fn connect(devnet: &Devnet) -> (Chain, MinerClient) {
-    let config = ChainConfig {
-        endpoints: vec![devnet.rpc_url()],
-        signer: dev::alice(),
-        miner_endpoints: BTreeMap::new(),
-        rpc_timeout: Duration::from_secs(10),
-    };
-    let chain = Chain::connect(config).await.unwrap();
-    (
-        chain,
-        MinerClient::new(dev::bob(), Duration::from_secs(30)).unwrap(),
-    )
-}
-
-async fn open(dir: &Path, network: (Chain, MinerClient)) -> (Store, Meta) {
-    let meta = Meta::open(&MetaConfig {
-        engine: EngineKind::Fjall,
-        path: dir.join("meta"),
-        cache_bytes: 16 << 20,
-    })
-    .unwrap();
-    let config = StoreConfig {
-        pack_segments: 2,
-        passphrase_cost: PassphraseCost::LIGHT,
-        territory: TERRITORY.to_vec(),
-        pace: pace(),
-        ..StoreConfig::new(dir.join("store"))
-    };
-    let passphrase = zeroize::Zeroizing::new(b"correct horse".to_vec());
-    let store = Store::open(config, meta.clone(), passphrase, Some(network))
-        .await
-        .unwrap();
-    (store, meta)
-}
-
-fn content(number: u64) -> Bytes {
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let bytes: Vec<u8> = (0..LEN)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 24) as u8
-        })
-        .collect();
-    bytes.into()
-}
-
-async fn write(store: &Store, meta: &Meta, numbers: std::ops::Range<u64>) -> Vec<(u64, ChunkId)> {
-    let mut staged = Vec::new();
-    for number in numbers {
-        let owner = Owner {
-            inode: number,
-            offset: 0,
-        };
-        staged.push((number, store.stage(DOMAIN, owner, content(number)).await.unwrap()));
-    }
-    store.sync_staged().await.unwrap();
-    let chunks = staged
-        .iter()
-        .map(|(number, staged)| (*number, staged.id))
-        .collect();
-    let recording = store.clone();
-    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
-        staged
-            .iter()
-            .try_for_each(|(_, staged)| recording.record(tx, staged))
-    })
-    .await
-    .unwrap();
-    chunks
-}
-
-async fn all_read(store: &Store, chunks: &[(u64, ChunkId)]) {
-    for (number, chunk) in chunks {
-        let bytes = store.read(*chunk, 0..LEN as u32).await.unwrap();
-        assert!(bytes == content(*number), "chunk {number}");
-    }
-}
-
-async fn until(store: &Store, what: &str, seen: impl Fn(&StoreStatus) -> bool) {
-    let deadline = tokio::time::Instant::now() + LONG;
-    loop {
-        let status = store.status().unwrap();
-        if seen(&status) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{what}: {status:#?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 fn account(text: &str) -> AccountId {
     AccountId::from_ss58(text).unwrap().0
@@ -139,20 +19,10 @@ fn account(text: &str) -> AccountId {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_go_the_whole_way_and_come_back_from_any_four_miners() {
     let dir = TempDir::new().unwrap();
-    let config = DevnetConfig {
-        miners: 15,
-        block_period: BLOCK,
-        ..DevnetConfig::new(dir.path().join("net"))
-    };
-    let devnet = Devnet::start(config).await.unwrap();
-    let network = connect(&devnet).await;
-    let chain = network.0.clone();
-    chain.mint_territory(TERRITORY, 2, 30).await.unwrap();
-    let (store, meta) = open(dir.path(), network.clone()).await;
-    let making = store.clone();
-    meta.write::<(), Error, _>(Durability::Synced, move |tx| making.create_domain(tx, DOMAIN))
-        .await
-        .unwrap();
+    let network = Network::start(dir.path(), 15, 2).await;
+    let (devnet, chain) = (&network.devnet, &network.chain);
+    let (store, meta) = network.open(dir.path(), |_| {}).await;
+    make_domain(&store, &meta).await;
 
     // Two segments, the second one short.
     let mut chunks = write(&store, &meta, 0..140).await;
@@ -190,7 +60,6 @@ async fn bytes_go_the_whole_way_and_come_back_from_any_four_miners() {
     for miner in &pack.miners[..8] {
         devnet.fault(Some(account(miner)), Fault::Dead).await.unwrap();
     }
-    store.drop_caches().await.unwrap();
     all_read(&store, &chunks).await;
 
     // Twelve are needed for the next pack: two of those that come back only pretend.
@@ -208,7 +77,7 @@ async fn bytes_go_the_whole_way_and_come_back_from_any_four_miners() {
     // The workers are cut off where they are; the next ones find what is there.
     store.shutdown().await;
     drop((store, meta));
-    let (store, meta) = open(dir.path(), network).await;
+    let (store, meta) = network.open(dir.path(), |_| {}).await;
     store.flush(Level::Verified, LONG).await.unwrap();
     until(&store, "the pack with the liars is gone", |status| {
         status.packs.len() == 2 && status.staging_bytes == 0
@@ -235,30 +104,19 @@ async fn bytes_go_the_whole_way_and_come_back_from_any_four_miners() {
     for liar in liars {
         devnet.fault(Some(liar), Fault::Heal).await.unwrap();
     }
-    store.drop_caches().await.unwrap();
     all_read(&store, &chunks).await;
     store.shutdown().await;
     drop(meta);
-    devnet.shutdown().await;
+    network.devnet.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_in_the_pool_of_a_stalled_chain_is_not_sent_again_after_a_restart() {
     let dir = TempDir::new().unwrap();
-    let config = DevnetConfig {
-        miners: 12,
-        block_period: BLOCK,
-        ..DevnetConfig::new(dir.path().join("net"))
-    };
-    let devnet = Devnet::start(config).await.unwrap();
-    let network = connect(&devnet).await;
-    let chain = network.0.clone();
-    chain.mint_territory(TERRITORY, 1, 30).await.unwrap();
-    let (store, meta) = open(dir.path(), network.clone()).await;
-    let making = store.clone();
-    meta.write::<(), Error, _>(Durability::Synced, move |tx| making.create_domain(tx, DOMAIN))
-        .await
-        .unwrap();
+    let network = Network::start(dir.path(), 12, 1).await;
+    let (devnet, chain) = (&network.devnet, &network.chain);
+    let (store, meta) = network.open(dir.path(), |_| {}).await;
+    make_domain(&store, &meta).await;
 
     devnet.chain_fault(ChainFault::Stall).unwrap();
     let chunks = write(&store, &meta, 0..3).await;
@@ -272,7 +130,7 @@ async fn an_order_in_the_pool_of_a_stalled_chain_is_not_sent_again_after_a_resta
     store.shutdown().await;
     drop((store, meta));
 
-    let (store, meta) = open(dir.path(), network).await;
+    let (store, meta) = network.open(dir.path(), |_| {}).await;
     until(&store, "waits for what was sent before", |status| {
         status.packs[0]
             .last_error
@@ -289,30 +147,19 @@ async fn an_order_in_the_pool_of_a_stalled_chain_is_not_sent_again_after_a_resta
         .unwrap()
         .unwrap();
     assert_eq!((territory.locked_space, territory.used_space), (0, 96 << 20));
-    store.drop_caches().await.unwrap();
     all_read(&store, &chunks).await;
     store.shutdown().await;
     drop(meta);
-    devnet.shutdown().await;
+    network.devnet.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reorganised_chain_only_delays() {
     let dir = TempDir::new().unwrap();
-    let config = DevnetConfig {
-        miners: 12,
-        block_period: BLOCK,
-        ..DevnetConfig::new(dir.path().join("net"))
-    };
-    let devnet = Devnet::start(config).await.unwrap();
-    let network = connect(&devnet).await;
-    let chain = network.0.clone();
-    chain.mint_territory(TERRITORY, 1, 30).await.unwrap();
-    let (store, meta) = open(dir.path(), network).await;
-    let making = store.clone();
-    meta.write::<(), Error, _>(Durability::Synced, move |tx| making.create_domain(tx, DOMAIN))
-        .await
-        .unwrap();
+    let network = Network::start(dir.path(), 12, 1).await;
+    let (devnet, chain) = (&network.devnet, &network.chain);
+    let (store, meta) = network.open(dir.path(), |_| {}).await;
+    make_domain(&store, &meta).await;
 
     devnet.chain_fault(ChainFault::StallFinality).unwrap();
     let before = devnet.node().best().1;
@@ -331,9 +178,8 @@ async fn a_reorganised_chain_only_delays() {
         .unwrap()
         .unwrap();
     assert_eq!((territory.locked_space, territory.used_space), (0, 96 << 20));
-    store.drop_caches().await.unwrap();
     all_read(&store, &chunks).await;
     store.shutdown().await;
     drop(meta);
-    devnet.shutdown().await;
+    network.devnet.shutdown().await;
 }
