@@ -147,6 +147,14 @@ pub(crate) enum StepError {
     /// There are not enough miners to place on.
     #[error("miners: {0}")]
     Miners(String),
+    /// The disk does not give back the bytes of a staged chunk.
+    #[error("staging: chunk {} cannot be read: {reason}", chunk.0)]
+    Unreadable {
+        /// Which.
+        chunk: ChunkId,
+        /// What the disk says.
+        reason: String,
+    },
     /// The chain has something else under this name.
     #[error("deal: {0}")]
     Deal(String),
@@ -271,12 +279,12 @@ impl Placing {
             tasks: TaskTracker::new(),
             workers: PlaceWorkers {
                 packer: workers.register("packer"),
-                placer: workers.register("placer"),
+                placer: workers.register_mover("placer"),
                 declarer: workers.register("declarer"),
                 verifier: workers.register("verifier"),
                 upkeep: workers.register("upkeep"),
                 watcher: workers.register("watcher"),
-                reclaimer: workers.register("reclaimer"),
+                reclaimer: workers.register_mover("reclaimer"),
             },
             outlook: Mutex::default(),
             chain_back: Notify::new(),
@@ -292,7 +300,7 @@ impl Placing {
         shared.spawn(upkeep::run(shared.clone()));
         shared.spawn(watcher::run(shared.clone()));
         shared.spawn(reclaim::worker::run(shared.clone()));
-        shared.spawn(isolate::look_again(shared.clone()));
+        shared.spawn(isolate::run(shared.clone()));
         Ok(Self { shared })
     }
 
@@ -338,14 +346,19 @@ impl Placing {
 }
 
 impl Placing {
-    /// What reclaim would do now.
+    /// What reclaim would do now. [`Error::ShuttingDown`] once the workers stop.
     pub(crate) async fn reclaim_plan(&self) -> Result<ReclaimPlan> {
-        reclaim::worker::plan_now(&self.shared).await
+        self.shared
+            .on_request(reclaim::worker::plan_now(&self.shared))
+            .await
     }
 
-    /// Does it; answers what was to be done.
+    /// Does it; answers what was to be done. [`Error::ShuttingDown`] once the workers stop: what it
+    /// was doing is finished after the next start.
     pub(crate) async fn reclaim(&self) -> Result<ReclaimPlan> {
-        reclaim::worker::run_now(&self.shared).await
+        self.shared
+            .on_request(reclaim::worker::run_now(&self.shared))
+            .await
     }
 }
 
@@ -365,6 +378,20 @@ impl Shared {
                 () = worker => {}
             }
         });
+    }
+
+    /// Does work of a worker for somebody who waits for it. [`Placing::stop`] ends it between two
+    /// awaits and waits for that, as it does with the worker's own.
+    async fn on_request<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let until_stopped = async {
+            tokio::select! {
+                // Asked first: nothing begins any more once everything stops.
+                biased;
+                () = self.stop.cancelled() => Err(Error::ShuttingDown),
+                done = work => done,
+            }
+        };
+        self.tasks.track_future(until_stopped).await
     }
 
     /// Runs work that blocks; [`Placing::stop`] waits for it.

@@ -43,6 +43,7 @@ use crate::place::miners::Miners;
 use crate::place::network::Network;
 use crate::place::pace::Pace;
 use crate::read::trace::{Log, ReadSource};
+use crate::reclaim::moved;
 use crate::{ChunkId, Error, PackState, Result};
 
 /// Memory for the names of packs, in bytes.
@@ -86,6 +87,8 @@ pub(crate) struct Remote {
     hedge: Duration,
     /// Longest time for one request.
     limit: Duration,
+    /// How often a failing miner is asked whether it is back.
+    probe: Duration,
     latencies: Latencies,
     allowance: Allowance,
     memory: ReadMemory,
@@ -109,6 +112,7 @@ impl Remote {
             miners,
             hedge: pace.hedge,
             limit: pace.get_timeout,
+            probe: pace.probe,
             latencies: Latencies::default(),
             allowance: Allowance::default(),
             known: Cache::with_weighter(4096, PACKS_KNOWN, ByNames),
@@ -160,7 +164,13 @@ impl Remote {
     }
 
     fn place(&self, chunk: ChunkId) -> Result<Location> {
-        locations::get(&*self.meta.snapshot()?, chunk)?.ok_or(Error::UnknownChunk(chunk))
+        let snapshot = self.meta.snapshot()?;
+        let own = locations::get(&*snapshot, chunk)?;
+        let place = match own {
+            Some(place) if self.known.get(&place.pack).is_some() => own,
+            _ => moved::find(&*snapshot, chunk, own)?,
+        };
+        place.ok_or(Error::UnknownChunk(chunk))
     }
 
     async fn fetch_from(

@@ -438,6 +438,12 @@ impl Staging {
         self.budget.used()
     }
 
+    /// Has the disk answer reads of these chunks, and of no others, with an error.
+    #[cfg(test)]
+    pub(crate) fn break_reads(&self, chunks: &[ChunkId]) {
+        *self.files.broken.reads.lock() = chunks.iter().copied().collect();
+    }
+
     /// Staging files on disk.
     #[cfg(test)]
     pub(crate) fn file_count(&self) -> usize {

@@ -122,7 +122,7 @@ pub struct StoreStatus {
     pub live_bytes: u64,
     /// Why nothing is taken in at the moment; `None` when all is well.
     pub trouble: Option<String>,
-    /// Chunks that rotted in staging before the network had them.
+    /// Chunks that staging could not give back before the network had them.
     pub damaged: Vec<DamagedChunk>,
     /// Packs, newest last.
     pub packs: Vec<PackStatus>,

@@ -46,7 +46,7 @@ pub(crate) const FREED: u8 = 0x8a;
 pub(crate) const PLACING: u8 = 0x8e;
 /// Small frames.
 pub(crate) const INLINE: u8 = 0x8b;
-/// Chunks that rotted in staging before the network had them.
+/// Chunks that staging could not give back before the network had them.
 pub(crate) const DAMAGED: u8 = 0x90;
 /// Tallies of packs, and what the packer keeps.
 pub(crate) const PACKING: u8 = 0x8c;

@@ -15,6 +15,7 @@ use crate::locations::{self, Location};
 use crate::pack::record as packs;
 use crate::place::level_of;
 use crate::read::trace::ReadTrace;
+use crate::reclaim::moved;
 use crate::{ChunkId, Level, PackState, Result};
 
 /// One chunk.
@@ -132,6 +133,7 @@ pub(crate) async fn explain(
                     }
                 }
             };
+            let level = moved::level(&*snapshot, *chunk, level)?;
             match level {
                 Level::Staged => explained.staged += 1,
                 Level::Placed => explained.placed += 1,

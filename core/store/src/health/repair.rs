@@ -33,6 +33,7 @@ use crate::place::build::BOUND;
 use crate::place::local::unpacked;
 use crate::place::waiting::{self, Waiting};
 use crate::read::trace::Log;
+use crate::reclaim::moved;
 use crate::staging::{StagedFrame, Staging};
 use crate::{ChunkId, Error, Owner, PackState, Result, locations, references, tables};
 
@@ -136,11 +137,13 @@ async fn bring_back(
     let whole = whole(shared, pack, number, slots, search).await;
     let index = whole.as_ref().and_then(|bytes| index_of(inner, bytes));
     search.next_segment();
+    let listed = health::get(&*inner.meta.snapshot()?, pack, number)?.is_none_or(|known| known.unlisted == 0);
+    let held = whole.is_some() && listed;
     let mut back = Vec::new();
     for slot in slots {
         back.extend(returned(shared, *slot, whole.as_ref(), index.as_ref(), search).await?);
     }
-    hand_over(inner, pack, back).await
+    hand_over(inner, pack, held, back).await
 }
 
 /// The whole segment, if four of its fragments can be had.
@@ -203,13 +206,15 @@ async fn returned(
         .map_or(Owner { inode: 0, offset: 0 }, |entry| entry.owner);
     let admission = inner.staging.admit(plain_len as usize).await?;
     let staging = inner.clone();
-    let staged = tokio::task::spawn_blocking(move || {
-        staging
-            .staging
-            .put(admission, chunk, owner, plain_len, frame.into())
-    })
-    .await
-    .map_err(|_| Error::ShuttingDown)??;
+    let staged = inner
+        .tasks
+        .spawn_blocking(move || {
+            staging
+                .staging
+                .put(admission, chunk, owner, plain_len, frame.into())
+        })
+        .await
+        .map_err(|_| Error::ShuttingDown)??;
     Ok(Some(returned(Some(staged))))
 }
 
@@ -253,7 +258,8 @@ async fn frame(
 }
 
 /// Moves chunks from `pack` to those that no pack holds, in one transaction; answers which moved.
-async fn hand_over(inner: &Arc<Inner>, pack: u64, back: Vec<Returned>) -> Result<Vec<ChunkId>> {
+/// They keep the level of `pack` when the network still has them in it (`held`).
+async fn hand_over(inner: &Arc<Inner>, pack: u64, held: bool, back: Vec<Returned>) -> Result<Vec<ChunkId>> {
     if back.is_empty() {
         return Ok(Vec::new());
     }
@@ -278,6 +284,9 @@ async fn hand_over(inner: &Arc<Inner>, pack: u64, back: Vec<Returned>) -> Result
                     _ => {}
                 }
                 unpacked::put(tx, returned.waiting)?;
+                if held {
+                    moved::put(tx, chunk, pack)?;
+                }
                 // What is left in the old pack is nothing that anybody needs.
                 references::die(tx, pack, chunk, returned.waiting.len)?;
                 moved.push(chunk);

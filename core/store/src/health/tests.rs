@@ -294,6 +294,42 @@ async fn four_losses_are_borne_and_the_fifth_is_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repair_lowers_no_level_while_four_fragments_can_be_had() {
+    let world = World::new(24, MANY, asked_only()).await;
+    let holders = world.holders();
+    let (bad, rest): (Vec<usize>, Vec<usize>) = (0..24).partition(|miner| holders[..8].contains(miner));
+    world.fake.fault(bad.iter().copied(), Fault::Forget);
+    // The new pack cannot be placed yet.
+    world.fake.fault(rest.iter().copied(), Fault::Silent);
+    let report = world.scrub().await;
+    assert_eq!((report.at_risk, report.moved_chunks), (1, MANY));
+    let levels_stand = async || {
+        assert_eq!(world.store.level(&world.chunks).unwrap(), Level::Verified);
+        let explained = world.store.explain(&world.chunks, |_| false).await.unwrap();
+        assert_eq!((explained.verified, explained.staged), (MANY, 0));
+        let wait = world
+            .store
+            .wait_level(&world.chunks, Level::Verified, Duration::ZERO);
+        wait.await.unwrap();
+    };
+    levels_stand().await;
+    let deadline = tokio::time::Instant::now() + LONG;
+    while world.fake.open_deals() == 0 {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{:#?}",
+            world.store.status()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    levels_stand().await;
+    assert_eq!(world.fake.deleted(), 0);
+    world.fake.fault(rest, Fault::None);
+    world.fake.report_now();
+    world.ends_well(&bad).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn eight_corrupt_miners_are_repaired_from_the_four_others() {
     let world = World::new(24, MANY, asked_only()).await;
     let holders = world.holders();
@@ -392,6 +428,7 @@ async fn a_file_that_the_chain_forgot_is_stored_again_at_the_third_look() {
     world.fake.forget_files();
     // The regular looks come soon once one has not found it.
     assert_eq!(world.scrub().await.at_risk, 0);
+    world.fake.fault(0..12, Fault::Silent);
     let deadline = tokio::time::Instant::now() + LONG;
     while world.counter("chunks brought back") < 20 {
         assert!(
@@ -402,6 +439,13 @@ async fn a_file_that_the_chain_forgot_is_stored_again_at_the_third_look() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(world.counter("segments looked at") >= 3);
+    assert_eq!(
+        world.store.level(&world.chunks).unwrap(),
+        Level::Staged,
+        "what the chain does not list is not verified any more"
+    );
+    world.fake.fault(0..12, Fault::None);
+    world.fake.report_now();
     world.store.flush(Level::Verified, LONG).await.unwrap();
     world.all_read().await;
 }
@@ -546,7 +590,7 @@ async fn a_repaired_chunk_keeps_its_owner_and_can_be_released_at_any_time() {
             .unwrap();
         assert_eq!((row.owner.inode, row.owner.offset), (100 + number, number));
     }
-    assert_eq!(world.store.level(&world.chunks[1..]).unwrap(), Level::Staged);
+    assert_eq!(world.store.level(&world.chunks[1..]).unwrap(), Level::Verified);
     // Released while it waits: nothing of it is left anywhere, and nothing hangs.
     let (releasing, gone) = (world.store.clone(), world.chunks[1..].to_vec());
     world

@@ -19,7 +19,7 @@ use crate::place::buffers::Buffer;
 use crate::place::drive::Step;
 use crate::place::memory::Held;
 use crate::place::{Shared, StepError};
-use crate::{Error, PackState, steps};
+use crate::{Error, Owner, PackState, steps};
 
 /// Bytes at the front of the header that the sealed index is bound to: all that is known before
 /// the index is.
@@ -76,6 +76,20 @@ fn header(pack: u64, record: &Record, number: u32, slots: &[Slot]) -> Header {
     }
 }
 
+/// Writes the frame of a slot to `room`; answers who asked for its chunk.
+fn frame_into(shared: &Shared, slot: &Slot, room: &mut [u8]) -> Result<Owner, StepError> {
+    shared
+        .local
+        .frame_into(slot.chunk, room)
+        .map_err(|error| match error {
+            Error::Disk(reason) => StepError::Unreadable {
+                chunk: slot.chunk,
+                reason,
+            },
+            other => other.into(),
+        })
+}
+
 /// Assembles segment `number` with the index sealed before, at the front of `out`.
 fn assemble(
     shared: &Shared,
@@ -96,7 +110,7 @@ fn assemble(
     header.index_len = sealed.len() as u32;
     let (out, _) = out.as_mut().split_at_mut(segment::SIZE);
     segment::lay_out(out, &slots, |slot, room| {
-        shared.local.frame_into(slot.chunk, room)?;
+        frame_into(shared, slot, room)?;
         Ok::<_, StepError>(())
     })?;
     Ok(segment::close(out, header, &sealed)?)
@@ -118,7 +132,7 @@ fn assemble_first(
     let mut entries = Vec::with_capacity(slots.len());
     let (out, _) = out.as_mut().split_at_mut(segment::SIZE);
     segment::lay_out(out, &slots, |slot, room| {
-        let owner = shared.local.frame_into(slot.chunk, room)?;
+        let owner = frame_into(shared, slot, room)?;
         let (domain, epoch) = shared.local.key_of(room)?;
         if let btree_map::Entry::Vacant(entry) = keys.entry((domain.0, epoch)) {
             entry.insert(match shared.local.wrapped_keys(domain, epoch) {

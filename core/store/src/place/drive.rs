@@ -19,7 +19,7 @@ use crate::place::{
     PlaceWorkers, Shared, StepError, build, declare, finality, isolate, orders, rules, upload, verify,
 };
 use crate::workers::Worker;
-use crate::{Error, PackState, random, steps};
+use crate::{ChunkId, Error, PackState, random, steps};
 
 /// What to do after a step.
 pub(crate) enum Step {
@@ -42,7 +42,30 @@ pub(crate) struct Memory {
     pub verified: HashSet<(u32, usize)>,
     /// Since when read-back fails.
     pub unverified_since: Option<Instant>,
+    /// The chunk that the disk did not give back last, and how often in a row.
+    pub unreadable: Option<(ChunkId, u32)>,
 }
+
+impl Memory {
+    /// The chunk that cannot be had from staging because of `error`, once that is certain: at once
+    /// when it has rotted, after some tries when the disk does not read it.
+    fn beyond_reading(&mut self, error: &StepError) -> Option<ChunkId> {
+        match error {
+            StepError::Store(Error::Damaged(chunk)) => Some(*chunk),
+            StepError::Unreadable { chunk, .. } => {
+                let before = self.unreadable.filter(|(last, _)| last == chunk);
+                let tries = before.map_or(1, |(_, tries)| tries + 1);
+                self.unreadable = Some((*chunk, tries));
+                (tries >= UNREADABLE_TRIES).then_some(*chunk)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Times that a chunk is read from a disk that answers with errors before its pack goes on without
+/// it: about a minute of them.
+const UNREADABLE_TRIES: u32 = 6;
 
 /// Whether a pack needs a task.
 pub(crate) const fn unfinished(record: &Record) -> bool {
@@ -91,11 +114,11 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
                 tracing::warn!(pack, %error, "pack step failed");
                 worker.failed(&format_args!("pack {pack}: {error}"));
                 note_error(&shared, pack, &error).await;
-                if let StepError::Store(Error::Damaged(chunk)) = error {
-                    match isolate::isolate(&shared, pack, chunk).await {
+                if let Some(chunk) = memory.beyond_reading(&error) {
+                    match isolate::isolate(&shared, pack, chunk, &error).await {
                         Ok(true) => continue,
                         Ok(false) => {}
-                        Err(error) => tracing::warn!(pack, %error, "a rotten chunk cannot be isolated"),
+                        Err(error) => tracing::warn!(pack, %error, "a damaged chunk cannot be isolated"),
                     }
                 }
                 retry.pause(random::u64())
@@ -229,4 +252,30 @@ pub(crate) fn fid(record: &Record) -> Result<Hash, StepError> {
         ))
     })?;
     Ok(Hash(fid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_is_asked_again_and_a_rotten_record_is_not() {
+        let unreadable = |chunk| StepError::Unreadable {
+            chunk: ChunkId(chunk),
+            reason: "Input/output error".into(),
+        };
+        let mut memory = Memory::default();
+        for _ in 1..UNREADABLE_TRIES {
+            assert_eq!(memory.beyond_reading(&unreadable(7)), None);
+        }
+        // Another chunk: it is the disk, and not the one record.
+        assert_eq!(memory.beyond_reading(&unreadable(8)), None);
+        for _ in 1..UNREADABLE_TRIES {
+            assert_eq!(memory.beyond_reading(&unreadable(7)), None);
+        }
+        assert_eq!(memory.beyond_reading(&unreadable(7)), Some(ChunkId(7)));
+        let rotten = StepError::Store(Error::Damaged(ChunkId(9)));
+        assert_eq!(memory.beyond_reading(&rotten), Some(ChunkId(9)));
+        assert_eq!(memory.beyond_reading(&StepError::Deal("other".into())), None);
+    }
 }

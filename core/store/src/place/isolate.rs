@@ -1,24 +1,30 @@
-//! One rotten record in staging must not hold up its pack.
+//! One bad record in staging must not hold up its pack.
 //!
-//! A step that cannot get a chunk's bytes from staging fails with [`Error::Damaged`], and would do so
-//! for ever. Instead:
-//! - when the network has the pack already, the frame is fetched from there, authenticated, and staged
-//!   anew; the step is repeated;
-//! - otherwise the pack is taken apart: its good chunks wait for a new one. The rotten chunk leaves
+//! A step that cannot get a chunk's bytes from staging fails: with [`Error::Damaged`] when they have
+//! rotted, with [`StepError::Unreadable`] when the disk answers with an error, and would do so for
+//! ever. Instead, at once in the first case and after some tries in the second:
+//! - when the network has the chunk already, in this pack or in the one that it comes from, the frame
+//!   is fetched from there, authenticated, and staged anew; the step is repeated;
+//! - otherwise the pack is taken apart: its good chunks wait for a new one. The bad chunk leaves
 //!   staging when nothing refers to it. When something does, it is *damaged*: a row remembers it, it
 //!   is reported by name, who waits for it is told at once, and whatever is left of its record stays.
-//!   It is looked at again at every start, because disks have been known to come back.
+//!   It is looked at again at every start and every few minutes, because disks have been known to
+//!   come back: then it is packed like any other. Readers never ask whether it is damaged.
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use meta::{Durability, Read, Transaction};
 
 use crate::pack::record;
-use crate::place::Shared;
 use crate::place::local::unpacked;
 use crate::place::waiting::Waiting;
+use crate::place::{Shared, StepError};
 use crate::tables::{self, DAMAGED};
 use crate::{ChunkId, DamagedChunk, Error, PackState, Result, locations};
+
+/// Damaged chunks are looked at once in this many rounds of the upkeep.
+const ROUNDS: u32 = 10;
 
 /// Whether `chunk` is remembered as damaged.
 pub(crate) fn is_damaged<R: Read + ?Sized>(read: &R, chunk: ChunkId) -> Result<bool> {
@@ -60,18 +66,32 @@ pub(crate) fn status(
         .collect()
 }
 
-/// Deals with `chunk` of `pack`, which staging cannot give back. True when the pack has something to
-/// go on with.
-pub(crate) async fn isolate(shared: &Arc<Shared>, pack: u64, chunk: ChunkId) -> Result<bool> {
-    if shared.local.heal(chunk).await? {
-        tracing::warn!(
-            pack,
-            chunk = chunk.0,
-            "a rotten staged chunk was fetched from the network"
-        );
-        return Ok(true);
+/// Deals with `chunk` of `pack`, which staging cannot give back because of `reason`. True when the
+/// pack has something to go on with.
+pub(crate) async fn isolate(
+    shared: &Arc<Shared>,
+    pack: u64,
+    chunk: ChunkId,
+    reason: &StepError,
+) -> Result<bool> {
+    match shared.local.heal(chunk).await {
+        Ok(true) => {
+            tracing::warn!(
+                pack,
+                chunk = chunk.0,
+                %reason,
+                "a staged chunk was fetched from the network again"
+            );
+            return Ok(true);
+        }
+        Ok(false) => {}
+        // The copy in the pack that it comes from; that stays, and is tried again later.
+        Err(error @ (Error::Unavailable { .. } | Error::UnknownChunk(_) | Error::Damaged(_))) => {
+            tracing::warn!(pack, chunk = chunk.0, %error, "the network does not give a staged chunk back now");
+        }
+        Err(error) => return Err(error),
     }
-    take_apart(shared, pack, chunk).await
+    take_apart(shared, pack, chunk, reason.to_string()).await
 }
 
 fn waiting(chunk: ChunkId, len: u32) -> Waiting {
@@ -83,7 +103,8 @@ fn waiting(chunk: ChunkId, len: u32) -> Waiting {
 }
 
 /// Lets the other chunks of an unplaced pack go into a new one.
-async fn take_apart(shared: &Arc<Shared>, pack: u64, rotten: ChunkId) -> Result<bool> {
+async fn take_apart(shared: &Arc<Shared>, pack: u64, bad: ChunkId, reason: String) -> Result<bool> {
+    let noted = reason.clone();
     let taken = shared
         .meta
         .write(
@@ -104,8 +125,8 @@ async fn take_apart(shared: &Arc<Shared>, pack: u64, rotten: ChunkId) -> Result<
                     for slot in record::contents(tx, pack, number)? {
                         if dead.contains(&slot.chunk) {
                             tx.delete(&record::dead_key(pack, slot.chunk))?;
-                        } else if slot.chunk == rotten {
-                            tx.put(&tables::chunk_key(DAMAGED, rotten), &slot.len.to_be_bytes())?;
+                        } else if slot.chunk == bad {
+                            tx.put(&tables::chunk_key(DAMAGED, bad), &slot.len.to_be_bytes())?;
                         } else {
                             unpacked::put(tx, waiting(slot.chunk, slot.len))?;
                         }
@@ -117,9 +138,9 @@ async fn take_apart(shared: &Arc<Shared>, pack: u64, rotten: ChunkId) -> Result<
                 };
                 locations::remove(tx, pack, chunks)?;
                 record.retired = true;
-                record.last_error = Some(format!("chunk {} has rotted in staging", rotten.0));
+                record.last_error = Some(noted.clone());
                 record::put(tx, pack, &record)?;
-                Ok(Some((highest, !dead.contains(&rotten))))
+                Ok(Some((highest, !dead.contains(&bad))))
             },
         )
         .await?;
@@ -127,13 +148,14 @@ async fn take_apart(shared: &Arc<Shared>, pack: u64, rotten: ChunkId) -> Result<
         return Ok(false);
     };
     if lives {
-        let owner = shared.local.owner(rotten)?;
+        let owner = shared.local.owner(bad)?;
         tracing::error!(
             pack,
-            chunk = rotten.0,
+            chunk = bad.0,
             inode = owner.inode,
             offset = owner.offset,
-            "a staged chunk has rotted: these bytes are damaged; the rest of the pack is packed again"
+            reason,
+            "a staged chunk cannot be read: these bytes are damaged; the rest of the pack is packed again"
         );
     }
     shared.close_through(highest);
@@ -142,37 +164,62 @@ async fn take_apart(shared: &Arc<Shared>, pack: u64, rotten: ChunkId) -> Result<
     Ok(true)
 }
 
-/// Packs the damaged chunks whose bytes are readable again.
-pub(crate) async fn look_again(shared: Arc<Shared>) {
-    if let Err(error) = try_again(&shared).await {
-        tracing::warn!(%error, "damaged chunks cannot be looked at");
+/// Packs damaged chunks whose bytes are readable again, until everything stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut known = BTreeSet::new();
+    loop {
+        if let Err(error) = look_again(&shared, &mut known).await {
+            tracing::warn!(%error, "damaged chunks cannot be looked at");
+        }
+        tokio::time::sleep(shared.settings.pace.upkeep * ROUNDS).await;
     }
 }
 
-async fn try_again(shared: &Arc<Shared>) -> Result<()> {
-    for chunk in all(&*shared.meta.snapshot()?)? {
-        let local = shared.local.clone();
-        let read = shared.blocking(move || local.frame(chunk)).await;
-        match read {
-            Ok(_) => {
-                shared
-                    .meta
-                    .write(Durability::Buffered, move |tx| -> Result<()> {
-                        let key = tables::chunk_key(DAMAGED, chunk);
-                        if let Some(row) = tx.get(&key)? {
-                            tx.delete(&key)?;
-                            unpacked::put(tx, waiting(chunk, tables::u32_from(&row)?))?;
-                        }
-                        Ok(())
-                    })
-                    .await?;
-                tracing::warn!(chunk = chunk.0, "a damaged chunk is readable again");
-            }
-            Err(Error::Damaged(_) | Error::UnknownChunk(_)) => {
+/// Looks at each damaged chunk; `known` are those that were found damaged before.
+async fn look_again(shared: &Arc<Shared>, known: &mut BTreeSet<ChunkId>) -> Result<()> {
+    let damaged = all(&*shared.meta.snapshot()?)?;
+    known.retain(|chunk| damaged.contains(chunk));
+    for chunk in damaged {
+        if !is_back(shared, chunk).await? {
+            if known.insert(chunk) {
                 tracing::error!(chunk = chunk.0, "a staged chunk is still damaged");
             }
-            Err(error) => return Err(error),
+            continue;
         }
+        shared
+            .meta
+            .write(Durability::Buffered, move |tx| -> Result<()> {
+                let key = tables::chunk_key(DAMAGED, chunk);
+                if let Some(row) = tx.get(&key)? {
+                    tx.delete(&key)?;
+                    unpacked::put(tx, waiting(chunk, tables::u32_from(&row)?))?;
+                }
+                Ok(())
+            })
+            .await?;
+        tracing::warn!(chunk = chunk.0, "a damaged chunk is readable again");
+        // It has a lower id than others that the packer saw.
+        shared.rescan.store(true, Ordering::Release);
+        shared.packer.notify_one();
+        shared.progressed();
     }
     Ok(())
+}
+
+/// Whether staging gives a damaged chunk back, if need be with the network's help.
+async fn is_back(shared: &Arc<Shared>, chunk: ChunkId) -> Result<bool> {
+    let local = shared.local.clone();
+    match shared.blocking(move || local.frame(chunk)).await {
+        Ok(_) => return Ok(true),
+        Err(Error::Damaged(_) | Error::UnknownChunk(_) | Error::Disk(_)) => {}
+        Err(error) => return Err(error),
+    }
+    match shared.local.heal(chunk).await {
+        Ok(healed) => Ok(healed),
+        Err(error @ (Error::Meta(_) | Error::ShuttingDown)) => Err(error),
+        Err(error) => {
+            tracing::debug!(chunk = chunk.0, %error, "the network does not give a damaged chunk back now");
+            Ok(false)
+        }
+    }
 }

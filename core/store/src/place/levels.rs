@@ -71,6 +71,7 @@ fn behind<R: Read + ?Sized>(
                     left.push(*chunk);
                 }
             }
+            None if moved::level(read, *chunk, Level::Staged)? >= level => {}
             None if unpacked::contains(read, *chunk)? => {
                 highest = highest.max(Some(*chunk));
                 left.push(*chunk);

@@ -26,6 +26,8 @@ use crate::{Error, Result, clock, random};
 
 /// Failures from which on a miner is not among the good ones.
 const FAILING: f64 = 0.5;
+/// Failures beyond which readers ask somebody else.
+const AVOIDED: f64 = 1.5;
 /// A miner with room for this many groups has enough; one with less is drawn the less often.
 const ROOM: u128 = 64;
 
@@ -151,7 +153,18 @@ impl Miners {
             .lock()
             .scores
             .get(&account)
-            .is_some_and(|score| score.failures(now) > 1.5)
+            .is_some_and(|score| score.failures(now) > AVOIDED)
+    }
+
+    /// Whether to ask a miner that is failing whether it is back: true once per `pause`, and never of
+    /// one that lied.
+    pub(crate) fn probe(&self, account: AccountId, pause: Duration) -> bool {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let Some(score) = state.scores.get_mut(&account) else {
+            return false;
+        };
+        !score.distrusted(now) && score.failures(now) > AVOIDED && score.probe(pause, now)
     }
 
     /// The miners that can take a group of `space` bytes, in the order in which to ask them.

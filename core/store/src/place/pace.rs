@@ -30,6 +30,8 @@ pub struct Pace {
     pub hedge: Duration,
     /// Longest time for one read from a miner.
     pub get_timeout: Duration,
+    /// A miner that fails is asked beside others once in this time, whether it is back.
+    pub probe: Duration,
     /// How often dead and superseded packs are looked for.
     pub upkeep: Duration,
     /// How long the chain's list of miners is believed.
@@ -53,6 +55,7 @@ impl Default for Pace {
             verify_patience: Duration::from_mins(10),
             hedge: Duration::from_millis(500),
             get_timeout: Duration::from_secs(30),
+            probe: Duration::from_secs(5),
             upkeep: Duration::from_secs(30),
             miners_fresh: Duration::from_secs(30),
             stalled: Duration::from_mins(2),

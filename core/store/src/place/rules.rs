@@ -281,7 +281,7 @@ pub(crate) async fn check_holders(
         .workers
         .verifier
         .count("packs stored again for placement rules", 1);
-    verify::retire(shared, pack, text).await?;
+    verify::retire(shared, pack, true, text).await?;
     Ok(Some(Step::Done))
 }
 

@@ -11,4 +11,6 @@ mod reclaim;
 mod rot;
 mod rules;
 mod store;
+mod unreadable;
+mod wait;
 mod world;

@@ -121,7 +121,7 @@ enum Fate {
     Safe,
     /// It is on its way into another pack.
     Waiting,
-    /// It rotted in staging; whatever is left of it stays there.
+    /// Staging cannot give it back; whatever is left of it stays there.
     Damaged,
 }
 
@@ -130,7 +130,9 @@ fn fate<R: Read + ?Sized>(read: &R, pack: u64, chunk: ChunkId) -> Result<Fate> {
         return Ok(Fate::Waiting);
     }
     if isolate::is_damaged(read, chunk)? {
-        return Ok(Fate::Damaged);
+        // What it came from may be the only copy that is left.
+        let is_needed = moved::from(read, chunk)? == Some(pack);
+        return Ok(if is_needed { Fate::Waiting } else { Fate::Damaged });
     }
     match locations::get(read, chunk)? {
         None => Ok(Fate::Dead),

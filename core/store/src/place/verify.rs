@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cess::codec::{FRAGMENT_SIZE, FRAGMENTS};
+use cess::codec::{FRAGMENT_SIZE, FRAGMENTS, PARITY_FRAGMENTS};
 use cess::{AccountId, Hash};
 use futures::future::join_all;
 use meta::Durability;
@@ -37,6 +37,7 @@ use crate::place::local::unpacked;
 use crate::place::pace::Backoff;
 use crate::place::waiting::Waiting;
 use crate::place::{Shared, StepError};
+use crate::reclaim::moved;
 use crate::{ChunkId, Error, PackState, locations, random, steps};
 
 /// Bytes of one range read back.
@@ -357,12 +358,20 @@ async fn doubted(
         )));
     }
     tracing::warn!(pack, reason = %text, "pack is stored again");
-    retire(shared, pack, text).await?;
+    // No segment lacks more fragments than failed: four of each are there.
+    let held = failures.len() <= PARITY_FRAGMENTS;
+    retire(shared, pack, held, text).await?;
     Ok(Step::Done)
 }
 
-/// Hands the live chunks of `pack` to new packs.
-pub(crate) async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> Result<(), StepError> {
+/// Hands the live chunks of `pack` to new packs. They keep its level until they have come as far
+/// again, unless `held` is false: then too little of them is on the network to speak of a level.
+pub(crate) async fn retire(
+    shared: &Arc<Shared>,
+    pack: u64,
+    held: bool,
+    reason: String,
+) -> Result<(), StepError> {
     steps::reach_async(steps::RETIRE).await?;
     let highest = shared
         .meta
@@ -391,6 +400,9 @@ pub(crate) async fn retire(shared: &Arc<Shared>, pack: u64, reason: String) -> R
                                 stream: 0,
                             };
                             unpacked::put(tx, waiting)?;
+                            if held {
+                                moved::put(tx, slot.chunk, pack)?;
+                            }
                         }
                         chunks.push(slot.chunk);
                     }

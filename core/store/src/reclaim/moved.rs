@@ -1,17 +1,19 @@
-//! Which pack a chunk comes from that is packed again although nothing is wrong with it.
+//! Which pack a chunk comes from that is stored again while that pack is still on the network.
 //!
-//! Its old pack keeps its level until the new one is verified, and so does the chunk: what was
-//! `verified` for whoever wrote it stays so while it moves.
+//! The old pack stays until the new one is verified, and the chunk keeps its level: what was
+//! `verified` for whoever wrote it stays so while it moves. The old pack also stays a copy: while the
+//! new one is not on the network, the chunk can be read from there.
 //!
 //! ```text
 //! 0x8c 02 ‹chunk u64 BE›   pack u64 BE
 //! ```
 use meta::{Read, Transaction};
 
+use crate::locations::Location;
 use crate::pack::record;
 use crate::place::level_of;
 use crate::tables::{self, PACKING};
-use crate::{ChunkId, Level, Result};
+use crate::{ChunkId, Level, PackState, Result};
 
 const PART: u8 = 2;
 
@@ -22,18 +24,32 @@ fn key(chunk: ChunkId) -> [u8; 10] {
     key
 }
 
-/// Notes that `chunk` comes from `pack`, which keeps it until it is verified elsewhere.
+/// Notes that `chunk` comes from `pack`, which keeps it until it is verified elsewhere. A pack noted
+/// before stays noted when it has come further.
 pub(crate) fn put(tx: &mut dyn Transaction, chunk: ChunkId, pack: u64) -> Result<()> {
+    let reached =
+        |pack| -> Result<Option<PackState>> { Ok(record::get(&*tx, pack)?.map(|record| record.state)) };
+    if let Some(before) = from(&*tx, chunk)?
+        && reached(before)? > reached(pack)?
+    {
+        return Ok(());
+    }
     Ok(tx.put(&key(chunk), &pack.to_be_bytes())?)
 }
 
 /// Forgets where `chunk` came from, if that was `pack`.
 pub(crate) fn delete(tx: &mut dyn Transaction, chunk: ChunkId, pack: u64) -> Result<()> {
-    let key = key(chunk);
-    if tx.get(&key)?.is_some_and(|value| value == pack.to_be_bytes()) {
-        tx.delete(&key)?;
+    if from(&*tx, chunk)? == Some(pack) {
+        tx.delete(&key(chunk))?;
     }
     Ok(())
+}
+
+/// The pack that `chunk` comes from, if it moved.
+pub(crate) fn from<R: Read + ?Sized>(read: &R, chunk: ChunkId) -> Result<Option<u64>> {
+    read.get(&key(chunk))?
+        .map(|value| tables::u64_from(&value))
+        .transpose()
 }
 
 /// The level of a chunk that its own pack has brought to `level` only.
@@ -41,9 +57,41 @@ pub(crate) fn level<R: Read + ?Sized>(read: &R, chunk: ChunkId, level: Level) ->
     if level == Level::Verified {
         return Ok(level);
     }
-    let Some(value) = read.get(&key(chunk))? else {
+    let Some(old) = from(read, chunk)? else {
         return Ok(level);
     };
-    let old = record::get(read, tables::u64_from(&value)?)?;
+    let old = record::get(read, old)?;
     Ok(old.map_or(level, |record| level_of(record.state).max(level)))
+}
+
+/// Where on the network a chunk is whose own pack has it at `place`: there, or in the pack that it
+/// comes from while its own is not there yet.
+pub(crate) fn find<R: Read + ?Sized>(
+    read: &R,
+    chunk: ChunkId,
+    place: Option<Location>,
+) -> Result<Option<Location>> {
+    let Some(old) = from(read, chunk)? else {
+        return Ok(place);
+    };
+    if let Some(own) = place
+        && record::get(read, own.pack)?.is_some_and(|record| record.state >= PackState::Placed)
+    {
+        return Ok(place);
+    }
+    let Some(about) = record::get(read, old)? else {
+        return Ok(place);
+    };
+    for segment in 0..about.segments {
+        let slots = record::contents(read, old, segment)?;
+        if let Some(slot) = slots.iter().find(|slot| slot.chunk == chunk) {
+            return Ok(Some(Location {
+                pack: old,
+                segment,
+                offset: slot.offset,
+                len: slot.len,
+            }));
+        }
+    }
+    Ok(place)
 }

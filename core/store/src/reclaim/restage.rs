@@ -90,13 +90,15 @@ impl Inner {
             let len = frame.len() as u32;
             let admission = self.staging.admit(plain_len as usize).await?;
             let inner = self.clone();
-            let frame = tokio::task::spawn_blocking(move || {
-                inner
-                    .staging
-                    .put(admission, chunk, owner, plain_len, frame.to_vec())
-            })
-            .await
-            .map_err(|_| Error::ShuttingDown)??;
+            let frame = self
+                .tasks
+                .spawn_blocking(move || {
+                    inner
+                        .staging
+                        .put(admission, chunk, owner, plain_len, frame.to_vec())
+                })
+                .await
+                .map_err(|_| Error::ShuttingDown)??;
             restaged.push(Restaged {
                 waiting: Waiting {
                     chunk,

@@ -4,7 +4,7 @@
 //! The miner that holds the fragment is asked first. If it is late by its own measure
 //! ([`super::latency`]), or answers with an error, the same range of four other fragments is read
 //! and the piece rebuilt from them; whichever is first wins. A miner that keeps failing is asked
-//! only when the others cannot help.
+//! only when the others cannot help, and beside them once in a while: it may be back.
 //!
 //! Nothing is verified here: what comes out must be authenticated by the frames in it.
 use std::ops::Range;
@@ -200,7 +200,9 @@ impl Remote {
         let busy = self.busy(part.len());
         let others = self.others(known, segment, index, part.len()).max(busy);
         let slow = self.latencies.given_up(account) && own > SLOWER * others;
-        if slow || self.hopeless(account) {
+        // Asked beside the others at once: it costs the reader no time if it is still away.
+        let probed = !slow && self.miners.probe(account, self.probe);
+        if slow || (!probed && self.hopeless(account)) {
             return match rebuilt().await {
                 Ok(found) => Ok(found),
                 Err(reason) => direct().await.map_err(|own| format!("{reason}; {own}")),
@@ -215,12 +217,14 @@ impl Remote {
             }
         };
         let mut direct = pin!(direct());
-        match select(direct.as_mut(), pin!(waiting)).await {
-            Either::Left((Ok(found), _)) => return Ok(found),
-            Either::Left((Err(own), _)) => {
-                return rebuilt().await.map_err(|reason| format!("{own}; {reason}"));
+        if !probed {
+            match select(direct.as_mut(), pin!(waiting)).await {
+                Either::Left((Ok(found), _)) => return Ok(found),
+                Either::Left((Err(own), _)) => {
+                    return rebuilt().await.map_err(|reason| format!("{own}; {reason}"));
+                }
+                Either::Right(((), _)) => {}
             }
-            Either::Right(((), _)) => {}
         }
         match select(direct, pin!(rebuilt())).await {
             Either::Left((Ok(found), _)) | Either::Right((Ok(found), _)) => Ok(found),

@@ -53,6 +53,8 @@ pub(crate) struct Broken {
     pub writes: std::sync::atomic::AtomicBool,
     /// Syncs fail.
     pub syncs: std::sync::atomic::AtomicBool,
+    /// Reads of the records of these chunks fail.
+    pub reads: Mutex<std::collections::BTreeSet<ChunkId>>,
 }
 
 #[cfg(test)]
@@ -233,6 +235,16 @@ impl Files {
         Ok(())
     }
 
+    /// Where tests have the read of a record fail.
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, unused_variables)] // as above
+    fn break_read(&self, chunk: ChunkId) -> io::Result<()> {
+        #[cfg(test)]
+        if self.broken.reads.lock().contains(&chunk) {
+            return Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32));
+        }
+        Ok(())
+    }
+
     /// Where tests have a sync fail.
     #[allow(clippy::unused_self)] // outside tests there is nothing to look at
     fn break_sync(&self) -> io::Result<()> {
@@ -253,7 +265,10 @@ impl Files {
         let Some(file) = self.get(file) else {
             return Ok(None);
         };
-        match file.read(offset, chunk, frame_len) {
+        match self
+            .break_read(chunk)
+            .and_then(|()| file.read(offset, chunk, frame_len))
+        {
             Ok(frame) => Ok(Some(frame)),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::error!(chunk = chunk.0, file = file.number, offset, %error, "staged record is damaged");
@@ -268,7 +283,10 @@ impl Files {
         let Some(file) = self.get(file) else {
             return Ok(false);
         };
-        match file.read_into(offset, chunk, room) {
+        match self
+            .break_read(chunk)
+            .and_then(|()| file.read_into(offset, chunk, room))
+        {
             Ok(()) => Ok(true),
             // Whoever reads it the other way says what is wrong with it.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),

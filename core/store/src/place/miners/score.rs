@@ -1,8 +1,9 @@
 //! The judgement of one miner, and how it fades.
 //!
-//! Nothing is held against a miner for ever: failures halve every few minutes, distrust ends, and
-//! a measured speed drifts back to that of a stranger within days, so that who was slow once is
-//! tried again.
+//! Nothing is held against a miner for ever: failures halve every minute, and an answer leaves little
+//! of them at once; distrust ends; and a measured speed drifts back to that of a stranger within days,
+//! so that who was slow once is tried again. Whom readers avoid is asked once in a while all the same
+//! ([`Score::probe`]), or an outage would be held against it for minutes after its end.
 use std::time::{Duration, Instant};
 
 use crate::place::miners::rows::Row;
@@ -19,6 +20,9 @@ const UNKNOWN_SPEED: f64 = 4e6;
 const SPEEDS: std::ops::RangeInclusive<f64> = 1e3..=1e10;
 /// Most failures that count at once: after more, a miner needs no longer to be tried again.
 const MOST_FAILURES: f64 = 64.0;
+/// Failures that are left at most when a miner answers: readers come back at once. Not none, so that
+/// who answers with other bytes than were stored, which shows only later, does not get away with it.
+const LEFT_BY_AN_ANSWER: f64 = 1.0;
 /// Weight of the newest measurement in the moving average.
 const NEWEST: f64 = 0.3;
 
@@ -30,6 +34,7 @@ pub(super) struct Score {
     failures: f64,
     failed_at: Instant,
     distrusted_until: Option<Instant>,
+    probed_at: Option<Instant>,
 }
 
 /// What is left of something after `age`, between 0 and 1.
@@ -46,6 +51,7 @@ impl Score {
             failures: 0.0,
             failed_at: now,
             distrusted_until: None,
+            probed_at: None,
         }
     }
 
@@ -72,7 +78,7 @@ impl Score {
         let speed = speed.clamp(*SPEEDS.start(), *SPEEDS.end());
         self.speed = before + NEWEST * (speed - before);
         self.measured_at = now;
-        self.failures = self.failures(now) / 2.0;
+        self.failures = (self.failures(now) / 2.0).min(LEFT_BY_AN_ANSWER);
         self.failed_at = now;
     }
 
@@ -80,6 +86,19 @@ impl Score {
     pub(super) fn failed(&mut self, now: Instant) {
         self.failures = (self.failures(now) + 1.0).min(MOST_FAILURES);
         self.failed_at = now;
+    }
+
+    /// Whether to ask it once although it fails: when neither was tried for `pause`. True once per
+    /// `pause`.
+    pub(super) fn probe(&mut self, pause: Duration, now: Instant) -> bool {
+        let last = self
+            .probed_at
+            .map_or(self.failed_at, |probed| probed.max(self.failed_at));
+        let due = now.saturating_duration_since(last) >= pause;
+        if due {
+            self.probed_at = Some(now);
+        }
+        due
     }
 
     /// It reported a fragment and does not have it, or has something else.
@@ -116,6 +135,7 @@ impl Score {
             failures: failures * left(age, FAILURE_FADES),
             failed_at: now,
             distrusted_until: (!distrust.is_zero()).then(|| now + distrust),
+            probed_at: None,
         }
     }
 }
@@ -145,6 +165,37 @@ mod tests {
         // A hundred times as fast, then ten times, then nearly as any.
         assert!(near(score.speed(now + SPEED_FADES), 4e7));
         assert!(near(score.speed(now + 20 * SPEED_FADES), 4e6));
+    }
+
+    #[test]
+    fn an_answer_ends_an_outage_at_once_and_wrong_ones_add_up() {
+        let now = Instant::now();
+        let mut score = Score::new(now);
+        for _ in 0..100 {
+            score.failed(now);
+        }
+        score.succeeded(1e6, now);
+        assert!(score.failures(now) <= LEFT_BY_AN_ANSWER);
+        // It answers each time, and each time it turns out to be something else.
+        let mut score = Score::new(now);
+        for _ in 0..3 {
+            score.succeeded(1e6, now);
+            score.failed(now);
+        }
+        assert!(score.failures(now) > 1.5);
+    }
+
+    #[test]
+    fn a_failing_miner_is_probed_once_per_pause() {
+        let (now, pause) = (Instant::now(), Duration::from_secs(5));
+        let mut score = Score::new(now);
+        score.failed(now);
+        assert!(!score.probe(pause, now));
+        assert!(score.probe(pause, now + pause));
+        assert!(!score.probe(pause, now + pause));
+        assert!(score.probe(pause, now + 2 * pause));
+        score.failed(now + 3 * pause);
+        assert!(!score.probe(pause, now + 3 * pause));
     }
 
     #[test]

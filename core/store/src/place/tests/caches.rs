@@ -7,6 +7,7 @@ use meta::Durability;
 use tempfile::TempDir;
 
 use super::store::{DOMAIN, all_read, make_domain, open, write};
+use super::wait::until;
 use super::world::LONG;
 use crate::place::network::fake::{Fake, Fault};
 use crate::testing::SmallDisk;
@@ -181,11 +182,11 @@ async fn plaintext_of_a_destroyed_domain_goes_though_nobody_reads_it() {
     })
     .await
     .unwrap();
-    let deadline = tokio::time::Instant::now() + LONG;
-    while store.inner.memory.usage().0 > 0 {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(
+        || store.inner.memory.usage().0 == 0,
+        || store.inner.memory.usage(),
+    )
+    .await;
 }
 
 /// Set in the process that is killed: where its store lies.

@@ -72,6 +72,22 @@ async fn what_a_dead_miner_held_is_rebuilt_from_the_same_range_of_four_others() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_miner_that_is_back_after_an_outage_is_read_from_soon() {
+    let (world, chunks) = placed().await;
+    world.fake.fault(0..12, Fault::Dead);
+    for chunk in &chunks[..20] {
+        world.read(*chunk).await.unwrap_err();
+    }
+    world.fake.fault(0..12, Fault::None);
+    // Failures in such numbers fade within minutes.
+    let deadline = tokio::time::Instant::now() + LONG;
+    while cost(&world, chunks[0]).await.0 > 1 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_bytes_than_were_stored_cost_a_rebuild_and_the_miner_its_name() {
     let (world, chunks) = placed().await;
     let holders = world.holders();

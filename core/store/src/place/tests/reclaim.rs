@@ -7,16 +7,17 @@ use meta::{Durability, Meta};
 use tempfile::TempDir;
 
 use super::store::{all_read, content, make_domain, open, open_with, reclaimed, write};
+use super::wait::until;
 use super::world::{LONG, World, settings};
 use crate::place::Settings;
 use crate::place::network::fake::{Fake, Fault};
 use crate::reclaim::{mover, tally};
 use crate::{ChunkId, Error, Level, Store, testing};
 
-const LEN: usize = 200_000;
+pub(super) const LEN: usize = 200_000;
 
 /// Packs of `each` chunks, closed one after the other.
-async fn packs(store: &Store, meta: &Meta, count: u64, each: u64) -> Vec<ChunkId> {
+pub(super) async fn packs(store: &Store, meta: &Meta, count: u64, each: u64) -> Vec<ChunkId> {
     let mut chunks = Vec::new();
     for pack in 0..count {
         chunks.extend(write(store, meta, pack * each..(pack + 1) * each, LEN).await);
@@ -37,21 +38,14 @@ async fn release(store: &Store, meta: &Meta, chunks: &[ChunkId]) {
 
 /// Waits until the chain lists `count` files.
 async fn files(store: &Store, fake: &Fake, count: usize) {
-    let deadline = tokio::time::Instant::now() + LONG;
     // The rows of a pack go after its file.
-    while fake.files().len() != count || store.status().unwrap().packs.len() != count {
-        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let done = || fake.files().len() == count && store.status().unwrap().packs.len() == count;
+    until(done, || store.status()).await;
 }
 
 /// Waits until a pack is on its way.
 async fn declared(store: &Store, fake: &Fake) {
-    let deadline = tokio::time::Instant::now() + LONG;
-    while fake.open_deals() == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| fake.open_deals() > 0, || store.status()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,6 +256,38 @@ async fn a_move_stops_before_the_segment_that_staging_has_no_room_for_and_goes_o
         })
         .await;
     world.all_read_back().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_what_an_operator_asked_for_and_waits_for_it() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = packs(&store, &meta, 3, 4).await;
+    // The second pack would take days.
+    store.workers().limit("reclaimer", Some(1)).unwrap();
+    let moving = store.clone();
+    let asked = tokio::spawn(async move { moving.reclaim().await });
+    let moved = || {
+        let workers = store.workers().list();
+        let reclaimer = workers.iter().find(|worker| worker.name == "reclaimer");
+        reclaimer.is_some_and(|reclaimer| reclaimer.counters.contains_key("bytes moved"))
+    };
+    until(moved, || store.workers().list()).await;
+    store.shutdown().await;
+    let idle = |worker: &crate::workers::WorkerStatus| worker.working_on.is_empty();
+    assert!(store.workers().list().iter().all(idle), "nobody works any more");
+    let ended = tokio::time::timeout(LONG, asked).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(Error::ShuttingDown)), "{ended:?}");
+    assert!(matches!(store.reclaim().await, Err(Error::ShuttingDown)));
+    drop((store, meta));
+    let (store, _meta) = open(dir.path(), &fake).await;
+    store.reclaim().await.unwrap();
+    files(&store, &fake, 1).await;
+    store.drop_caches().await.unwrap();
+    all_read(&store, &chunks, LEN).await;
+    store.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

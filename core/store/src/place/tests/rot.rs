@@ -8,6 +8,7 @@ use meta::Durability;
 use tempfile::TempDir;
 
 use super::store::{all_read, make_domain, open, reclaimed, write};
+use super::wait::until;
 use super::world::LONG;
 use crate::place::network::fake::{Fake, Fault};
 use crate::staging::Staging;
@@ -17,7 +18,7 @@ use crate::{ChunkId, Error, Level, PackState, Store};
 const LEN: usize = 60_000;
 
 /// Flips a bit in the staged frame of `chunk`.
-fn rot(dir: &Path, store: &Store, chunk: ChunkId) {
+pub(super) fn rot(dir: &Path, store: &Store, chunk: ChunkId) {
     let snapshot = store.inner.meta.snapshot().unwrap();
     let row = Staging::row(&*snapshot, chunk).unwrap().unwrap();
     let Place::File { file, offset } = row.place else {
@@ -153,11 +154,7 @@ async fn a_disk_that_comes_back_brings_its_chunk_back() {
     rot(dir.path(), &store, chunks[1]);
     drop((store, meta));
     let (store, _meta) = open(dir.path(), &fake).await;
-    let deadline = tokio::time::Instant::now() + LONG;
-    while !store.status().unwrap().damaged.is_empty() {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| store.status().unwrap().damaged.is_empty(), || store.status()).await;
     store.flush(Level::Verified, LONG).await.unwrap();
     assert_eq!(store.level(&chunks).unwrap(), Level::Verified);
     store.drop_caches().await.unwrap();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use meta::{Durability, Meta};
 use tempfile::TempDir;
 
+use super::wait::until;
 use super::world::{LONG, frame, pace};
 use crate::place::network::fake::{Fake, Fault, OWNER, TERRITORY};
 use crate::staging::Staging;
@@ -97,11 +98,7 @@ pub(super) async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
 
 /// Waits until staging holds nothing.
 pub(super) async fn reclaimed(store: &Store) {
-    let deadline = tokio::time::Instant::now() + LONG;
-    while store.status().unwrap().staging_bytes > 0 {
-        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| store.status().unwrap().staging_bytes == 0, || store.status()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,11 +186,7 @@ async fn a_released_pack_goes_and_its_chunks_with_it() {
     })
     .await
     .unwrap();
-    let deadline = tokio::time::Instant::now() + LONG;
-    while !store.status().unwrap().packs.is_empty() {
-        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| store.status().unwrap().packs.is_empty(), || store.status()).await;
     assert_eq!(fake.deleted(), 1);
     store.drop_caches().await.unwrap();
     assert!(matches!(

@@ -9,6 +9,7 @@ use meta::{Durability, Meta};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+use super::wait::until;
 use crate::pack::index::Keys;
 use crate::pack::layout::Slot;
 use crate::place::local::{Local, unpacked};
@@ -148,6 +149,7 @@ pub(super) fn pace() -> Pace {
         verify_patience: Duration::from_millis(300),
         hedge: Duration::from_millis(150),
         get_timeout: Duration::from_secs(10),
+        probe: Duration::from_secs(2),
         upkeep: Duration::from_millis(50),
         miners_fresh: Duration::from_millis(20),
         stalled: Duration::from_millis(200),
@@ -352,15 +354,7 @@ impl World {
 
     /// Waits until `seen` is true of the packs.
     pub(super) async fn until(&self, what: &str, seen: impl Fn(&[PackStatus]) -> bool) {
-        let deadline = tokio::time::Instant::now() + LONG;
-        loop {
-            let packs = self.packs();
-            if seen(&packs) {
-                return;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "{what}: {packs:#?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| seen(&self.packs()), || (what, self.packs())).await;
     }
 
     /// Waits until a pack's last error contains `text`.
@@ -408,10 +402,6 @@ impl World {
 impl World {
     /// Waits until staging gave everything back.
     pub(super) async fn until_reclaimed(&self) {
-        let deadline = tokio::time::Instant::now() + LONG;
-        while self.staged() > 0 {
-            assert!(tokio::time::Instant::now() < deadline, "{} staged", self.staged());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| self.staged() == 0, || self.staged()).await;
     }
 }
