@@ -57,12 +57,18 @@ enum Claim<'a> {
     Test { name: &'a str, file: Option<&'a str> },
 }
 
+fn is_source(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "rs")
+}
+
 fn claims(line: &str) -> Vec<Claim<'_>> {
     let mut file = None;
     let quoted = line.split('`').skip(1).step_by(2);
     quoted
         .filter_map(|text| {
-            if text.ends_with(".rs") && text.contains('/') {
+            if is_source(text) && text.contains('/') {
                 file = Some(text);
                 return Some(Claim::File(text));
             }
@@ -86,7 +92,7 @@ fn collect(root: &Path, dir: &Path, tests: &mut Tests) {
             if name != "target" && !name.starts_with('.') {
                 collect(root, &path, tests);
             }
-        } else if name.ends_with(".rs") {
+        } else if is_source(&name) {
             let file = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
             for test in tests_in(&std::fs::read_to_string(&path).unwrap()) {
                 tests.entry(test.to_owned()).or_default().insert(file.clone());

@@ -283,8 +283,9 @@ async fn a_stop_ends_what_an_operator_asked_for_and_waits_for_it() {
     assert!(matches!(store.reclaim().await, Err(Error::ShuttingDown)));
     drop((store, meta));
     let (store, _meta) = open(dir.path(), &fake).await;
+    assert_eq!(store.level(&chunks).unwrap(), Level::Verified);
     store.reclaim().await.unwrap();
-    files(&store, &fake, 1).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
     store.drop_caches().await.unwrap();
     all_read(&store, &chunks, LEN).await;
     store.shutdown().await;
