@@ -143,7 +143,10 @@ mod tests {
         assert_eq!(timestamp(from_kernel(i64::MAX, 0)), Timestamp(i64::MAX));
         assert_eq!(timestamp(from_kernel(-(1 << 40), 0)), Timestamp(i64::MIN));
         assert_eq!(timestamp(from_kernel(i64::MIN, 0)), Timestamp(i64::MIN));
-        assert_eq!(timestamp(from_kernel(i64::MIN + 1, 999_999_999)), Timestamp(i64::MIN));
+        assert_eq!(
+            timestamp(from_kernel(i64::MIN + 1, 999_999_999)),
+            Timestamp(i64::MIN)
+        );
     }
 
     #[test]
