@@ -80,6 +80,11 @@ pub struct Owner {
     pub offset: u64,
 }
 
+/// The id of a chunk to be. It can be used for one chunk only, or a nonce would repeat.
+#[must_use]
+#[derive(Debug)]
+pub struct NewChunk(ChunkId);
+
 /// A sealed chunk in staging that no metadata names yet. Pass it to [`Store::record`]; a dropped
 /// one is garbage that staging reclaims by itself. Keep it until the transaction that records it
 /// has ended.
@@ -288,11 +293,29 @@ impl Store {
         self.inner.domains.set_compression(domain, compression).await
     }
 
+    /// The id of a chunk to be. Packs take chunks in the order of their ids, and a reader fetches
+    /// neighbours in one request: who stages in parallel what belongs together takes the ids first,
+    /// in order. Ids that are never staged cost nothing.
+    pub async fn next_chunk(&self) -> Result<NewChunk> {
+        self.inner.check_open()?;
+        Ok(NewChunk(self.inner.ids.next().await?))
+    }
+    /// As [`Self::stage_as`], with the next id.
+    pub async fn stage(&self, domain: DomainId, owner: Owner, data: Bytes) -> Result<StagedChunk> {
+        let id = self.next_chunk().await?;
+        self.stage_as(id, domain, owner, data).await
+    }
     /// Compresses, seals and appends 1..=[`CHUNK_MAX`] bytes to staging. Not durable yet.
     ///
     /// Waits the longer the fuller staging is, and for space when it is full; [`Error::StagingFull`]
     /// when none comes free for two seconds, and at once when the disk is down to its reserve.
-    pub async fn stage(&self, domain: DomainId, owner: Owner, data: Bytes) -> Result<StagedChunk> {
+    pub async fn stage_as(
+        &self,
+        NewChunk(id): NewChunk,
+        domain: DomainId,
+        owner: Owner,
+        data: Bytes,
+    ) -> Result<StagedChunk> {
         let inner = &self.inner;
         inner.check_open()?;
         if data.is_empty() || data.len() > CHUNK_MAX {
@@ -304,7 +327,6 @@ impl Store {
         let key = inner.keys.sealing(domain).await?;
         let compression = self.compression(domain)?;
         let admission = inner.staging.admit(data.len()).await?;
-        let id = inner.ids.next().await?;
         let len = data.len() as u32;
         // The caller's bytes may be a window on something larger; the cache must own what it counts.
         let plain = Plain {

@@ -36,7 +36,7 @@ mod tables;
 mod testing;
 pub mod workers;
 
-pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, Owner, StagedChunk, Store, StoreConfig};
+pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, NewChunk, Owner, StagedChunk, Store, StoreConfig};
 pub use error::{Error, Result};
 pub use frame::compression::Compression;
 pub use health::explain::{ChunkLife, ChunkPlace, Explained, PackLife};

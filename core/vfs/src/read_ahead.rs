@@ -50,6 +50,11 @@ impl Readers {
         }
     }
 
+    /// A reader has ended: its share is the others'.
+    pub(crate) fn left(&self, reader: &Reader) {
+        self.active.lock().remove(&reader.number);
+    }
+
     /// What a reader may have fetched ahead now. It counts as active from here on.
     fn share(&self, reader: u64) -> u64 {
         let now = Instant::now();
@@ -273,6 +278,15 @@ mod tests {
         assert_eq!(all[0].advance(&readers, at), None, "it is left alone for a while");
         let next = at + FIRST;
         assert_eq!(all[0].advance(&readers, next), Some(next..next + (1 << 20)));
+        for reader in &all[1..] {
+            readers.left(reader);
+        }
+        let later = next + (1 << 20);
+        assert_eq!(
+            all[0].advance(&readers, later),
+            Some(later..later + (4 << 20)),
+            "alone it has all"
+        );
         // However many there are, each may have a chunk.
         let crowd: Vec<u64> = (100..400).map(|number| readers.share(number)).collect();
         assert_eq!(crowd[299], LEAST);

@@ -192,6 +192,12 @@ impl Segments {
     }
 }
 
+impl Drop for Segments {
+    fn drop(&mut self) {
+        self.core.readers.left(&self.reader);
+    }
+}
+
 impl Iterator for Segments {
     type Item = Result<Segment>;
 

@@ -221,8 +221,9 @@ impl ObjectWriter {
             },
         );
         self.len += data.len() as u64;
+        let id = store.next_chunk().await?;
         self.sealing.push_back(tokio::spawn(async move {
-            Ok((offset, store.stage(domain, owner, data).await?))
+            Ok((offset, store.stage_as(id, domain, owner, data).await?))
         }));
         if self.staged.len() >= SPILL {
             self.spill().await?;
