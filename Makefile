@@ -27,7 +27,7 @@ test: build
 	tests/run
 
 soak: build
-	SOAK_MINUTES='$(SOAK_MINUTES)' SOAK_SEED='$(SOAK_SEED)' $(CARGO) test -p product-tests --test soak --locked -- --ignored --nocapture
+	SOAK_MINUTES='$(SOAK_MINUTES)' SOAK_SEED='$(SOAK_SEED)' $(CARGO) test --workspace --test soak --locked -- --ignored --nocapture
 
 build:
 	$(CARGO) build --workspace --locked --bins --tests

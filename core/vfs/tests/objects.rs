@@ -47,6 +47,24 @@ fn meta(pairs: &[(&str, &str)]) -> ObjectMeta {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn neighbours_in_an_object_are_neighbours_in_packs() {
+    let n = Namespace::new().await;
+    n.bucket("b").await;
+    let (a, b) = (noise(1, 40 * store::CHUNK_MAX), noise(2, 40 * store::CHUNK_MAX));
+    tokio::join!(n.put("b", b"a", &a), n.put("b", b"b", &b));
+    for key in [b"a", b"b"] {
+        let ino = n.vfs.head_object("b", key).await.unwrap().ino;
+        let extents = n.vfs.explain(ino, 100).await.unwrap().extents;
+        assert_eq!(extents.len(), 40);
+        for pair in extents.windows(2) {
+            assert!(pair[0].offset < pair[1].offset);
+            // Packs take chunks in the order of their ids.
+            assert!(pair[0].chunk < pair[1].chunk, "{pair:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn objects_of_all_sizes_come_back() {
     let n = Namespace::new().await;
     n.bucket("b").await;
