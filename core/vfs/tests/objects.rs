@@ -51,9 +51,8 @@ async fn neighbours_in_an_object_are_neighbours_in_packs() {
     let n = Namespace::new().await;
     n.bucket("b").await;
     let (a, b) = (noise(1, 40 * store::CHUNK_MAX), noise(2, 40 * store::CHUNK_MAX));
-    tokio::join!(n.put("b", b"a", &a), n.put("b", b"b", &b));
-    for key in [b"a", b"b"] {
-        let ino = n.vfs.head_object("b", key).await.unwrap().ino;
+    let (one, other) = tokio::join!(n.put("b", "a", &a), n.put("b", "b", &b));
+    for ino in [one.unwrap().ino, other.unwrap().ino] {
         let extents = n.vfs.explain(ino, 100).await.unwrap().extents;
         assert_eq!(extents.len(), 40);
         for pair in extents.windows(2) {
