@@ -102,6 +102,10 @@ pub struct StoreSettings {
     /// Memory for segments under way to the network: hashed, pushed or read back. One takes 112 MiB,
     /// which is the least. Default 224 MiB.
     pub upload_memory: ByteSize,
+    /// How often a checkpoint of the metadata is taken, if they changed; 0s: never, and nothing can be
+    /// restored. Default 10min.
+    #[serde(deserialize_with = "duration")]
+    pub checkpoint_interval: Duration,
     /// Pack again by itself what lives in packs that are not worth their territory. Default true.
     pub reclaim: bool,
     /// A byte of territory freed is worth leasing it for this long. Default 30d.
@@ -146,6 +150,7 @@ impl Default for StoreSettings {
             pack_segments: 4,
             pack_max_age: Duration::from_secs(3600),
             upload_memory: ByteSize::mib(224),
+            checkpoint_interval: Duration::from_secs(600),
             reclaim: true,
             reclaim_horizon: Duration::from_secs(30 * 86_400),
             reclaim_transfer: Duration::from_secs(10 * 86_400),

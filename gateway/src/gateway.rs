@@ -276,6 +276,7 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
             miner_patience: settings.miner_patience,
         },
         pace: plan.pace.clone(),
+        checkpoint_interval: Some(settings.checkpoint_interval).filter(|interval| !interval.is_zero()),
         reclaim: store::ReclaimConfig {
             automatic: settings.reclaim,
             horizon: settings.reclaim_horizon,

@@ -8,7 +8,9 @@
 //! - [`siege`]: a gateway under load and under fault.
 //! - [`disk`]: a disk that loses power, fills up and fails.
 //! - [`leftovers`]: sealed bytes that the gateway's disk should not hold any more.
+//! - [`census`]: everything below a directory, inode by inode.
 //! - [`content`]: bytes that are cheap to make and to recognise.
+pub mod census;
 pub mod content;
 pub mod disk;
 pub mod leftovers;

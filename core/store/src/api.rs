@@ -2,7 +2,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meta::{Meta, Transaction};
@@ -13,6 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::{MemoryCache, Plain};
+use crate::checkpoint::coverage::Coverage;
+use crate::checkpoint::fence::Fence;
+use crate::checkpoint::rows::Restoring;
+use crate::checkpoint::{Checkpoints, rows};
 use crate::chunk_ids::ChunkIds;
 use crate::domains::Domains;
 use crate::frame::compression::Compression;
@@ -138,6 +142,8 @@ pub struct StoreConfig {
     pub pace: Pace,
     /// When packs in which little lives are packed again.
     pub reclaim: ReclaimConfig,
+    /// How often a checkpoint is taken if the metadata changed; `None`: never.
+    pub checkpoint_interval: Option<Duration>,
 }
 
 impl StoreConfig {
@@ -161,6 +167,7 @@ impl StoreConfig {
             health: HealthSettings::default(),
             pace: Pace::default(),
             reclaim: ReclaimConfig::default(),
+            checkpoint_interval: None,
         }
     }
 }
@@ -173,13 +180,16 @@ pub struct Store {
     placing: Option<Arc<Placing>>,
     /// See `placing`.
     pub(crate) health: Option<Arc<Health>>,
+    /// See `placing`.
+    checkpoints: Option<Arc<Checkpoints>>,
 }
 
 impl Store {
     /// Opens the store and starts its workers. Without a network, everything stays staged.
     ///
     /// Everything committed to `meta` before is durable when this returns. [`Error::Key`] when the
-    /// passphrase is not the one the store was made with.
+    /// passphrase is not the one the store was made with, [`Error::Restoring`] when a restore into
+    /// `meta` was begun and not finished.
     pub async fn open(
         config: StoreConfig,
         meta: Meta,
@@ -200,6 +210,9 @@ impl Store {
         passphrase: zeroize::Zeroizing<Vec<u8>>,
         network: Option<(Arc<dyn Network>, cess::AccountId)>,
     ) -> Result<Self> {
+        if rows::restoring(&*meta.snapshot()?)? != Restoring::Not {
+            return Err(Error::Restoring);
+        }
         let network = match network {
             None => None,
             Some((network, owner)) => {
@@ -207,7 +220,57 @@ impl Store {
                 Some((network, miners, Settings::of(&config, owner)?))
             }
         };
-        let remote = network.as_ref().map(|(network, miners, _)| {
+        let reading = network
+            .as_ref()
+            .map(|(network, miners, _)| (network.clone(), miners.clone()));
+        let inner = Self::parts(config, meta, passphrase, reading).await?;
+        let bare = Self::bare(inner.clone());
+        let Some((network, miners, mut settings)) = network else {
+            return Ok(bare);
+        };
+        let (owner, interval) = (settings.owner, inner.config.checkpoint_interval);
+        settings.fence = inner.fence.clone();
+        settings.coverage = interval.map(|_| inner.coverage.clone());
+        let placing = Arc::new(Placing::start(
+            inner.meta.clone(),
+            network.clone(),
+            Arc::new(inner.clone()),
+            miners.clone(),
+            settings,
+            &inner.workers,
+        )?);
+        let checkpoints = interval.map(|interval| {
+            let (placing, network) = (placing.clone(), network.clone());
+            Arc::new(Checkpoints::start(bare, placing, network, owner, interval))
+        });
+        let workers = inner.workers.clone();
+        let health = Health::start(inner.clone(), placing.clone(), network, miners, owner, &workers);
+        Ok(Self {
+            inner,
+            placing: Some(placing),
+            health: Some(Arc::new(health)),
+            checkpoints,
+        })
+    }
+
+    /// A handle that works for nobody in the background.
+    pub(crate) const fn bare(inner: Arc<Inner>) -> Self {
+        Self {
+            inner,
+            placing: None,
+            health: None,
+            checkpoints: None,
+        }
+    }
+
+    /// What reads and stages, without what places.
+    pub(crate) async fn parts(
+        config: StoreConfig,
+        meta: Meta,
+        passphrase: zeroize::Zeroizing<Vec<u8>>,
+        network: Option<(Arc<dyn Network>, Arc<Miners>)>,
+    ) -> Result<Arc<Inner>> {
+        let remote = network.as_ref().map(|(network, miners)| {
             let memory = config.read_memory;
             Remote::new(
                 meta.clone(),
@@ -217,6 +280,7 @@ impl Store {
                 memory,
             )
         });
+        let superseded = rows::superseded(&*meta.snapshot()?)?;
         let keys = Keys::open(meta.clone(), passphrase, config.passphrase_cost).await?;
         let (staging, ended) = Staging::open(
             &config.path.join("staging"),
@@ -230,7 +294,12 @@ impl Store {
         let workers = Workers::default();
         let settling = staging.settler().run(ended, workers.register("settler"));
         tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
-        let inner = Inner {
+        // Longer than a pack may wait, and a pack that is full of other things.
+        let interval = config.checkpoint_interval.unwrap_or_default();
+        let patience = config.pack_max_age.saturating_add(interval).saturating_mul(2);
+        Ok(Arc::new(Inner {
+            fence: Arc::new(Fence::new(superseded)),
+            coverage: Arc::new(Coverage::new(patience)),
             memory: MemoryCache::new(config.memory_cache),
             disk: DiskCache::open(&config.path.join("cache"), config.disk_cache).await,
             ids: ChunkIds::new(meta.clone()),
@@ -244,30 +313,8 @@ impl Store {
             traces: Traces::default(),
             stop,
             tasks,
-            workers: workers.clone(),
-        };
-        let inner = Arc::new(inner);
-        let (placing, health) = match network {
-            None => (None, None),
-            Some((network, miners, settings)) => {
-                let owner = settings.owner;
-                let placing = Arc::new(Placing::start(
-                    inner.meta.clone(),
-                    network.clone(),
-                    Arc::new(inner.clone()),
-                    miners.clone(),
-                    settings,
-                    &workers,
-                )?);
-                let health = Health::start(inner.clone(), placing.clone(), network, miners, owner, &workers);
-                (Some(placing), Some(Arc::new(health)))
-            }
-        };
-        Ok(Self {
-            inner,
-            placing,
-            health,
-        })
+            workers,
+        }))
     }
 
     /// Makes a key domain with a fresh wrapped key. [`Error::Key`] when it exists.
@@ -318,6 +365,7 @@ impl Store {
     ) -> Result<StagedChunk> {
         let inner = &self.inner;
         inner.check_open()?;
+        inner.fence.check()?;
         if data.is_empty() || data.len() > CHUNK_MAX {
             return Err(Error::Disk(format!(
                 "a chunk has 1..={CHUNK_MAX} bytes, not {}",
@@ -356,8 +404,10 @@ impl Store {
         self.inner.staging.sync().await
     }
     /// Whether there is room for what grows the metadata without staging anything: names, attributes.
-    /// [`Error::StagingFull`] when the disk is down to half of its reserve.
+    /// [`Error::StagingFull`] when the disk is down to half of its reserve, [`Error::Superseded`] when
+    /// this gateway may only read.
     pub fn require_room(&self) -> Result<()> {
+        self.inner.fence.check()?;
         self.inner.staging.require_room()
     }
     /// Names a staged chunk in the caller's transaction, with one reference. [`Error::Disk`] when the
@@ -425,16 +475,34 @@ impl Store {
     pub fn level(&self, chunks: &[ChunkId]) -> Result<Level> {
         levels::level(&*self.inner.meta.snapshot()?, chunks)
     }
-    /// Waits until all of `chunks` reached `level`, closing packs early to get there. Without a
-    /// network nothing rises above [`Level::Staged`], and the answer is [`Error::NotYet`] at once.
+    /// Waits until all of `chunks` reached `level`, closing packs early to get there, and with them a
+    /// checkpoint that knows what was committed before the call. Without a network nothing rises
+    /// above [`Level::Staged`], and the answer is [`Error::NotYet`] at once.
     pub async fn wait_level(&self, chunks: &[ChunkId], level: Level, timeout: Duration) -> Result<()> {
         self.sync_all().await?;
-        levels::wait(&self.inner.meta, self.placing.as_deref(), chunks, level, timeout).await
+        let began = Instant::now();
+        let mut chunks = chunks.to_vec();
+        chunks.extend(self.checkpoint(level, timeout).await?);
+        let left = timeout.saturating_sub(began.elapsed());
+        levels::wait(&self.inner.meta, self.placing.as_deref(), &chunks, level, left).await
     }
-    /// Closes open packs and waits until everything recorded before the call reached `level`.
+    /// Closes open packs and waits until everything recorded before the call reached `level`, and with
+    /// it a checkpoint that knows what was committed before.
     pub async fn flush(&self, level: Level, timeout: Duration) -> Result<()> {
         self.sync_all().await?;
-        levels::flush(&self.inner.meta, self.placing.as_deref(), level, timeout).await
+        let began = Instant::now();
+        self.checkpoint(level, timeout).await?;
+        let left = timeout.saturating_sub(began.elapsed());
+        levels::flush(&self.inner.meta, self.placing.as_deref(), level, left).await
+    }
+    /// Chunks of a checkpoint begun after this call, if one is needed for `level`.
+    async fn checkpoint(&self, level: Level, timeout: Duration) -> Result<Vec<ChunkId>> {
+        match &self.checkpoints {
+            Some(checkpoints) if level > Level::Staged => tokio::time::timeout(timeout, checkpoints.now())
+                .await
+                .unwrap_or(Err(Error::NotYet(level))),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// What an operator sees. Reads the list of unpacked chunks: not for every second.
@@ -451,7 +519,7 @@ impl Store {
             unpacked_bytes,
             staging_bytes: self.inner.staging.bytes(),
             staging_limit: self.inner.config.staging_limit,
-            trouble: self.inner.staging.trouble(),
+            trouble: self.inner.fence.reason().or_else(|| self.inner.staging.trouble()),
             damaged: isolate::status(&*snapshot, |chunk| self.inner.staging.owner(chunk))?,
             packs: levels::packs(&*snapshot)?,
             health: report::status(&*snapshot, &self.inner.config.health)?,
@@ -460,6 +528,11 @@ impl Store {
             disk_cache: self.inner.disk.usage(),
             upload_memory: self.placing.as_ref().map(|placing| placing.upload_memory()),
             chain: self.placing.as_ref().map(|placing| placing.outlook()),
+            checkpoint: self
+                .checkpoints
+                .as_ref()
+                .map(|checkpoints| checkpoints.status())
+                .transpose()?,
             workers: self.inner.workers.list(),
         })
     }
@@ -497,6 +570,9 @@ impl Store {
     }
     /// Stops the workers at a safe point. Staged data stays staged.
     pub async fn shutdown(&self) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.stop().await;
+        }
         if let Some(health) = &self.health {
             health.stop().await;
         }

@@ -14,6 +14,8 @@ use crate::tables::{self, PACKING};
 use crate::{Compression, DomainId, Error, Result};
 
 const PART: u8 = 3;
+/// Where the rows begin, and where they end.
+pub(crate) const ROWS: [[u8; 2]; 2] = [[PACKING, PART], [PACKING, PART + 1]];
 /// Domains kept in memory. Beyond that all are forgotten and read again as needed.
 const KEPT_MAX: usize = 4096;
 

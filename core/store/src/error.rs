@@ -38,6 +38,15 @@ pub enum Error {
     /// Waiting for a level took longer than the caller allowed. The data is still on its way.
     #[error("not yet {0}")]
     NotYet(crate::Level),
+    /// The namespace was restored elsewhere, and this gateway may only read. Do not retry.
+    #[error("{0}")]
+    Superseded(String),
+    /// A restore into this directory was not finished: run it again.
+    #[error("a restore of this directory is not finished: run it again")]
+    Restoring,
+    /// What the network has is not enough for a restore; the text says what is missing.
+    #[error("cannot restore: {0}")]
+    CannotRestore(String),
     /// The gateway is shutting down.
     #[error("shutting down")]
     ShuttingDown,

@@ -1,5 +1,6 @@
 //! What the handle, the readers and the workers of an open store share.
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use meta::Meta;
 use parking_lot::Mutex;
@@ -8,6 +9,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
+use crate::checkpoint::coverage::Coverage;
+use crate::checkpoint::fence::Fence;
 use crate::chunk_ids::ChunkIds;
 use crate::domains::Domains;
 use crate::keys::Keys;
@@ -37,6 +40,10 @@ pub(crate) struct Inner {
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
     pub workers: Workers,
+    /// Whether this gateway may go on with the namespace.
+    pub fence: Arc<Fence>,
+    /// Which files may be deleted, as far as checkpoints know.
+    pub coverage: Arc<Coverage>,
 }
 
 impl Inner {

@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 
 pub use self::passphrase::PassphraseCost;
 use self::wrap::{KEY, Secret};
+use crate::pack::segment;
 use crate::{DomainId, Error, Result, tables};
 
 /// Opened sub-keys kept in memory. Beyond that all are forgotten and opened again as needed.
@@ -224,6 +225,15 @@ impl Keys {
             domain: domain_row,
             epoch: epoch_row,
         })
+    }
+
+    /// The root row: how the passphrase opens the root key.
+    pub(crate) fn root_row(&self) -> Result<Vec<u8>> {
+        self.meta
+            .snapshot()?
+            .get(&[tables::ROOT])?
+            .filter(|row| row.len() <= segment::ROOT_ROOM)
+            .ok_or_else(|| tables::damaged("there is no root row that a pack could carry"))
     }
 
     /// Seals a segment's index, bound to the segment's header. Adds 28 bytes.

@@ -9,6 +9,7 @@
 //! 3. inside the caller's own metadata transaction, [`Store::record`] names the chunk.
 mod api;
 mod cache;
+mod checkpoint;
 mod chunk_ids;
 pub mod clock;
 mod domains;
@@ -28,6 +29,7 @@ mod read;
 mod reclaim;
 mod references;
 mod remote;
+pub mod restore;
 mod staging;
 mod status;
 pub mod steps;
@@ -37,6 +39,7 @@ mod testing;
 pub mod workers;
 
 pub use api::{CHUNK_MAX, ChunkId, DomainId, Level, NewChunk, Owner, StagedChunk, Store, StoreConfig};
+pub use checkpoint::CheckpointStatus;
 pub use error::{Error, Result};
 pub use frame::compression::Compression;
 pub use health::explain::{ChunkLife, ChunkPlace, Explained, PackLife};

@@ -10,6 +10,7 @@
 //! the run before, lengths differences to the frame before, so that a regular row takes little
 //! more than a byte per chunk.
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use meta::{Read, Transaction};
 use serde::{Deserialize, Serialize};
@@ -165,6 +166,28 @@ pub(crate) fn get_many<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result
     Ok(found)
 }
 
+/// Every chunk that a pack holds, in rising order of ids.
+pub(crate) fn all<R: Read + ?Sized>(
+    read: &R,
+) -> Result<impl Iterator<Item = Result<(ChunkId, Location)>> + '_> {
+    let rows = read.range(Bound::Included(&[TABLE]), Bound::Excluded(&[TABLE + 1]), false)?;
+    Ok(
+        rows.flat_map(|row| match row.map_err(Error::from).and_then(places) {
+            Ok(places) => places.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        }),
+    )
+}
+
+/// The places that one row of the table holds.
+fn places((key, value): meta::KeyValue) -> Result<Vec<(ChunkId, Location)>> {
+    let first = crate::tables::chunk_of(&key)?.0.wrapping_mul(IDS_PER_ROW);
+    Ok(decode(&value)?
+        .into_iter()
+        .map(|(slot, place)| (ChunkId(first.wrapping_add(u64::from(slot))), place))
+        .collect())
+}
+
 /// Notes where chunks lie now, over what was noted before. Cheapest in rising order of ids.
 pub(crate) fn set(
     tx: &mut dyn Transaction,
@@ -314,6 +337,9 @@ mod tests {
         assert_eq!(get(&rows, ChunkId(300)).unwrap(), None);
         let found = get_many(&rows, &[ChunkId(249), ChunkId(250), ChunkId(1000)]).unwrap();
         assert_eq!(found, [place(250, 1), place(1000, 2)]);
+        let listed: Vec<_> = all(&rows).unwrap().map(Result::unwrap).collect();
+        assert_eq!(listed.len(), 11);
+        assert!(listed.is_sorted_by_key(|(chunk, _)| *chunk) && listed.contains(&place(255, 2)));
         remove(&mut rows, 1, (250..260).map(ChunkId)).unwrap();
         assert_eq!(get(&rows, ChunkId(254)).unwrap(), None);
         assert_eq!(

@@ -41,7 +41,7 @@ pub(crate) mod pool;
 pub(crate) mod rules;
 pub(crate) mod strangers;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod upkeep;
 pub(crate) mod upload;
 pub(crate) mod verify;
@@ -60,6 +60,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::checkpoint::coverage::Coverage;
+use crate::checkpoint::fence::Fence;
 use crate::pack::record::{self, Record};
 use crate::place::awaited::Awaited;
 use crate::place::buffers::Buffers;
@@ -97,6 +99,10 @@ pub(crate) struct Settings {
     pub pace: Pace,
     /// When packs are reclaimed.
     pub reclaim: ReclaimConfig,
+    /// Whether this gateway may go on.
+    pub fence: Arc<Fence>,
+    /// Which files may be deleted; `None`: no checkpoints are taken, and none is waited for.
+    pub coverage: Option<Arc<Coverage>>,
 }
 
 impl Settings {
@@ -122,6 +128,8 @@ impl Settings {
             rules: Arc::new(Rules::open(config.placement.clone())?),
             pace: config.pace.clone(),
             reclaim: config.reclaim.clone(),
+            fence: Arc::default(),
+            coverage: None,
         })
     }
 }
@@ -325,6 +333,16 @@ impl Placing {
     pub(crate) fn pack_again(&self, highest: ChunkId) {
         self.shared.close_through(highest);
         self.shared.progressed();
+    }
+
+    /// Everything that waits is to be packed at once.
+    pub(crate) fn close_all(&self) -> Result<()> {
+        self.shared.close_all()
+    }
+
+    /// Changes whenever a pack made progress.
+    pub(crate) fn progress(&self) -> watch::Receiver<u64> {
+        self.shared.progress.subscribe()
     }
 
     /// A pack was retired.

@@ -21,6 +21,7 @@ pub(crate) mod latency;
 pub(crate) mod memory;
 mod range;
 pub(crate) mod run;
+pub(crate) mod unlisted;
 
 use std::ops::Range;
 use std::sync::Arc;

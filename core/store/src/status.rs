@@ -1,6 +1,7 @@
 //! What an operator sees of the store.
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::CheckpointStatus;
 use crate::health::report::HealthStatus;
 
 use crate::workers::WorkerStatus;
@@ -140,6 +141,9 @@ pub struct StoreStatus {
     pub upload_memory: Option<(u64, u64, u64)>,
     /// The chain, as placing sees it; none without a network.
     pub chain: Option<ChainOutlook>,
+    /// Checkpoints of the metadata; none when they are off, or without a network.
+    #[serde(default)]
+    pub checkpoint: Option<CheckpointStatus>,
     /// Background work, by name.
     pub workers: Vec<WorkerStatus>,
 }

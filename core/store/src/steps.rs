@@ -26,6 +26,10 @@ steps! {
     STAGING_SYNC = "staging.sync";
     /// Records are synced; no row names them yet.
     STAGING_SYNCED = "staging.synced";
+    /// A checkpoint's chunks are durable in staging; no row names them yet.
+    CHECKPOINT_NOTE = "checkpoint.note";
+    /// The rows name them.
+    CHECKPOINT_NOTED = "checkpoint.noted";
     /// A pack is about to be frozen.
     PACK_FREEZE = "pack.freeze";
     /// A pack is frozen.

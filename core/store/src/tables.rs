@@ -19,7 +19,10 @@
 //! 0x8d ‹pack u64› ‹segment u32›  HEALTH    what is known of a segment's fragments
 //! 0x8e …                         PLACING   orders on their way to the chain, scores of miners
 //! 0x8f ‹pack u64›                LIFE      when a pack came how far
+//! 0x91 …                         CHECKPOINT checkpoints, incarnation, a restore under way
 //! ```
+//! What is in one of these tables and in no pack must be in checkpoints: see
+//! [`crate::checkpoint::image`] when a table is added.
 use std::ops::Bound;
 
 use meta::{KeyValue, Read};
@@ -50,6 +53,8 @@ pub(crate) const INLINE: u8 = 0x8b;
 pub(crate) const DAMAGED: u8 = 0x90;
 /// Tallies of packs, and what the packer keeps.
 pub(crate) const PACKING: u8 = 0x8c;
+/// Checkpoints, and a restore that is under way.
+pub(crate) const CHECKPOINT: u8 = 0x91;
 
 /// Key of a row of `table` about `chunk`.
 pub(crate) fn chunk_key(table: u8, chunk: ChunkId) -> [u8; 9] {

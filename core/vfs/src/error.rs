@@ -123,6 +123,9 @@ impl From<store::Error> for Error {
             store::Error::Key(text) => Self::Damaged(format!("key: {text}")),
             store::Error::Disk(text) => Self::Internal(format!("local disk: {text}")),
             store::Error::NotYet(level) => Self::NotYet(level),
+            store::Error::Superseded(text) => Self::Unavailable(text),
+            store::Error::Restoring => Self::Busy("a restore of this directory is not finished"),
+            store::Error::CannotRestore(text) => Self::Internal(text),
             store::Error::ShuttingDown => Self::ShuttingDown,
             store::Error::Meta(error) => match &*error {
                 meta::Error::Conflict => Self::Conflict,

@@ -152,7 +152,11 @@ impl Vfs {
     }
 }
 
-fn users(read: &(impl Read + ?Sized), wanted: &HashSet<ChunkId>, most: usize) -> Result<Vec<ChunkUser>> {
+pub(crate) fn users(
+    read: &(impl Read + ?Sized),
+    wanted: &HashSet<ChunkId>,
+    most: usize,
+) -> Result<Vec<ChunkUser>> {
     let mut users = Vec::new();
     for row in schema::scan(read, &[EXTENT])? {
         let (key, value) = row?;

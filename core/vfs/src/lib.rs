@@ -38,6 +38,7 @@ mod purge;
 mod quota;
 mod read_ahead;
 mod release;
+pub mod restored;
 mod row_cache;
 mod schema;
 mod transaction;

@@ -216,7 +216,7 @@ async fn count_inodes(core: Arc<Core>, snapshot: Box<dyn Read + Send>) {
 }
 
 /// Makes the root directory of a new namespace. It belongs to whoever runs the gateway.
-async fn make_root(meta: &Meta) -> Result<()> {
+pub(crate) async fn make_root(meta: &Meta) -> Result<()> {
     if inode::load(&*meta.snapshot()?, InodeNo::ROOT)?.is_some() {
         return Ok(());
     }

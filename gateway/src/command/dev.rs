@@ -25,6 +25,8 @@ const TERRITORY_DAYS: u32 = 30;
 const FUNDS_PLANCK: u128 = 1_000_000_000 * 1_000_000_000_000_000_000;
 /// Miners in a box look for finished groups this often; real ones twice a minute.
 const REPORT_PERIOD: Duration = Duration::from_secs(1);
+/// Shortest time between two checkpoints.
+const CHECKPOINT_LEAST: Duration = Duration::from_secs(5);
 const REGION: &str = "us-east-1";
 
 /// Run a gateway on a CESS network in a box.
@@ -209,6 +211,8 @@ impl Dev {
                 memory_cache: self.memory_cache,
                 disk_cache: self.disk_cache,
                 staging_limit: self.staging_limit,
+                // A trial is over before an interval fit for a real network is.
+                checkpoint_interval: self.pack_max_age.max(CHECKPOINT_LEAST),
                 ..StoreSettings::default()
             },
             placement: store::Placement::default(),

@@ -9,6 +9,7 @@ mod level;
 mod moment;
 mod quota;
 mod reclaim;
+mod restore;
 mod run;
 mod scrub;
 mod serve;
@@ -72,6 +73,8 @@ enum Command {
     Explain(explain::Explain),
     /// Show the health of what is on the network, or look at it now.
     Scrub(scrub::Scrub),
+    /// Bring a namespace back from the network on a blank machine, or prove that it can be.
+    Restore(restore::Restore),
     /// Forget what only speeds things up.
     Cache(cache::Cache),
     /// Measure this build against a network in a box.
@@ -154,6 +157,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Reclaim(command) => command.run().await,
         Command::Explain(command) => command.run().await,
         Command::Scrub(command) => command.run().await,
+        Command::Restore(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,
     }

@@ -116,6 +116,9 @@ fn render(status: &model::Status) -> String {
             size(most)
         ));
     }
+    if let Some(checkpoint) = &store.checkpoint {
+        line(self::checkpoint(checkpoint));
+    }
     line("workers".to_owned());
     line(super::worker::render(&store.workers).trim_end().to_owned());
     for text in super::scrub::summary(&store.health).lines() {
@@ -142,6 +145,27 @@ fn render(status: &model::Status) -> String {
         ));
     }
     out
+}
+
+/// The newest checkpoint, and what a restore would miss now.
+fn checkpoint(status: &store::CheckpointStatus) -> String {
+    let seconds = |seconds: u64| humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    if status.number == 0 {
+        return "checkpoint none yet: nothing can be restored".to_owned();
+    }
+    let taken = UNIX_EPOCH + Duration::from_millis(status.taken);
+    let misses = match status.window {
+        Some(window) => format!("a restore misses the last {}", seconds(window)),
+        None => "none is placed yet: nothing can be restored".to_owned(),
+    };
+    format!(
+        "checkpoint {} of {}, {} rows, {}; {misses}, {} at most",
+        status.number,
+        humantime::format_rfc3339_seconds(taken),
+        status.rows,
+        status.level.map(|level| level.to_string()).unwrap_or_default(),
+        seconds(status.window_limit),
+    )
 }
 
 /// What packs take of the territory beside what lives in them, each byte of which takes three.
@@ -190,6 +214,26 @@ mod tests {
             ", 384.0 MiB leased for 96.0 MiB that live: 25 % waste (96.0 MiB)"
         );
         assert!(waste(&status(96, 1)).contains("97 % waste"));
+    }
+
+    #[test]
+    fn the_window_of_loss_is_shown() {
+        let none = store::CheckpointStatus::default();
+        assert!(checkpoint(&none).contains("nothing can be restored"));
+        let some = store::CheckpointStatus {
+            number: 7,
+            taken: 1_000,
+            level: Some(store::Level::Placed),
+            rows: 12,
+            restorable: Some(1_000),
+            window: Some(90),
+            window_limit: 4_200,
+            ..none
+        };
+        assert_eq!(
+            checkpoint(&some),
+            "checkpoint 7 of 1970-01-01T00:00:01Z, 12 rows, placed; a restore misses the last 1m 30s, 1h 10m at most"
+        );
     }
 
     #[test]

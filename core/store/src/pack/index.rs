@@ -2,13 +2,16 @@
 //!
 //! Plaintext, before sealing (integers little endian):
 //! ```text
-//! u16 version, 1
+//! u16 version, 2
 //! u16 flags: bit 0 = the key table is not complete
 //! u32 keys
 //! u32 entries
 //! keys ×    { u64 domain, u32 epoch, u16 length, wrapped domain key, u16 length, wrapped sub-key }
-//! entries × { u64 chunk id, u32 frame length, u64 inode, u64 offset in the inode }
+//! entries × { u64 chunk id, u32 frame length, u64 inode, u64 offset in the inode,
+//!             u64 domain, u32 plaintext length }
 //! ```
+//! In version 1 entries end after the offset.
+//!
 //! Entries are in the order of the frames, so offsets in the segment are sums of lengths. The
 //! wrapped keys are those of the metadata: the root key opens the domain key, the domain key
 //! opens the sub-key, the sub-key opens the frames. The table holds each (domain, epoch) pair
@@ -18,9 +21,12 @@
 //! header are the associated data.
 use crate::{ChunkId, DomainId, Owner};
 
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// The version whose entries know neither domain nor plaintext length.
+const BRIEF: u16 = 1;
 const FIXED: usize = 12;
-const ENTRY: usize = 28;
+const ENTRY: usize = 40;
+const BRIEF_ENTRY: usize = 28;
 /// Room planned per key; longer ones count against their neighbours.
 const KEY_ROOM: usize = 192;
 /// Keys that room is kept for in one segment.
@@ -48,6 +54,17 @@ pub(crate) struct Entry {
     pub len: u32,
     /// Who asked for it.
     pub owner: Owner,
+    /// What else its frame's header says; `None` in an index of version 1.
+    pub frame: Option<About>,
+}
+
+/// Whose key opens a frame, and what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct About {
+    /// Its key domain.
+    pub domain: DomainId,
+    /// Bytes of plaintext.
+    pub plain_len: u32,
 }
 
 /// The wrapped keys of one (domain, epoch) pair.
@@ -113,6 +130,12 @@ impl Index {
             out.extend_from_slice(&entry.len.to_le_bytes());
             out.extend_from_slice(&entry.owner.inode.to_le_bytes());
             out.extend_from_slice(&entry.owner.offset.to_le_bytes());
+            let about = entry.frame.unwrap_or(About {
+                domain: DomainId(0),
+                plain_len: 0,
+            });
+            out.extend_from_slice(&about.domain.0.to_le_bytes());
+            out.extend_from_slice(&about.plain_len.to_le_bytes());
         }
         out
     }
@@ -120,9 +143,12 @@ impl Index {
     /// Reads the plaintext; `None` when it is not an index of this version.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut at = Cursor(bytes);
-        if at.u16()? != VERSION {
-            return None;
-        }
+        let version = at.u16()?;
+        let entry = match version {
+            VERSION => ENTRY,
+            BRIEF => BRIEF_ENTRY,
+            _ => return None,
+        };
         let flags = at.u16()?;
         let keys = at.u32()?;
         let entries = at.u32()? as usize;
@@ -144,17 +170,27 @@ impl Index {
                 epoch_key,
             });
         }
-        if at.0.len() != entries.checked_mul(ENTRY)? {
+        if at.0.len() != entries.checked_mul(entry)? {
             return None;
         }
         for _ in 0..entries {
+            let (chunk, len) = (ChunkId(at.u64()?), at.u32()?);
+            let owner = Owner {
+                inode: at.u64()?,
+                offset: at.u64()?,
+            };
+            let frame = if version == BRIEF {
+                None
+            } else {
+                let domain = DomainId(at.u64()?);
+                let plain_len = at.u32()?;
+                (plain_len > 0).then_some(About { domain, plain_len })
+            };
             index.entries.push(Entry {
-                chunk: ChunkId(at.u64()?),
-                len: at.u32()?,
-                owner: Owner {
-                    inode: at.u64()?,
-                    offset: at.u64()?,
-                },
+                chunk,
+                len,
+                owner,
+                frame,
             });
         }
         Some(index)
@@ -205,13 +241,17 @@ mod tests {
     }
 
     fn entry() -> impl Strategy<Value = Entry> {
-        (any::<u64>(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(chunk, len, inode, offset)| {
-            Entry {
+        (any::<[u64; 4]>(), any::<u32>(), 0..u32::MAX).prop_map(
+            |([chunk, inode, offset, domain], len, plain_len)| Entry {
                 chunk: ChunkId(chunk),
                 len,
                 owner: Owner { inode, offset },
-            }
-        })
+                frame: (plain_len > 0).then_some(About {
+                    domain: DomainId(domain),
+                    plain_len,
+                }),
+            },
+        )
     }
 
     proptest! {
@@ -233,10 +273,30 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_index_is_refused(entries in prop::collection::vec(entry(), 1..5), cut in 1..28usize) {
+        fn a_cut_index_is_refused(entries in prop::collection::vec(entry(), 1..5), cut in 1..40usize) {
             let bytes = Index { keys: Vec::new(), complete: true, entries }.encode();
             prop_assert!(Index::decode(&bytes[..bytes.len() - cut]).is_none());
         }
+    }
+
+    #[test]
+    fn the_version_before_is_read() {
+        let mut bytes = vec![1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+        for number in [
+            7u64.to_le_bytes().as_slice(),
+            &5u32.to_le_bytes(),
+            &3u64.to_le_bytes(),
+            &9u64.to_le_bytes(),
+        ] {
+            bytes.extend_from_slice(number);
+        }
+        let entry = Entry {
+            chunk: ChunkId(7),
+            len: 5,
+            owner: Owner { inode: 3, offset: 9 },
+            frame: None,
+        };
+        assert_eq!(Index::decode(&bytes).unwrap().entries, [entry]);
     }
 
     #[test]
@@ -251,6 +311,7 @@ mod tests {
             chunk: ChunkId(1),
             len: 5,
             owner: Owner { inode: 1, offset: 0 },
+            frame: None,
         };
         let index = Index {
             keys: (0..10).map(key).collect(),

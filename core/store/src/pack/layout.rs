@@ -11,6 +11,11 @@ use crate::pack::{index, segment};
 /// Most chunks in one pack: bounds the transaction that freezes it.
 pub(crate) const MAX_PACK_CHUNKS: usize = 1 << 17;
 
+/// Room kept behind the frames of a segment: for its index and the root row.
+const fn behind(frames: usize) -> usize {
+    index::room(frames) + segment::ROOT_ROOM
+}
+
 /// One frame of a segment, in order of offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -54,10 +59,10 @@ impl Filling {
         let fits = self
             .segments
             .last()
-            .is_some_and(|slots| self.end + len as usize + index::room(slots.len() + 1) <= segment::SIZE);
+            .is_some_and(|slots| self.end + len as usize + behind(slots.len() + 1) <= segment::SIZE);
         if !fits {
             if self.segments.len() >= self.limit as usize
-                || segment::HEADER + len as usize + index::room(1) > segment::SIZE
+                || segment::HEADER + len as usize + behind(1) > segment::SIZE
             {
                 return false;
             }
@@ -130,7 +135,7 @@ mod tests {
                 assert_eq!(slot.offset as usize, end);
                 end += slot.len as usize;
             }
-            assert!(end + index::room(slots.len()) <= segment::SIZE);
+            assert!(end + behind(slots.len()) <= segment::SIZE);
         }
     }
 

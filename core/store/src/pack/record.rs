@@ -6,6 +6,7 @@
 //! 0x84 ‹pack u64 BE› 1 ‹seg u32›   contents of a segment: chunk ids and frame lengths
 //! 0x84 ‹pack u64 BE› 2 ‹seg u32›   sealed index of a segment; dropped once verified
 //! 0x84 ‹pack u64 BE› 3             Names: hashes, holders and their endpoints
+//! 0x84 ‹pack u64 BE› 4             root row that its segments carry; dropped once verified
 //! 0x85 ‹pack u64 BE› ‹chunk u64›   a chunk of the pack that nothing refers to any more
 //! ```
 //! Values are postcard. The record is small because each step rewrites it; what never changes
@@ -30,6 +31,7 @@ const RECORD: u8 = 0;
 const CONTENTS: u8 = 1;
 const SEALED_INDEX: u8 = 2;
 const NAMES: u8 = 3;
+const ROOT_ROW: u8 = 4;
 
 /// What is known about one pack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +113,30 @@ impl Names {
             segments,
             holders: Vec::new(),
         }
+    }
+
+    /// Of a file as the chain lists it; `None` when it is not made of segments of twelve fragments.
+    pub(crate) fn listed(
+        file: &cess::chain::FileInfo,
+        endpoint: impl Fn(AccountId) -> Option<String>,
+    ) -> Option<Self> {
+        let segments = file
+            .segments
+            .iter()
+            .map(|(hash, fragments)| {
+                let hashes: Vec<_> = fragments.iter().map(|fragment| fragment.hash.0).collect();
+                Some(SegmentNames {
+                    segment: hash.0,
+                    fragments: hashes.try_into().ok()?,
+                    held_by: Vec::new(),
+                })
+            })
+            .collect::<Option<_>>()?;
+        let mut names = Self {
+            segments,
+            holders: Vec::new(),
+        };
+        names.note_holders(file, endpoint).then_some(names)
     }
 
     /// As the chain wants them.
@@ -228,6 +254,12 @@ pub(crate) fn next_pack(tx: &mut dyn Transaction) -> Result<u64> {
     let next = tx.get(&[TABLE])?.map_or(Ok(1), |bytes| u64_from(&bytes))?;
     tx.put(&[TABLE], &(next + 1).to_be_bytes())?;
     Ok(next)
+}
+
+/// Lets no pack take a number below `number` from now on.
+pub(crate) fn begin_at(tx: &mut dyn Transaction, number: u64) -> Result<()> {
+    let next = tx.get(&[TABLE])?.map_or(Ok(1), |bytes| u64_from(&bytes))?;
+    Ok(tx.put(&[TABLE], &next.max(number).to_be_bytes())?)
 }
 
 /// The record of `pack`.
@@ -354,12 +386,22 @@ pub(crate) fn sealed_index<R: Read + ?Sized>(read: &R, pack: u64, number: u32) -
     Ok(read.get(&segment_key(pack, SEALED_INDEX, number))?)
 }
 
-/// Drops the sealed indexes: the network has them.
+/// Keeps the root row that the segments of a pack carry.
+pub(crate) fn put_root_row(tx: &mut dyn Transaction, pack: u64, root: &[u8]) -> Result<()> {
+    Ok(tx.put(&key(pack, ROOT_ROW), root)?)
+}
+
+/// The root row that the segments of a pack carry; empty: none.
+pub(crate) fn root_row<R: Read + ?Sized>(read: &R, pack: u64) -> Result<Vec<u8>> {
+    Ok(read.get(&key(pack, ROOT_ROW))?.unwrap_or_default())
+}
+
+/// Drops the sealed indexes and the root row: the network has them.
 pub(crate) fn delete_sealed_indexes(tx: &mut dyn Transaction, pack: u64, segments: u32) -> Result<()> {
     for number in 0..segments {
         tx.delete(&segment_key(pack, SEALED_INDEX, number))?;
     }
-    Ok(())
+    Ok(tx.delete(&key(pack, ROOT_ROW))?)
 }
 
 /// Writes a pack's names.

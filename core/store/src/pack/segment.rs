@@ -12,16 +12,18 @@
 //!     32      16  nonce of the pack, random: two packs are never the same file
 //!     48       4  offset of the sealed index (= end of the frames)
 //!     52       4  length of the sealed index in bytes
-//!     56       4  reserved, 0
+//!     56       4  length of the root row behind the index in bytes; 0: none
 //!     60       4  CRC-32 (ISO-HDLC) of bytes 0..60
 //!     64       …  frames back to back, in rising order of the index
 //!      …       …  sealed index (see `index`); associated data: bytes 0..48
+//!      …       …  root row: how the passphrase opens the root key (see `keys`)
 //!      …       …  zeros, up to 33 554 432
 //! ```
 //! The index follows the frames because its length is known only when the frames were read.
 //! Zeros come last, so that what a short pack does not use becomes all-zero fragments, which
-//! need no transfer. All content is ciphertext; the segment's header and the frames' own headers
-//! (epoch, domain, chunk id, lengths) can be read by anybody.
+//! need no transfer. All content is ciphertext; the segment's header, the frames' own headers (epoch,
+//! domain, chunk id, lengths) and the root row can be read by anybody. The root row is what makes a
+//! pack enough: whoever has it and the passphrase has the root key, which opens the index.
 use std::ops::Range;
 
 use crate::pack::layout::Slot;
@@ -30,6 +32,8 @@ use crate::pack::layout::Slot;
 pub(crate) const SIZE: usize = cess::codec::SEGMENT_SIZE;
 /// Bytes of the header; the first frame begins here.
 pub(crate) const HEADER: usize = 64;
+/// Most bytes of a root row. Room for it is kept in every segment.
+pub(crate) const ROOT_ROOM: usize = 256;
 
 const MAGIC: &[u8; 8] = b"CESSGSEG";
 const VERSION: u16 = 1;
@@ -62,6 +66,8 @@ pub(crate) struct Header {
     pub index_offset: u32,
     /// Its length in bytes.
     pub index_len: u32,
+    /// Length of the root row behind it in bytes; 0: none.
+    pub root_len: u32,
 }
 
 impl Header {
@@ -77,6 +83,7 @@ impl Header {
         out[32..48].copy_from_slice(&self.nonce);
         out[48..52].copy_from_slice(&self.index_offset.to_le_bytes());
         out[52..56].copy_from_slice(&self.index_len.to_le_bytes());
+        out[56..60].copy_from_slice(&self.root_len.to_le_bytes());
         let crc = crc32fast::hash(&out[..60]);
         out[60..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -109,10 +116,14 @@ impl Header {
             nonce,
             index_offset: u32_at(48),
             index_len: u32_at(52),
+            root_len: u32_at(56),
         };
-        let end = header.index_offset as usize + header.index_len as usize;
+        let end = header.index_range().end + header.root_len as usize;
         if (header.index_offset as usize) < HEADER || end > SIZE {
             return Err(SegmentError::Damaged("index outside the segment"));
+        }
+        if header.root_len as usize > ROOT_ROOM {
+            return Err(SegmentError::Damaged("a root row of an absurd length"));
         }
         Ok(header)
     }
@@ -120,6 +131,12 @@ impl Header {
     /// Where the sealed index lies in the segment.
     pub(crate) const fn index_range(&self) -> std::ops::Range<usize> {
         self.index_offset as usize..self.index_offset as usize + self.index_len as usize
+    }
+
+    /// Where the root row lies in the segment.
+    pub(crate) const fn root_range(&self) -> std::ops::Range<usize> {
+        let start = self.index_offset as usize + self.index_len as usize;
+        start..start + self.root_len as usize
     }
 }
 
@@ -148,9 +165,17 @@ pub(crate) fn lay_out<E: From<SegmentError>>(
     Ok(())
 }
 
-/// Writes header, index and zeros around the frames that [`lay_out`] wrote.
-pub(crate) fn close(out: &mut [u8], header: Header, sealed_index: &[u8]) -> Result<(), SegmentError> {
-    if out.len() != SIZE || sealed_index.len() != header.index_len as usize {
+/// Writes header, index, root row and zeros around the frames that [`lay_out`] wrote.
+pub(crate) fn close(
+    out: &mut [u8],
+    header: Header,
+    sealed_index: &[u8],
+    root: &[u8],
+) -> Result<(), SegmentError> {
+    if out.len() != SIZE
+        || sealed_index.len() != header.index_len as usize
+        || root.len() != header.root_len as usize
+    {
         return Err(SegmentError::Layout(
             "the index is not what the header says".into(),
         ));
@@ -159,6 +184,10 @@ pub(crate) fn close(out: &mut [u8], header: Header, sealed_index: &[u8]) -> Resu
     out.get_mut(start..end)
         .ok_or_else(|| SegmentError::Layout("the index does not fit".into()))?
         .copy_from_slice(sealed_index);
+    let (start, end) = (end, end + root.len());
+    out.get_mut(start..end)
+        .ok_or_else(|| SegmentError::Layout("the root row does not fit".into()))?
+        .copy_from_slice(root);
     out[end..].fill(0);
     out[..HEADER].copy_from_slice(&header.to_bytes());
     Ok(())
@@ -179,6 +208,7 @@ mod tests {
             nonce: [9; 16],
             index_offset: 64 + 30,
             index_len: 7,
+            root_len: 4,
         }
     }
 
@@ -188,7 +218,7 @@ mod tests {
         assert_eq!(
             hex::encode(&bytes[..60]),
             "434553534753454701000000020000000500000002000000080706050403020109090909090909090909\
-             0909090909095e0000000700000000000000"
+             0909090909095e0000000700000004000000"
         );
         assert_eq!(Header::parse(&bytes).unwrap(), header());
     }
@@ -225,14 +255,15 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-            close(&mut out, header(), b"7 bytes").unwrap();
+            close(&mut out, header(), b"7 bytes", b"root").unwrap();
             out
         };
         let bytes = made(0);
         assert_eq!(bytes[64..74], [4; 10]);
         assert_eq!(bytes[74..94], [9; 20]);
         assert_eq!(&bytes[Header::parse(&bytes).unwrap().index_range()], b"7 bytes");
-        assert!(bytes[101..].iter().all(|byte| *byte == 0));
+        assert_eq!(&bytes[Header::parse(&bytes).unwrap().root_range()], b"root");
+        assert!(bytes[105..].iter().all(|byte| *byte == 0));
         assert!(
             made(0xee) == bytes,
             "what was in the memory before does not matter"
@@ -253,12 +284,13 @@ mod tests {
         assert!(!refused(64, 30));
         assert!(refused(65, 30));
         assert!(refused(64, SIZE as u32));
-        assert!(close(&mut out, header(), b"8 bytes!").is_err());
+        assert!(close(&mut out, header(), b"8 bytes!", b"root").is_err());
+        assert!(close(&mut out, header(), b"7 bytes", b"").is_err());
         let outside = Header {
             index_offset: SIZE as u32 - 3,
             ..header()
         };
-        assert!(close(&mut out, outside, b"7 bytes").is_err());
+        assert!(close(&mut out, outside, b"7 bytes", b"root").is_err());
     }
 
     proptest! {

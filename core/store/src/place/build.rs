@@ -61,7 +61,7 @@ impl Built {
     }
 }
 
-fn header(pack: u64, record: &Record, number: u32, slots: &[Slot]) -> Header {
+fn header(pack: u64, record: &Record, number: u32, slots: &[Slot], root: &[u8]) -> Header {
     let end = slots
         .last()
         .map_or(segment::HEADER as u32, |slot| slot.offset + slot.len);
@@ -73,6 +73,7 @@ fn header(pack: u64, record: &Record, number: u32, slots: &[Slot]) -> Header {
         nonce: record.nonce,
         index_offset: end,
         index_len: 0,
+        root_len: root.len() as u32,
     }
 }
 
@@ -105,15 +106,16 @@ fn assemble(
             "pack table: a segment's index is gone".into(),
         ))
     })?;
+    let root = record::root_row(&*snapshot, pack)?;
     drop(snapshot);
-    let mut header = header(pack, record, number, &slots);
+    let mut header = header(pack, record, number, &slots, &root);
     header.index_len = sealed.len() as u32;
     let (out, _) = out.as_mut().split_at_mut(segment::SIZE);
     segment::lay_out(out, &slots, |slot, room| {
         frame_into(shared, slot, room)?;
         Ok::<_, StepError>(())
     })?;
-    Ok(segment::close(out, header, &sealed)?)
+    Ok(segment::close(out, header, &sealed, &root)?)
 }
 
 /// Assembles segment `number` at the front of `out` and seals its index; answers that.
@@ -122,10 +124,11 @@ fn assemble_first(
     pack: u64,
     record: &Record,
     number: u32,
+    root: &[u8],
     out: &mut Buffer,
 ) -> Result<Vec<u8>, StepError> {
     let slots = record::contents(&*shared.meta.snapshot()?, pack, number)?;
-    let mut header = header(pack, record, number, &slots);
+    let mut header = header(pack, record, number, &slots, root);
     // `None` of a domain that was destroyed after the chunk was frozen: the bytes are still laid
     // out, but nobody shall read them.
     let mut keys: BTreeMap<(u64, u32), Option<Keys>> = BTreeMap::new();
@@ -133,7 +136,8 @@ fn assemble_first(
     let (out, _) = out.as_mut().split_at_mut(segment::SIZE);
     segment::lay_out(out, &slots, |slot, room| {
         let owner = frame_into(shared, slot, room)?;
-        let (domain, epoch) = shared.local.key_of(room)?;
+        let (about, epoch) = shared.local.about(room)?;
+        let domain = about.domain;
         if let btree_map::Entry::Vacant(entry) = keys.entry((domain.0, epoch)) {
             entry.insert(match shared.local.wrapped_keys(domain, epoch) {
                 Ok(found) => Some(found),
@@ -145,6 +149,7 @@ fn assemble_first(
             chunk: slot.chunk,
             len: slot.len,
             owner,
+            frame: Some(about),
         });
         Ok::<_, StepError>(())
     })?;
@@ -157,7 +162,7 @@ fn assemble_first(
         .local
         .seal_index(&header.to_bytes()[..BOUND], &index.encode());
     header.index_len = sealed.len() as u32;
-    segment::close(out, header, &sealed)?;
+    segment::close(out, header, &sealed, root)?;
     explains_itself(shared, out, &index)?;
     Ok(sealed)
 }
@@ -213,13 +218,14 @@ pub(crate) async fn build(
 pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<Step, StepError> {
     let mut hashes: Vec<SegmentHashes> = Vec::new();
     let mut indexes = Vec::new();
+    let root = shared.local.root_row()?;
     for number in 0..record.segments {
         let memory = shared.memory().await;
-        let (worker, record) = (shared.clone(), record.clone());
+        let (worker, record, root) = (shared.clone(), record.clone(), root.clone());
         let (names, sealed, built) = shared
             .computing(move || -> Result<_, StepError> {
                 let mut buffer = worker.buffers.take();
-                let sealed = assemble_first(&worker, pack, &record, number, &mut buffer)?;
+                let sealed = assemble_first(&worker, pack, &record, number, &root, &mut buffer)?;
                 encode(&mut buffer)?;
                 let (segment, parity) = buffer.as_ref().split_at(segment::SIZE);
                 let names = codec::hash_segment(segment, parity);
@@ -248,6 +254,7 @@ pub(crate) async fn hash(shared: &Arc<Shared>, pack: u64, record: &Record) -> Re
             record.last_error = None;
             record::put(tx, pack, &record)?;
             record::put_names(tx, pack, &names)?;
+            record::put_root_row(tx, pack, &root)?;
             for (number, sealed) in indexes.iter().enumerate() {
                 record::put_sealed_index(tx, pack, number as u32, sealed)?;
             }

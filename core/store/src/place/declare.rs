@@ -171,6 +171,7 @@ pub(crate) async fn declare(
         tracing::info!(pack, %fid, "nothing came of a declaration");
         forget_order(shared, pack).await?;
     }
+    shared.settings.fence.check()?;
     rules::enough_miners(shared, record).await?;
     let declaration = Declaration {
         fid,

@@ -7,7 +7,7 @@ use meta::{Read, Transaction};
 
 use crate::frame::Header;
 use crate::inner::Inner;
-use crate::pack::index::Keys;
+use crate::pack::index::{About, Keys};
 use crate::pack::layout::Slot;
 use crate::reclaim::restage::Restaged;
 use crate::{ChunkId, DomainId, Error, Owner, Result};
@@ -22,10 +22,13 @@ pub(crate) trait Local: Send + Sync + 'static {
     /// Writes the sealed frame of a staged chunk to `room`, which it fills; answers who asked for it.
     /// May block on the disk.
     fn frame_into(&self, chunk: ChunkId, room: &mut [u8]) -> Result<Owner>;
-    /// Whose key opens `frame`: its domain and epoch.
-    fn key_of(&self, frame: &[u8]) -> Result<(DomainId, u32)>;
+    /// Whose key opens `frame` and what is in it, and the epoch of the key.
+    fn about(&self, frame: &[u8]) -> Result<(About, u32)>;
     /// The wrapped domain key and sub-key of `domain` in `epoch`.
     fn wrapped_keys(&self, domain: DomainId, epoch: u32) -> Result<Keys>;
+    /// How the passphrase opens the root key, for packs to carry; at most
+    /// [`ROOT_ROOM`](crate::pack::segment::ROOT_ROOM) bytes.
+    fn root_row(&self) -> Result<Vec<u8>>;
     /// Seals a segment's index, bound to the segment's header.
     fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8>;
     /// Opens what [`Self::seal_index`] sealed; `None` when it is something else.
@@ -55,10 +58,14 @@ impl Local for Arc<Inner> {
             .frame_into(chunk, room)?
             .ok_or(Error::UnknownChunk(chunk))
     }
-    fn key_of(&self, frame: &[u8]) -> Result<(DomainId, u32)> {
+    fn about(&self, frame: &[u8]) -> Result<(About, u32)> {
         let header = Header::parse(frame)
             .map_err(|error| Error::Disk(format!("staging holds something else than frames: {error}")))?;
-        Ok((header.domain, header.epoch))
+        let about = About {
+            domain: header.domain,
+            plain_len: header.plain_len,
+        };
+        Ok((about, header.epoch))
     }
     fn wrapped_keys(&self, domain: DomainId, epoch: u32) -> Result<Keys> {
         let wrapped = self.keys.wrapped(domain, epoch)?;
@@ -68,6 +75,9 @@ impl Local for Arc<Inner> {
             domain_key: wrapped.domain,
             epoch_key: wrapped.epoch,
         })
+    }
+    fn root_row(&self) -> Result<Vec<u8>> {
+        self.keys.root_row()
     }
     fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8> {
         self.keys.seal_index(header, index)

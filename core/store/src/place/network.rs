@@ -29,6 +29,8 @@ pub(crate) trait Network: Send + Sync + 'static {
     async fn deal(&self, fid: Hash) -> Result<Option<Deal>>;
     /// The completed file `fid`.
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>>;
+    /// FIDs of the files that the chain lists as held by `owner`, oldest first.
+    async fn held(&self, owner: AccountId) -> Result<Vec<Hash>>;
     /// The completed file `fid`, if the last finalised block lists it.
     async fn final_file(&self, fid: Hash) -> Result<Option<FileInfo>>;
     /// Declares files; one result each. `before` is told what is about to be sent.
@@ -77,6 +79,9 @@ impl Network for Live {
     }
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain.file(fid).await
+    }
+    async fn held(&self, owner: AccountId) -> Result<Vec<Hash>> {
+        self.chain.hold_list(owner).await
     }
     async fn final_file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain.final_file(fid).await

@@ -2,8 +2,9 @@
 //!
 //! A pack goes when nothing in it lives any more, or when it was stored again (`retired` by
 //! [`super::verify`] or [`crate::reclaim`]) and everything that lived in it is verified elsewhere. The file is deleted
-//! on chain first, and the chain asked whether it is really gone (its event proves nothing); the
-//! rows are forgotten last, so that a crash in between only repeats.
+//! on chain first, once no checkpoint needs it ([`crate::checkpoint::coverage`]), and the chain
+//! asked whether it is really gone (its event proves nothing); the rows are forgotten last, so that a
+//! crash in between only repeats.
 //!
 //! An open deal cannot be cancelled: a pack that dies while it is being placed is placed to the
 //! end and deleted then.
@@ -16,7 +17,7 @@ use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
 use crate::place::{Shared, StepError, isolate, orders};
 use crate::reclaim::{moved, tally};
-use crate::{ChunkId, Error, PackState, Result, locations, steps};
+use crate::{ChainState, ChunkId, Error, PackState, Result, locations, steps};
 
 /// Forgets packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -148,6 +149,19 @@ fn fate<R: Read + ?Sized>(read: &R, pack: u64, chunk: ChunkId) -> Result<Fate> {
     }
 }
 
+/// Whether no checkpoint that a restore would use needs the file of `pack`.
+fn may_delete(shared: &Shared, pack: u64) -> bool {
+    let Some(coverage) = &shared.settings.coverage else {
+        return true;
+    };
+    if shared.outlook.lock().state == ChainState::Unpaid {
+        // What would be placed first needs the space that is freed here.
+        coverage.give_up(pack);
+        return true;
+    }
+    coverage.may_delete(pack)
+}
+
 /// Deletes and forgets a retired pack, if nothing waits for it any more.
 async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), StepError> {
     let dead = {
@@ -172,6 +186,10 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
         if let Some(file) = shared.network.file(fid).await?
             && file.owners.contains(&shared.settings.owner)
         {
+            shared.settings.fence.check()?;
+            if !may_delete(shared, pack) {
+                return Ok(());
+            }
             steps::reach_async(steps::FORGET_DELETE).await?;
             shared.network.delete_file(shared.settings.owner, fid).await?;
             if let Some(file) = shared.network.file(fid).await?

@@ -617,6 +617,17 @@ impl Network for Fake {
     async fn file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain(|state| Ok(state.chain.files.get(&fid).cloned()))
     }
+    async fn held(&self, owner: AccountId) -> Result<Vec<Hash>> {
+        self.chain(|state| {
+            let files = state.chain.files.iter();
+            let mut held: Vec<_> = files
+                .filter(|(_, file)| file.owners.contains(&owner))
+                .map(|(fid, file)| (file.completion, *fid))
+                .collect();
+            held.sort_unstable();
+            Ok(held.into_iter().map(|(_, fid)| fid).collect())
+        })
+    }
     async fn final_file(&self, fid: Hash) -> Result<Option<FileInfo>> {
         self.chain(|state| {
             let known = state.chain.files.get(&fid).filter(|_| !state.chain.stalled.1);

@@ -16,14 +16,14 @@ use crate::{
     ChunkId, DomainId, Error, Level, Owner, PackState, PassphraseCost, Store, StoreConfig, tables, testing,
 };
 
-pub(super) const DOMAIN: DomainId = DomainId(1);
+pub(crate) const DOMAIN: DomainId = DomainId(1);
 
-pub(super) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
+pub(crate) async fn open(dir: &Path, fake: &Arc<Fake>) -> (Store, Meta) {
     open_with(dir, fake, |_| {}).await
 }
 
 /// With other settings than usual.
-pub(super) async fn open_with(
+pub(crate) async fn open_with(
     dir: &Path,
     fake: &Arc<Fake>,
     change: impl FnOnce(&mut StoreConfig),
@@ -50,11 +50,11 @@ pub(super) async fn open_with(
 }
 
 /// Content of the chunk that was written as number `number`.
-pub(super) fn content(number: u64, len: usize) -> Bytes {
+pub(crate) fn content(number: u64, len: usize) -> Bytes {
     frame(ChunkId(number + 1_000_000), len)
 }
 
-pub(super) async fn write(
+pub(crate) async fn write(
     store: &Store,
     meta: &Meta,
     numbers: std::ops::Range<u64>,
@@ -82,14 +82,14 @@ pub(super) async fn write(
     chunks
 }
 
-pub(super) async fn make_domain(store: &Store, meta: &Meta) {
+pub(crate) async fn make_domain(store: &Store, meta: &Meta) {
     let store = store.clone();
     meta.write::<(), Error, _>(Durability::Synced, move |tx| store.create_domain(tx, DOMAIN))
         .await
         .unwrap();
 }
 
-pub(super) async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
+pub(crate) async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
     for (number, chunk) in chunks.iter().enumerate() {
         let bytes = store.read(*chunk, 0..len as u32).await.unwrap();
         assert!(bytes == content(number as u64, len), "chunk {number}");
@@ -97,7 +97,7 @@ pub(super) async fn all_read(store: &Store, chunks: &[ChunkId], len: usize) {
 }
 
 /// Waits until staging holds nothing.
-pub(super) async fn reclaimed(store: &Store) {
+pub(crate) async fn reclaimed(store: &Store) {
     until(|| store.status().unwrap().staging_bytes == 0, || store.status()).await;
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::wait::until;
-use crate::pack::index::Keys;
+use crate::pack::index::{About, Keys};
 use crate::pack::layout::Slot;
 use crate::place::local::{Local, unpacked};
 use crate::place::memory::SEGMENT_MEMORY;
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Patience of the tests: long enough for two busy cores.
-pub(super) const LONG: Duration = Duration::from_mins(1);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// Staging in memory.
 #[derive(Default)]
@@ -65,8 +65,12 @@ impl Local for Staging {
         room.copy_from_slice(frame);
         self.owner(chunk)
     }
-    fn key_of(&self, frame: &[u8]) -> Result<(DomainId, u32)> {
-        Ok((DomainId(u64::from(frame[0]) % 3), 1))
+    fn about(&self, frame: &[u8]) -> Result<(About, u32)> {
+        let about = About {
+            domain: DomainId(u64::from(frame[0]) % 3),
+            plain_len: frame.len() as u32,
+        };
+        Ok((about, 1))
     }
     fn wrapped_keys(&self, domain: DomainId, epoch: u32) -> Result<Keys> {
         Ok(Keys {
@@ -75,6 +79,9 @@ impl Local for Staging {
             domain_key: vec![1; 60],
             epoch_key: vec![2; 60],
         })
+    }
+    fn root_row(&self) -> Result<Vec<u8>> {
+        Ok(vec![9; 88])
     }
     fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8> {
         assert_eq!(header.len(), super::super::build::BOUND);
@@ -122,7 +129,7 @@ impl Local for Staging {
 }
 
 /// The bytes of a chunk's frame, from its id alone.
-pub(super) fn frame(chunk: ChunkId, len: usize) -> Bytes {
+pub(crate) fn frame(chunk: ChunkId, len: usize) -> Bytes {
     let mut state = chunk.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..len)
         .map(|_| {
@@ -135,7 +142,7 @@ pub(super) fn frame(chunk: ChunkId, len: usize) -> Bytes {
         .into()
 }
 
-pub(super) fn pace() -> Pace {
+pub(crate) fn pace() -> Pace {
     Pace {
         tick: Duration::from_millis(20),
         poll: Duration::from_millis(10),
@@ -167,6 +174,8 @@ pub(super) fn settings() -> Settings {
         rules: Arc::default(),
         pace: pace(),
         reclaim: ReclaimConfig::default(),
+        fence: Arc::default(),
+        coverage: None,
     }
 }
 

@@ -1,0 +1,342 @@
+//! Taking a checkpoint.
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cess::Hash;
+use meta::Durability;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::checkpoint::coverage::Coverage;
+use crate::checkpoint::keep::{self, Worth};
+use crate::checkpoint::manifest::{Block, Manifest};
+use crate::checkpoint::rows::{self, Kept};
+use crate::checkpoint::status::CheckpointStatus;
+use crate::checkpoint::{BLOCK, DOMAIN, image};
+use crate::place::{Placing, levels};
+use crate::workers::Worker;
+use crate::{CHUNK_MAX, ChunkId, Error, Level, Owner, Result, StagedChunk, Store, health, steps, tables};
+
+/// Checkpoints that share blocks with each other, at most. Then all blocks are written anew.
+const LINEAGE: u32 = 256;
+/// Numbers left out after a restore: the gateway that was lost may have used some.
+const APART: u32 = 1 << 16;
+/// Blocks between the thread that cuts and the task that stages.
+const AHEAD: usize = 4;
+
+/// Takes checkpoints, one at a time.
+pub(super) struct Taker {
+    pub(super) store: Store,
+    pub(super) placing: Arc<Placing>,
+    pub(super) interval: Duration,
+    pub(super) worker: Worker,
+    pub(super) coverage: Arc<Coverage>,
+    turn: tokio::sync::Mutex<Last>,
+    known: Mutex<Known>,
+}
+
+/// The last one taken by this process.
+#[derive(Default)]
+struct Last {
+    /// Tick at which it was begun.
+    begun: u64,
+    chunks: Vec<ChunkId>,
+}
+
+/// What the status needs beside the rows.
+#[derive(Default)]
+struct Known {
+    /// When the newest image was taken that is placed, and is still what a new one would be, if it
+    /// is: (number, moment in ms).
+    looked: (u32, u64),
+    /// (tick, number) of looks whose checkpoint is not placed yet.
+    pending: Vec<(u64, u32)>,
+}
+
+/// A block as it was cut.
+struct Cut {
+    digest: [u8; 16],
+    /// Compressed; `None` when the last checkpoint has it.
+    bytes: Option<Vec<u8>>,
+}
+
+/// What staging the blocks gave.
+struct Laid {
+    blocks: Vec<Block>,
+    staged: Vec<StagedChunk>,
+    rows: u64,
+}
+
+impl Taker {
+    pub(super) fn new(store: Store, placing: Arc<Placing>, interval: Duration) -> Self {
+        Self {
+            worker: store.inner.workers.register("checkpointer"),
+            coverage: store.inner.coverage.clone(),
+            store,
+            placing,
+            interval,
+            turn: tokio::sync::Mutex::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// See [`super::Checkpoints::now`].
+    pub(super) async fn now(&self) -> Result<Vec<ChunkId>> {
+        let asked = self.coverage.tick();
+        let mut last = self.turn.lock().await;
+        if last.begun > asked {
+            return Ok(last.chunks.clone());
+        }
+        self.worker.turn().await;
+        let work = self.worker.working("taking a checkpoint");
+        let begun = self.coverage.tick();
+        let began = Instant::now();
+        let kept = self.take().await.inspect_err(|error| {
+            tracing::warn!(%error, "a checkpoint cannot be taken");
+            self.worker.failed(error);
+        })?;
+        drop(work);
+        tracing::debug!(number = kept.manifest.number, took = ?began.elapsed(), "looked for a checkpoint");
+        {
+            let mut known = self.known.lock();
+            known.looked = (kept.manifest.number, health::now());
+            known.pending.push((begun, kept.manifest.number));
+        }
+        *last = Last {
+            begun,
+            chunks: kept.chunks(),
+        };
+        Ok(last.chunks.clone())
+    }
+
+    /// Takes one, or answers the last one if nothing has changed since.
+    async fn take(&self) -> Result<Kept> {
+        let store = &self.store;
+        self.make_domain().await?;
+        let taken = health::now();
+        let snapshot = store.inner.meta.snapshot()?;
+        let incarnation = rows::incarnation(&*snapshot)?;
+        let kept = rows::kept(&*snapshot)?;
+        let last = kept.last().cloned();
+        // The last of a lineage is followed by one that shares nothing with it.
+        let shared = last
+            .as_ref()
+            .filter(|last| last.manifest.number - last.manifest.lineage < LINEAGE);
+        let shared = match shared {
+            Some(last) if keep::is_spoilt(&*snapshot, last)? => None,
+            shared => shared,
+        };
+        let known: HashMap<[u8; 16], Block> = shared
+            .map(|last| &last.manifest.blocks)
+            .into_iter()
+            .flatten()
+            .map(|block| (block.digest, block.clone()))
+            .collect();
+        let laid = self.lay(snapshot, known).await?;
+        if let Some(last) = &last
+            && shared.is_some()
+            && last.manifest.blocks == laid.blocks
+            && last.manifest.incarnation == incarnation
+        {
+            return Ok(last.clone());
+        }
+        let number = match &last {
+            None => 1,
+            Some(last) => last
+                .manifest
+                .number
+                .checked_add(if last.manifest.incarnation == incarnation {
+                    1
+                } else {
+                    APART
+                })
+                .ok_or_else(|| tables::damaged("checkpoint numbers are used up"))?,
+        };
+        let lineage = shared.map_or(number, |last| last.manifest.lineage);
+        let manifest = Manifest::new(incarnation, number, lineage, taken, laid.rows, laid.blocks);
+        let mut staged = laid.staged;
+        let mut parts = Vec::new();
+        let cut = manifest
+            .parts()
+            .ok_or_else(|| tables::damaged("a manifest cannot be encoded"))?;
+        for (owner, bytes) in cut {
+            let chunk = store.stage(DOMAIN, owner, bytes.into()).await?;
+            parts.push(chunk.id);
+            staged.push(chunk);
+        }
+        store.sync_staged().await?;
+        steps::reach_async(steps::CHECKPOINT_NOTE).await?;
+        let kept = Kept { manifest, parts };
+        let (row, new, named) = (kept.clone(), staged.len() as u64, store.clone());
+        store
+            .inner
+            .meta
+            .write(Durability::Synced, move |tx| -> Result<()> {
+                for chunk in &staged {
+                    named.record(tx, chunk)?;
+                }
+                rows::put_kept(tx, &row)
+            })
+            .await?;
+        steps::reach_async(steps::CHECKPOINT_NOTED).await?;
+        self.worker.count("checkpoints taken", 1);
+        self.worker.count("chunks written", new);
+        Ok(kept)
+    }
+
+    /// Cuts the image and stages the blocks that are not `known`.
+    async fn lay(
+        &self,
+        snapshot: Box<dyn meta::Read + Send>,
+        known: HashMap<[u8; 16], Block>,
+    ) -> Result<Laid> {
+        let (sender, mut cuts) = mpsc::channel::<Cut>(AHEAD);
+        let digests: HashSet<_> = known.keys().copied().collect();
+        let cutting = tokio::task::spawn_blocking(move || {
+            image::blocks(&*snapshot, |block| {
+                let mut digest = [0; 16];
+                digest.copy_from_slice(&Hash::of(&block).0[..16]);
+                let bytes = if digests.contains(&digest) {
+                    None
+                } else {
+                    let made = zstd::bulk::compress(&block, 3);
+                    Some(made.map_err(|error| tables::damaged(&format!("a block: {error}")))?)
+                };
+                sender
+                    .blocking_send(Cut { digest, bytes })
+                    .map_err(|_| Error::ShuttingDown)
+            })
+        });
+        let (mut blocks, mut staged) = (Vec::new(), Vec::new());
+        while let Some(cut) = cuts.recv().await {
+            let block = match (cut.bytes, known.get(&cut.digest)) {
+                (None, Some(block)) => block.clone(),
+                (bytes, _) => {
+                    let bytes = Bytes::from(bytes.unwrap_or_default());
+                    self.worker.take(bytes.len() as u64).await;
+                    let mut chunks = Vec::new();
+                    for at in (0..bytes.len()).step_by(CHUNK_MAX) {
+                        let part = bytes.slice(at..bytes.len().min(at + CHUNK_MAX));
+                        let owner = Owner {
+                            inode: BLOCK,
+                            offset: 0,
+                        };
+                        let chunk = self.store.stage(DOMAIN, owner, part).await?;
+                        chunks.push(chunk.id);
+                        staged.push(chunk);
+                    }
+                    Block {
+                        digest: cut.digest,
+                        chunks,
+                    }
+                }
+            };
+            blocks.push(block);
+        }
+        let rows = cutting.await.map_err(|_| Error::ShuttingDown)??;
+        Ok(Laid { blocks, staged, rows })
+    }
+
+    /// Makes the key domain of checkpoints the first time.
+    async fn make_domain(&self) -> Result<()> {
+        let key = tables::domain_key(DOMAIN);
+        if self.store.inner.meta.snapshot()?.get(&key)?.is_some() {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        self.store
+            .inner
+            .meta
+            .write(Durability::Synced, move |tx| store.create_domain(tx, DOMAIN))
+            .await
+    }
+
+    /// Notes which checkpoints are placed by now, for who waits to delete files, and lets those go that
+    /// are not needed any more.
+    pub(super) async fn settle(&self) -> Result<()> {
+        let kept = rows::kept(&*self.store.inner.meta.snapshot()?)?;
+        let mut reached = HashMap::new();
+        for one in &kept {
+            reached.insert(one.manifest.number, self.level(one)?);
+        }
+        self.known.lock().pending.retain(|(tick, number)| {
+            let placed = reached.get(number).is_none_or(|level| *level >= Level::Placed);
+            if placed {
+                self.coverage.placed(*tick);
+            }
+            !placed
+        });
+        let snapshot = self.store.inner.meta.snapshot()?;
+        let mut worth = HashMap::new();
+        for one in &kept {
+            let number = one.manifest.number;
+            let is = match reached.get(&number) {
+                _ if keep::is_spoilt(&*snapshot, one)? => Worth::Spoilt,
+                Some(Level::Verified) => Worth::Good,
+                _ => Worth::Coming,
+            };
+            worth.insert(number, is);
+        }
+        drop(snapshot);
+        let worth = |one: &Kept| worth.get(&one.manifest.number).copied().unwrap_or(Worth::Coming);
+        let gone = keep::superfluous(&kept, worth);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        self.store
+            .inner
+            .meta
+            .write(Durability::Buffered, move |tx| keep::forget(tx, &store, &gone))
+            .await?;
+        Ok(())
+    }
+
+    fn level(&self, kept: &Kept) -> Result<Level> {
+        levels::level(&*self.store.inner.meta.snapshot()?, &kept.chunks())
+    }
+
+    /// See [`super::Checkpoints::status`].
+    pub(super) fn status(&self) -> Result<CheckpointStatus> {
+        let snapshot = self.store.inner.meta.snapshot()?;
+        let kept = rows::kept(&*snapshot)?;
+        let mut status = CheckpointStatus {
+            incarnation: rows::incarnation(&*snapshot)?,
+            window_limit: self.limit().as_secs(),
+            superseded: self.store.inner.fence.reason(),
+            ..CheckpointStatus::default()
+        };
+        let now = health::now();
+        let looked = self.known.lock().looked;
+        for one in kept.iter().rev() {
+            let (manifest, level) = (&one.manifest, self.level(one)?);
+            if status.number == 0 {
+                status.number = manifest.number;
+                status.taken = manifest.taken;
+                status.level = Some(level);
+                status.rows = manifest.rows;
+                status.blocks = manifest.blocks.len() as u64;
+            }
+            if level >= Level::Placed {
+                // As long as nothing changed, the last look says as much as a new checkpoint would.
+                let until = if looked.0 == manifest.number {
+                    looked.1.max(manifest.taken)
+                } else {
+                    manifest.taken
+                };
+                status.restorable = Some(until);
+                status.window = Some(now.saturating_sub(until) / 1000);
+                break;
+            }
+        }
+        Ok(status)
+    }
+
+    /// Longest time from a change until a checkpoint that knows it is in a closed pack.
+    fn limit(&self) -> Duration {
+        let waits = self.store.inner.config.pack_max_age;
+        self.interval.saturating_add(waits)
+    }
+}

@@ -1,0 +1,116 @@
+//! Checkpoints of a whole store over the fake network.
+use std::sync::Arc;
+use std::time::Duration;
+
+use meta::{Durability, Meta};
+use tempfile::TempDir;
+
+use crate::checkpoint::rows;
+use crate::place::network::fake::Fake;
+use crate::place::tests::store::{make_domain, open_with, write};
+use crate::place::tests::world::LONG;
+use crate::{Error, Level, Store};
+
+pub(crate) async fn open(dir: &std::path::Path, fake: &Arc<Fake>) -> (Store, Meta) {
+    open_with(dir, fake, |config| {
+        config.checkpoint_interval = Some(Duration::from_secs(3600));
+    })
+    .await
+}
+
+/// A row of the namespace.
+pub(crate) async fn put(meta: &Meta, key: &[u8], value: &[u8]) {
+    let (key, value) = ([&[0x05], key].concat(), value.to_vec());
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| Ok(tx.put(&key, &value)?))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_waited_for_is_in_a_checkpoint_that_is_placed() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..3, 100_000).await;
+    put(&meta, b"name", b"value").await;
+    store.wait_level(&chunks, Level::Verified, LONG).await.unwrap();
+    let first = store.status().unwrap().checkpoint.unwrap();
+    assert_eq!(first.level, Some(Level::Verified));
+    assert!(first.number > 0 && first.rows >= 3 && first.restorable.is_some());
+
+    // Nothing changed: no other checkpoint, however often one is asked for, and no other pack.
+    let packs = store.status().unwrap().packs.len();
+    for _ in 0..3 {
+        store.flush(Level::Verified, LONG).await.unwrap();
+    }
+    let same = store.status().unwrap();
+    assert_eq!(same.checkpoint.as_ref().unwrap().number, first.number);
+    assert_eq!(same.packs.len(), packs);
+
+    put(&meta, b"name", b"other").await;
+    store.flush(Level::Placed, LONG).await.unwrap();
+    let second = store.status().unwrap().checkpoint.unwrap();
+    assert!(second.number > first.number && second.level >= Some(Level::Placed));
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_checkpoints_go_when_two_newer_ones_are_verified() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    for round in 0..4u8 {
+        put(&meta, b"name", &[round]).await;
+        store.flush(Level::Verified, LONG).await.unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + LONG;
+    loop {
+        let kept = rows::kept(&*meta.snapshot().unwrap()).unwrap();
+        let numbers: Vec<u32> = kept.iter().map(|one| one.manifest.number).collect();
+        if numbers.len() == 2 {
+            assert!(numbers[1] >= 4, "{numbers:?}");
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{numbers:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_deleted_when_a_checkpoint_that_does_not_need_it_is_placed() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..2, 100_000).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let (releasing, gone) = (store.clone(), chunks.clone());
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        gone.iter().try_for_each(|chunk| releasing.release(tx, *chunk))
+    })
+    .await
+    .unwrap();
+    // Until two other checkpoints are verified the first one needs its pack itself.
+    for round in 0..2u8 {
+        put(&meta, b"name", &[round]).await;
+        store.flush(Level::Verified, LONG).await.unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + LONG;
+    while !store.inner.coverage.is_wanted() {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(
+        fake.deleted(),
+        0,
+        "no checkpoint has begun since nothing needs the file"
+    );
+    store.flush(Level::Placed, LONG).await.unwrap();
+    while fake.deleted() == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    store.shutdown().await;
+}
