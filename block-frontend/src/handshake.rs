@@ -204,7 +204,7 @@ where
         };
         let mut out = BytesMut::new();
         out.extend_from_slice(&export.size.to_be_bytes());
-        out.extend_from_slice(&flags(self.structured).to_be_bytes());
+        out.extend_from_slice(&flags(&export, self.structured).to_be_bytes());
         if self.padded {
             out.extend_from_slice(&[0; 124]);
         }
@@ -254,7 +254,7 @@ where
             option,
             &Info::Export {
                 size: export.size,
-                flags: flags(self.structured),
+                flags: flags(&export, self.structured),
             },
         )
         .await?;
@@ -347,10 +347,15 @@ where
     }
 }
 
-/// What every export can do. Multi-connection holds because a flush is one of the inode, whoever
-/// wrote.
-fn flags(structured: bool) -> u16 {
-    let flags = export_flag::HAS_FLAGS
+/// What an export can do. Multi-connection holds because a flush is one of the inode, whoever wrote.
+fn flags(export: &Export, structured: bool) -> u16 {
+    let read_only = if export.read_only {
+        export_flag::READ_ONLY
+    } else {
+        0
+    };
+    let flags = read_only
+        | export_flag::HAS_FLAGS
         | export_flag::SEND_FLUSH
         | export_flag::SEND_FUA
         | export_flag::SEND_TRIM
@@ -387,6 +392,7 @@ mod tests {
     fn export(size: u64, sector: u32) -> Export {
         Export {
             ino: vfs::InodeNo(7),
+            read_only: false,
             size,
             sector,
             description: String::new(),
@@ -401,6 +407,14 @@ mod tests {
         assert_eq!(smallest_block(&export(1000, 1)), 1);
         assert_eq!(smallest_block(&export(1000, 0)), 1);
         assert_eq!(smallest_block(&export(0, 3)), 1);
+    }
+
+    #[test]
+    fn only_what_lies_in_a_snapshot_is_read_only() {
+        let mut export = export(8192, 512);
+        assert_eq!(flags(&export, true) & export_flag::READ_ONLY, 0);
+        export.read_only = true;
+        assert_ne!(flags(&export, false) & export_flag::READ_ONLY, 0);
     }
 
     #[test]

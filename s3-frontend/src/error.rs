@@ -105,6 +105,10 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
             "The operation cannot cross buckets, or the border of a quota: copy instead.",
         ),
         Error::NotPermitted => fail(S3ErrorCode::AccessDenied, "Access Denied"),
+        Error::ReadOnly => fail(
+            S3ErrorCode::MethodNotAllowed,
+            "The key lies in a snapshot, where nothing can be changed.",
+        ),
         Error::Busy(why) => fail(
             S3ErrorCode::OperationAborted,
             format!("The object is in use ({why}). Try again later."),
@@ -278,6 +282,7 @@ mod tests {
             (Error::OutOfRange, same("InvalidRange", 416)),
             (Error::CrossBucket, same("InvalidRequest", 400)),
             (Error::NotPermitted, same("AccessDenied", 403)),
+            (Error::ReadOnly, same("MethodNotAllowed", 405)),
             (Error::Busy("x"), same("OperationAborted", 409)),
             (Error::TooManyLinks, same("InvalidRequest", 400)),
             (Error::PreconditionFailed, same("PreconditionFailed", 412)),

@@ -68,6 +68,52 @@ fn volumes_are_made_listed_resized_and_deleted() -> Result<()> {
     product.stop()
 }
 
+#[test]
+fn snapshots_clones_and_rules_are_made_shown_and_ended() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let product = Product::start(&scratch.path().join("data"), &[])?;
+    let bucket = product.ready.mount.join("b");
+    std::fs::create_dir(&bucket)?;
+    std::fs::write(bucket.join("file"), "then")?;
+    let taken = json(&product, &["snapshot", "create", "b/file@s", "--json"])?;
+    ensure!(taken["path"] == "b/file" && taken["name"] == "s", "{taken}");
+    product.gateway(&["snapshot", "create", "b@all"])?;
+    let said = refusal(&product, &["snapshot", "create", "b@all"])?;
+    ensure!(said.contains("already exists"), "{said}");
+    std::fs::write(bucket.join("file"), "now")?;
+    let listed = json(&product, &["snapshot", "list", "--json"])?;
+    ensure!(
+        listed["snapshots"].as_array().map(Vec::len) == Some(2),
+        "{listed}"
+    );
+    let listed = json(&product, &["snapshot", "list", "b/file", "--json"])?;
+    ensure!(
+        listed["snapshots"].as_array().map(Vec::len) == Some(1),
+        "{listed}"
+    );
+    product.gateway(&["clone", "b/file@s", "b/then"])?;
+    for path in ["then", ".snapshots/file@s", ".snapshots/all/file"] {
+        ensure!(std::fs::read(bucket.join(path))? == b"then", "{path}");
+    }
+    let rules = [
+        "snapshot", "policy", "b", "--hourly", "24", "--weekly", "4", "--json",
+    ];
+    let rules = json(&product, &rules)?;
+    let rule = &rules["rules"][0];
+    ensure!(rule["path"] == "b/" && rule["rule"]["hourly"] == 24, "{rules}");
+    let rules = json(&product, &["snapshot", "policy", "b", "--off", "--json"])?;
+    ensure!(rules["rules"].as_array().map(Vec::len) == Some(0), "{rules}");
+    product.gateway(&["snapshot", "delete", "b/file@s"])?;
+    product.gateway(&["snapshot", "delete", "b@all"])?;
+    let said = refusal(&product, &["snapshot", "delete", "b@all"])?;
+    ensure!(said.contains("not found"), "{said}");
+    ensure!(
+        std::fs::read(bucket.join("then"))? == b"then",
+        "the clone needs it"
+    );
+    product.stop()
+}
+
 /// A desktop's `http_proxy` names a machine that can reach neither this one's loopback nor miners.
 #[test]
 fn a_proxy_of_the_environment_is_not_used() -> Result<()> {

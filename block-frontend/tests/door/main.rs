@@ -6,4 +6,5 @@ mod levels;
 mod memory;
 mod namespace;
 mod protocol;
+mod snapshots;
 mod tools;

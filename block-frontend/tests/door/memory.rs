@@ -106,6 +106,7 @@ impl Namespace for Memory {
             .find(|(_, (name, _))| name[..] == path[..])
             .ok_or(Error::NotFound)?;
         Ok(Export {
+            read_only: false,
             ino: InodeNo(index as u64),
             size: disk.bytes.lock().len() as u64,
             sector: disk.sector,

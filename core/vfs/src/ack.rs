@@ -67,6 +67,7 @@ impl Vfs {
     /// Sets or clears the level that a regular file or a bucket's directory asks for. Durable when it
     /// returns. `Invalid` for anything else.
     pub async fn set_ack(&self, ino: InodeNo, level: Option<Level>) -> Result<()> {
+        Core::writable(ino)?;
         let now = clock::now();
         self.core
             .write(Durability::Synced, move |tx| {

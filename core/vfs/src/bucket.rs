@@ -6,7 +6,7 @@ use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
 use crate::vfs::Core;
 use crate::{
     Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names, posix,
-    purge, trash,
+    purge, snapshot, trash,
 };
 
 /// Permission bits of a bucket that S3 makes.
@@ -28,14 +28,15 @@ impl Vfs {
         })
     }
 
-    /// Removes an empty bucket. Uploads in flight go with it; its key is destroyed as soon as nobody
-    /// has a nameless file of it open any more.
+    /// Removes an empty bucket without snapshots. Uploads in flight go with it; its key is destroyed as
+    /// soon as nobody has a nameless file of it open any more.
     pub async fn delete_bucket(&self, name: &str) -> Result<()> {
         let (core, name) = (self.core.clone(), name.to_owned());
         let now = clock::now();
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = find(&*tx, &name)?;
+                without_snapshots(&*tx, bucket)?;
                 drop_uploads(tx, bucket)?;
                 trash::drop_empty(tx, &core.nodes, bucket, now)?;
                 let suffix = names::suffix(name.as_bytes(), true);
@@ -157,6 +158,14 @@ pub(crate) async fn make(
         .await?;
     core.count_inodes(1);
     Ok(inode::attr(ino, &record))
+}
+
+/// `NotEmpty` when there are snapshots in the bucket: its key must outlive them.
+pub(crate) fn without_snapshots(read: &(impl Read + ?Sized), bucket: InodeNo) -> Result<()> {
+    if snapshot::any_in_bucket(read, bucket, false)? {
+        return Err(Error::NotEmpty);
+    }
+    Ok(())
 }
 
 /// Drops every upload in flight of a bucket.

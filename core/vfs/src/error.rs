@@ -55,6 +55,9 @@ pub enum Error {
     /// The caller may not do that.
     #[error("not permitted")]
     NotPermitted,
+    /// It lies in a snapshot, or where snapshots are shown: nothing changes there.
+    #[error("read-only: part of a snapshot")]
+    ReadOnly,
     /// The file or export is open elsewhere in a way that excludes this.
     #[error("busy: {0}")]
     Busy(&'static str),

@@ -9,6 +9,7 @@ use store::{ChunkId, Explained, Level};
 use crate::extent;
 use crate::object::{find, split_path};
 use crate::schema::{self, EXTENT, ExtentRecord};
+use crate::snapshot::{self, Sight};
 use crate::{Error, InodeNo, Kind, Result, Vfs, bucket, posix};
 
 /// A range of a file and the chunk it lies in.
@@ -54,7 +55,8 @@ pub struct ChunkUser {
     pub chunk: u64,
     /// Inode number.
     pub ino: u64,
-    /// `bucket/key`; `None` when it has no name (any more).
+    /// `bucket/key`, of what only snapshots need `bucket/key@snapshot`; `None` when it has no name (any
+    /// more).
     pub path: Option<String>,
     /// First byte in the file.
     pub offset: u64,
@@ -85,8 +87,8 @@ impl Vfs {
 
     /// Different chunks that a file consists of, without what is only buffered.
     pub async fn chunks_of(&self, ino: InodeNo) -> Result<Vec<ChunkId>> {
-        let snapshot = self.core.snapshot()?;
-        let mut chunks = extent::chunks(&*snapshot, ino)?;
+        let Sight { read, ino, .. } = self.core.sight(ino)?;
+        let mut chunks = extent::chunks(&*read, ino)?;
         chunks.sort_unstable();
         chunks.dedup();
         Ok(chunks)
@@ -101,7 +103,9 @@ impl Vfs {
         let mut chunks = Vec::new();
         let mut extent_count = 0;
         let path = {
-            let snapshot = self.core.snapshot()?;
+            let Sight {
+                read: snapshot, ino, ..
+            } = self.core.sight(ino)?;
             for row in schema::scan(&*snapshot, &schema::inode_key(EXTENT, ino))? {
                 let (key, value) = row?;
                 let record: ExtentRecord = schema::decode(&value)?;
@@ -174,7 +178,19 @@ pub(crate) fn users(
             len: record.len,
         });
         if users.len() >= most {
-            break;
+            return Ok(users);
+        }
+    }
+    for kept in snapshot::kept_extents(read)? {
+        let (ino, extent, path) = kept?;
+        if wanted.contains(&extent.record.chunk) && users.len() < most {
+            users.push(ChunkUser {
+                chunk: extent.record.chunk.0,
+                ino: ino.0,
+                path,
+                offset: extent.offset,
+                len: extent.record.len,
+            });
         }
     }
     Ok(users)

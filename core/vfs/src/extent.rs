@@ -14,6 +14,7 @@ use meta::{Read, Transaction};
 use store::{CHUNK_MAX, ChunkId, Store};
 
 use crate::schema::{self, EXTENT, ExtentRecord};
+use crate::snapshot::number::Place;
 use crate::{InodeNo, Result};
 
 /// An extent and where in the file it begins.
@@ -125,18 +126,18 @@ pub(crate) fn remove(
     Ok(removed)
 }
 
-/// Makes `to` from `at` on (a hole there) share the extents of `range` of `from`. Answers the bytes
-/// shared, holes left out.
+/// Makes `to` from `at` on (a hole there) share the extents of `range` of `from`, which is a place in
+/// the same bucket. Answers the bytes shared, holes left out.
 pub(crate) fn share(
     tx: &mut dyn Transaction,
     store: &Store,
-    from: InodeNo,
+    from: Place,
     range: &Range<u64>,
     to: InodeNo,
     at: u64,
 ) -> Result<u64> {
     let mut shared = 0;
-    for extent in overlapping(&*tx, from, range, usize::MAX)? {
+    for extent in from.extents(&*tx, range)?.1 {
         let mut copy = extent.cut(range);
         copy.offset = copy.offset - range.start + at;
         store.retain(tx, copy.record.chunk)?;
@@ -163,7 +164,12 @@ pub(crate) fn take_over(tx: &mut dyn Transaction, from: InodeNo, to: InodeNo, sh
 }
 
 /// Notes that `ino` gave up references on `chunk`.
-fn drop_reference(tx: &mut dyn Transaction, ino: InodeNo, chunk: ChunkId, count: u32) -> Result<()> {
+pub(crate) fn drop_reference(
+    tx: &mut dyn Transaction,
+    ino: InodeNo,
+    chunk: ChunkId,
+    count: u32,
+) -> Result<()> {
     let key = schema::dropped_key(ino, chunk);
     let before: u32 = tx
         .get(&key)?

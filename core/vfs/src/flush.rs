@@ -56,6 +56,7 @@ impl Core {
         if self.is_stopping() {
             return Err(Error::ShuttingDown);
         }
+        Self::writable(ino)?;
         let guard = self.nodes.enter(ino)?;
         let reservation = self.reserve(bytes).await?;
         let _content = guard.node.content.read().await;

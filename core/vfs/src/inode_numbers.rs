@@ -48,6 +48,12 @@ impl InodeNumbers {
         }
     }
 
+    /// Gives up what is reserved: numbers taken from now on are not below the NEXT_INODE row of this
+    /// moment.
+    pub(crate) fn begin_anew(&self) {
+        *self.reserved.lock() = (0, 0);
+    }
+
     fn take_reserved(&self, count: u64) -> Option<InodeNo> {
         let mut reserved = self.reserved.lock();
         let first = reserved.0;

@@ -15,7 +15,9 @@
 //! - what is deleted may go to the bucket's trash first (`trash`);
 //! - what small writes leave in pieces is put together in the background (`compact`);
 //! - what loses its last name or its last extent is given back in the background (`purge`,
-//!   `release`), never under somebody who still reads it.
+//!   `release`), never under somebody who still reads it;
+//! - what snapshots need is kept as rows change, and what clones have from their origins is laid
+//!   beside their own extents, beneath all operations (`snapshot`, `clone`).
 //!
 //! What an acknowledgement means: changes of the namespace by S3 and of volumes are durable when
 //! they are answered; those by POSIX are ordered, and durable after an fsync, as are written bytes.
@@ -23,6 +25,7 @@ mod ack;
 mod bucket;
 mod buffer;
 mod clock;
+mod clone;
 mod compact;
 mod dentry;
 mod error;
@@ -41,6 +44,7 @@ mod release;
 pub mod restored;
 mod row_cache;
 mod schema;
+mod snapshot;
 mod transaction;
 mod trash;
 mod types;
@@ -52,6 +56,7 @@ pub use compact::Compacted;
 pub use error::{Error, Result};
 pub use explain::{ChunkUser, ExtentLife, ObjectLife};
 pub use quota::{QuotaInfo, QuotaLimits};
+pub use snapshot::{SnapshotInfo, SnapshotRule, SnapshotRuleInfo};
 pub use store::Level;
 pub use trash::{Restored, TrashEntry};
 pub use types::*;

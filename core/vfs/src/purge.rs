@@ -10,11 +10,12 @@ use std::time::Duration;
 use meta::{Durability, Transaction};
 use store::DomainId;
 
+use crate::clone::row::COPIED;
 use crate::schema::{
     self, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, ORPHAN, RAGGED, VOLUME, XATTR,
 };
 use crate::vfs::Core;
-use crate::{InodeNo, Result, inode};
+use crate::{InodeNo, Result, clone, inode, snapshot};
 
 /// Rows removed in one transaction.
 const ROWS: usize = 1000;
@@ -92,6 +93,10 @@ async fn pass(core: &Arc<Core>) -> Result<()> {
             break;
         }
     }
+    if gone > 0 {
+        // The last clone of a deleted snapshot may have been among them.
+        core.clean_wanted.notify_one();
+    }
     if kept > 0 && gone > 0 {
         // The last inode that needed a kept bucket's key may have been among them.
         core.purge_wanted.notify_one();
@@ -134,17 +139,20 @@ fn purge_some(
     ino: InodeNo,
     budget: &mut usize,
 ) -> Result<Purged> {
-    for table in [EXTENT, XATTR, LINK] {
+    // First: what is left are a clone's own extents.
+    clone::row::leave_origin(tx, ino)?;
+    for table in [EXTENT, COPIED, XATTR, LINK] {
         let rows: Vec<_> = schema::scan(&*tx, &schema::inode_key(table, ino))?
             .take(*budget)
             .collect::<Result<_, _>>()?;
         *budget -= rows.len();
         for (key, value) in rows {
+            // Before the release: a snapshot may take a reference of its own.
+            tx.delete(&key)?;
             if table == EXTENT {
                 let extent: ExtentRecord = schema::decode(&value)?;
                 store.release(tx, extent.chunk)?;
             }
-            tx.delete(&key)?;
         }
         if *budget == 0 {
             return Ok(Purged::Partly);
@@ -152,7 +160,7 @@ fn purge_some(
     }
     *budget -= 1;
     if tx.get(&schema::inode_key(BUCKET, ino))?.is_some() {
-        if open_orphans_of(tx, ino)? {
+        if open_orphans_of(tx, ino)? || snapshot::any_in_bucket(&*tx, ino, true)? {
             return Ok(Purged::Kept);
         }
         store.destroy_domain(tx, DomainId(ino.0))?;

@@ -28,6 +28,8 @@
 //! | [`TRASHED`] | bucket inode, moment of deletion, inode | the key that it had |
 //! | [`TRASHED_AT`] | inode | that moment |
 //!
+//! The tables of snapshots are described in [`crate::snapshot::row`].
+//!
 //! Times of a directory live in a row of their own, which is written without being read: creating
 //! names in one directory from many requests at once therefore never conflicts on that directory.
 use std::ops::Bound;
@@ -62,7 +64,7 @@ pub(crate) const TRASHED: u8 = 0x25;
 pub(crate) const TRASHED_AT: u8 = 0x26;
 
 /// First byte of every value this build writes.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// A key: the table, then the parts one after the other.
 pub(crate) fn key(table: u8, parts: &[&[u8]]) -> Vec<u8> {

@@ -283,6 +283,8 @@ pub struct VolumeInfo {
 pub struct Export {
     /// The inode behind it.
     pub ino: InodeNo,
+    /// It lies in a snapshot.
+    pub read_only: bool,
     /// Bytes.
     pub size: u64,
     /// Smallest sensible request in bytes.

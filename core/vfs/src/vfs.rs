@@ -12,12 +12,15 @@ use tokio::task::JoinHandle;
 
 use crate::ack::Terms;
 use crate::buffer::{Budget, Nodes};
+use crate::clone::read::WithOrigins;
 use crate::extent::Extent;
 use crate::inode_numbers::InodeNumbers;
 use crate::quota::{self, Quotas};
 use crate::read_ahead::Readers;
 use crate::row_cache::{RowCache, Rows};
 use crate::schema::{self, INODE, InodeRecord};
+use crate::snapshot::preserve::Preserving;
+use crate::snapshot::{self, Known, Sight};
 use crate::transaction::{Kept, Watched};
 use crate::{InodeNo, Kind, Result, clock, compact, extent, flush, inode, purge, release, trash};
 
@@ -69,18 +72,34 @@ pub(crate) struct Core {
     pub purge_wanted: Notify,
     /// Told when references were dropped.
     pub release_wanted: Notify,
+    /// Told when a snapshot was deleted.
+    pub clean_wanted: Notify,
+    /// Told when a retention rule changed.
+    pub rules_wanted: Notify,
+    /// The snapshots there are.
+    pub known: Arc<Known>,
+    /// Snapshots that have been looked at.
+    pub slots: snapshot::number::Slots,
     inodes: AtomicI64,
     stopping: watch::Receiver<bool>,
 }
 
-/// A snapshot, and which inodes had changes beyond it.
+/// A moment of the rows, and which inodes had changes beyond it.
 pub(crate) struct View<'a> {
     core: &'a Core,
     dirty: HashSet<InodeNo>,
     snapshot: Box<dyn Read + Send>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    pub(crate) fn new(core: &'a Core, dirty: HashSet<InodeNo>, snapshot: Box<dyn Read + Send>) -> Self {
+        Self {
+            core,
+            dirty,
+            snapshot,
+        }
+    }
+
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &(dyn Read + Send) {
         &*self.snapshot
@@ -128,6 +147,10 @@ impl Vfs {
             flush_wanted: Notify::new(),
             purge_wanted: Notify::new(),
             release_wanted: Notify::new(),
+            clean_wanted: Notify::new(),
+            rules_wanted: Notify::new(),
+            known: Arc::default(),
+            slots: Default::default(),
             inodes: AtomicI64::new(0),
             stopping,
         });
@@ -138,6 +161,8 @@ impl Vfs {
             tokio::spawn(quota::run(core.clone())),
             tokio::spawn(compact::run(core.clone())),
             tokio::spawn(trash::run(core.clone())),
+            tokio::spawn(snapshot::clean(core.clone())),
+            tokio::spawn(snapshot::keep_rules(core.clone())),
             tokio::spawn(count_inodes(core.clone(), counted)),
         ];
         let terms = Terms {
@@ -156,15 +181,15 @@ impl Vfs {
 
     /// The level that `ino`'s bytes have reached: the lowest of its chunks; buffered bytes have none.
     pub async fn level(&self, ino: InodeNo) -> Result<Option<Level>> {
-        let guard = self.core.nodes.enter(ino)?;
+        let guard = self.core.enter(ino)?;
         let chunks = {
             let state = guard.node.state.lock();
             if state.is_dirty() {
                 return Ok(None);
             }
-            let snapshot = self.core.meta.snapshot()?;
-            inode::get(&*snapshot, ino)?;
-            extent::chunks(&*snapshot, ino)?
+            let Sight { read, ino, .. } = self.core.sight(ino)?;
+            inode::get(&*read, ino)?;
+            extent::chunks(&*read, ino)?
         };
         self.core.level_of(&chunks).map(Some)
     }
@@ -241,7 +266,9 @@ fn process_owner() -> (u32, u32) {
 }
 
 impl Core {
-    /// Runs `f` in a transaction; see [`Meta::write`]. What it takes of quotas must be free.
+    /// Runs `f` in a transaction; see [`Meta::write`]. What it takes of quotas must be free. What
+    /// snapshots need of the rows that it changes is kept ([`snapshot`]): every change of the namespace
+    /// comes through here or [`Self::write_beyond_limits`].
     pub(crate) async fn write<T, F>(&self, durability: Durability, f: F) -> Result<T>
     where
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
@@ -266,13 +293,14 @@ impl Core {
         T: Send + 'static,
     {
         let (quotas, rows) = (self.quotas.clone(), self.rows.clone());
+        let (known, store) = (self.known.clone(), self.store.clone());
         // Lives in the closure: it is let go of when the transaction has ended, even if nobody waits
         // for its end.
         let mut kept = Kept::default();
         let run = move |tx: &mut dyn Transaction| {
             kept.let_go();
             let mut watched = Watched::new(tx, &quotas);
-            let value = f(&mut watched)?;
+            let value = f(&mut Preserving::new(&mut watched, &known, &store))?;
             kept = watched.settle(&rows, enforce)?;
             Ok(value)
         };
@@ -284,14 +312,19 @@ impl Core {
         RowCache::reader(self)
     }
 
-    /// A consistent view of everything committed.
+    /// A consistent view of everything committed, clones as they read.
     pub(crate) fn snapshot(&self) -> Result<Box<dyn Read + Send>> {
-        Ok(self.meta.snapshot()?)
+        let rows = self.meta.snapshot()?;
+        Ok(Box::new(WithOrigins::new(rows, self.known.clone())))
     }
 
     /// Lays what is buffered over a stored record. The record must have been read after the node was
     /// looked up; the two steps are one here.
     pub(crate) fn current_record(&self, ino: InodeNo) -> Result<InodeRecord> {
+        if Self::writable(ino).is_err() {
+            let Sight { read, ino, .. } = self.sight(ino)?;
+            return inode::get(&*read, ino);
+        }
         match self.nodes.peek(ino) {
             None => inode::get(&self.rows(), ino),
             Some(node) => {
@@ -308,11 +341,7 @@ impl Core {
         // What is dirty first: what is flushed in between is looked up anew, what becomes dirty later
         // need not show.
         let dirty = self.nodes.dirty().into_iter().collect();
-        Ok(View {
-            core: self,
-            dirty,
-            snapshot: self.snapshot()?,
-        })
+        Ok(View::new(self, dirty, self.snapshot()?))
     }
 
     /// Lays what is buffered now over a record that the running transaction read. When a flush takes

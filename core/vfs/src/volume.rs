@@ -120,9 +120,19 @@ impl Vfs {
         if found { Ok(()) } else { Err(Error::NotFound) }
     }
 
-    /// Finds what an export name (`bucket/key`, already percent-decoded) serves. Any regular file can
-    /// be exported.
+    /// Finds what an export name (`bucket/key`, or `bucket/key@snapshot` if there is no such key;
+    /// already percent-decoded) serves. Any regular file can be exported.
     pub async fn export(&self, name: &[u8]) -> Result<Export> {
+        let live = self.export_live(name).await;
+        if matches!(live, Err(Error::NotFound))
+            && let Some(ino) = self.core.file_in_snapshot(name)?
+        {
+            return self.export_of(ino, true);
+        }
+        live
+    }
+
+    async fn export_live(&self, name: &[u8]) -> Result<Export> {
         let (bucket, key) = split_path(name).map_err(|_| Error::NotFound)?;
         let ino = {
             let snapshot = self.core.snapshot()?;
@@ -134,12 +144,18 @@ impl Vfs {
                 _ => return Err(Error::Invalid("not a regular file")),
             }
         };
-        let volume = volume_record(&*self.core.snapshot()?, ino)?;
+        self.export_of(ino, false)
+    }
+
+    fn export_of(&self, ino: InodeNo, read_only: bool) -> Result<Export> {
         let size = self.core.current_record(ino)?.size;
+        let sight = self.core.sight(ino)?;
+        let volume = volume_record(&*sight.read, sight.ino)?;
         let (sector, description) =
             volume.map_or((1, String::new()), |volume| (volume.sector, volume.description));
         Ok(Export {
             ino,
+            read_only,
             size,
             sector,
             description,
@@ -148,16 +164,16 @@ impl Vfs {
 
     /// Marks the inode attached (keeps it alive, makes `delete_volume` refuse) until [`Self::detach`].
     pub async fn attach(&self, ino: InodeNo) -> Result<()> {
-        let guard = self.core.nodes.enter(ino)?;
+        let guard = self.core.enter(ino)?;
         self.core.nodes.attach(&guard);
-        match inode::get(&*self.core.snapshot()?, ino) {
+        match self.core.current_record(ino) {
             Ok(record) if record.kind == Kind::File => Ok(()),
             Ok(_) => {
-                self.core.nodes.detach(ino)?;
+                self.core.nodes.detach(guard.ino)?;
                 Err(Error::Invalid("not a regular file"))
             }
             Err(error) => {
-                self.core.nodes.detach(ino)?;
+                self.core.nodes.detach(guard.ino)?;
                 Err(error)
             }
         }
@@ -165,7 +181,7 @@ impl Vfs {
 
     /// Undoes one [`Self::attach`].
     pub async fn detach(&self, ino: InodeNo) -> Result<()> {
-        self.core.nodes.detach(ino)
+        self.core.nodes.detach(self.core.node_of(ino)?)
     }
 
     fn find_volume(&self, path: &str) -> Result<(InodeNo, VolumeRecord)> {

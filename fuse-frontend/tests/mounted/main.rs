@@ -14,6 +14,7 @@ mod mapping;
 mod model;
 mod names;
 mod rename;
+mod snapshots;
 mod sparse;
 mod support;
 mod xattrs;

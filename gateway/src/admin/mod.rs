@@ -8,6 +8,7 @@ pub mod levels;
 pub mod model;
 pub mod quotas;
 mod server;
+pub mod snapshots;
 pub mod trash;
 pub mod workers;
 

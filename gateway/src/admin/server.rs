@@ -71,6 +71,7 @@ impl Admin {
             .merge(super::quotas::routes())
             .merge(super::trash::routes())
             .merge(super::health::routes())
+            .merge(super::snapshots::routes())
             .with_state(state)
             .layer(middleware::from_fn_with_state(Token(token.into()), authorize));
         let (stop, stopped) = oneshot::channel();
@@ -163,6 +164,7 @@ impl IntoResponse for AdminError {
             | E::OutOfRange
             | E::CrossBucket
             | E::NotPermitted
+            | E::ReadOnly
             | E::TooManyLinks => StatusCode::BAD_REQUEST,
         };
         (

@@ -2,6 +2,7 @@
 mod bench;
 mod bucket;
 mod cache;
+mod clone;
 pub mod dev;
 mod explain;
 mod flush;
@@ -13,6 +14,7 @@ mod restore;
 mod run;
 mod scrub;
 mod serve;
+mod snapshot;
 mod status;
 mod trash;
 mod volume;
@@ -75,6 +77,10 @@ enum Command {
     Scrub(scrub::Scrub),
     /// Bring a namespace back from the network on a blank machine, or prove that it can be.
     Restore(restore::Restore),
+    /// Take, list and delete snapshots.
+    Snapshot(snapshot::Snapshot),
+    /// Make a writable clone of a file or volume.
+    Clone(clone::CloneFile),
     /// Forget what only speeds things up.
     Cache(cache::Cache),
     /// Measure this build against a network in a box.
@@ -158,6 +164,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Explain(command) => command.run().await,
         Command::Scrub(command) => command.run().await,
         Command::Restore(command) => command.run().await,
+        Command::Snapshot(command) => command.run().await,
+        Command::Clone(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,
     }

@@ -18,4 +18,5 @@ mod objects;
 mod presigned;
 mod settings;
 mod signatures;
+mod snapshots;
 mod transport;

@@ -7,6 +7,10 @@
 //!   older than a look at the committed transaction is gone: nobody can hold the older view.
 //! - An inode without a name is purged only while it is not open and has no guard; from that moment
 //!   on no guard can be had for it.
+//!
+//! Who reads an inode in a snapshot may be looking at rows of the inode of today, and has a guard of
+//! all views of it ([`views_of`]): that one holds back references and purges, too, but can be had
+//! while the inode is being purged, and long after.
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Node;
+use crate::snapshot::number::views_of;
 use crate::{Error, InodeNo, Result};
 
 #[derive(Default)]
@@ -153,11 +158,10 @@ impl Nodes {
     /// Whether the inode has no guard with a number below `boundary`.
     pub(crate) fn is_past(&self, ino: InodeNo, boundary: u64) -> bool {
         let inner = self.inner.lock();
-        inner
-            .entries
-            .get(&ino)
-            .and_then(|entry| entry.guards.first())
-            .is_none_or(|&oldest| oldest >= boundary)
+        [ino, views_of(ino)].iter().all(|ino| {
+            let oldest = inner.entries.get(ino).and_then(|entry| entry.guards.first());
+            oldest.is_none_or(|&oldest| oldest >= boundary)
+        })
     }
 
     /// Takes the inode out of everybody's reach to purge it. Else answers `Busy`, and
@@ -175,6 +179,12 @@ impl Nodes {
             entry.purge_waits = true;
             return Err(Error::Busy("in use"));
         }
+        if let Some(views) = inner.entries.get_mut(&views_of(ino))
+            && !views.guards.is_empty()
+        {
+            views.purge_waits = true;
+            return Err(Error::Busy("in use"));
+        }
         if !is_orphan()? {
             return Err(Error::Invalid("has a name"));
         }
@@ -188,14 +198,15 @@ impl Nodes {
     }
 
     fn tidy(&self, inner: &mut Inner, ino: InodeNo) {
-        let Some(entry) = inner.entries.get(&ino) else {
+        let Some(entry) = inner.entries.get_mut(&ino) else {
             return;
         };
+        if entry.purge_waits && entry.guards.is_empty() && (entry.opens == 0 || ino == views_of(ino)) {
+            entry.purge_waits = false;
+            self.freed.notify_one();
+        }
         if entry.opens > 0 || !entry.guards.is_empty() {
             return;
-        }
-        if entry.purge_waits {
-            self.freed.notify_one();
         }
         // Nobody can be changing the state: that takes a guard.
         let state = entry.node.state.lock();

@@ -4,6 +4,7 @@ use meta::Durability;
 
 use super::key::{Key, find};
 use super::{Commit, Content, NewObject, place};
+use crate::snapshot::number::Place;
 use crate::{Error, ObjectInfo, ObjectMeta, Precondition, Result, Vfs, bucket, clock, inode};
 
 /// Where metadata of a copy comes from.
@@ -49,7 +50,7 @@ impl Vfs {
         precondition: Precondition,
     ) -> Result<ObjectInfo> {
         let source = self.get_object(from_bucket, from_key).await?;
-        let (source_ino, info) = (source.ino(), source.info().clone());
+        let (from, info) = (source.place()?, source.info().clone());
         let meta = match meta {
             CopyMeta::Keep => info.meta.clone(),
             CopyMeta::Replace(meta) => meta,
@@ -91,23 +92,23 @@ impl Vfs {
         let placed = self
             .core
             .write(Durability::Synced, move |tx| {
-                let found = find(&*tx, bucket_ino, &from_key)?.ok_or(Error::NotFound)?;
-                if found.ino != source_ino {
-                    return Err(Error::Conflict);
+                if let Place::Live(ino) = from {
+                    let found = find(&*tx, bucket_ino, &from_key)?.ok_or(Error::NotFound)?;
+                    if found.ino != ino {
+                        return Err(Error::Conflict);
+                    }
+                    let record = inode::get(&*tx, ino)?;
+                    new.size = record.size;
+                    new.etag.clone_from(&record.etag);
+                    new.parts = record.parts;
+                } else {
+                    // Nothing changes there.
+                    new.size = info.size;
+                    new.etag = Some(info.etag.clone());
+                    new.parts = info.parts;
                 }
-                let record = inode::get(&*tx, source_ino)?;
-                new.size = record.size;
-                new.etag.clone_from(&record.etag);
-                new.parts = record.parts;
-                place(
-                    tx,
-                    &core,
-                    &new,
-                    &Content::Shared {
-                        from: source_ino,
-                        range: 0..record.size,
-                    },
-                )
+                let range = 0..new.size;
+                place(tx, &core, &new, &Content::Shared { from, range })
             })
             .await?;
         drop(source);

@@ -6,7 +6,7 @@ use super::place;
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, Precondition, Result, Timestamp, Vfs, bucket, clock, dentry, extent, inode, posix,
-    trash, xattrs,
+    snapshot, trash, xattrs,
 };
 
 impl Vfs {
@@ -35,6 +35,7 @@ fn delete(
     precondition: &Precondition,
     now: Timestamp,
 ) -> Result<bool> {
+    snapshot::refuse_change(&*tx, &core.known, bucket, key.bytes())?;
     let found = find(&*tx, bucket, key)?;
     place::check(tx, core, found.map(|found| found.ino), precondition)?;
     let Some(found) = found else { return Ok(false) };

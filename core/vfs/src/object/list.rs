@@ -6,9 +6,10 @@
 //! first key behind that prefix and never sees what it skips.
 use std::ops::Bound;
 
-use super::place;
+use super::{in_snapshot, place};
 use crate::dentry::Entry;
 use crate::schema;
+use crate::snapshot::{self, Located};
 use crate::vfs::{Core, View};
 use crate::{
     Error, InodeNo, Kind, ListPage, ListRequest, ObjectInfo, ObjectMeta, Result, Vfs, bucket, dentry, inode,
@@ -31,6 +32,20 @@ impl Vfs {
 fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
     let view = core.view()?;
     let bucket = bucket::find(view.snapshot(), bucket)?;
+    let known = core.known.at(view.snapshot())?;
+    match snapshot::locate(view.snapshot(), &known, bucket, &request.prefix)? {
+        Located::Live => list_below(&view, bucket, request, Ok),
+        located => in_snapshot::list(core, view.snapshot(), &known, located, request),
+    }
+}
+
+/// Lists below a directory; `show` numbers inodes for doors.
+pub(super) fn list_below(
+    view: &View<'_>,
+    bucket: InodeNo,
+    request: &ListRequest,
+    show: impl Fn(InodeNo) -> Result<InodeNo>,
+) -> Result<ListPage> {
     let mut page = ListPage::default();
     if request.max == 0 {
         return Ok(page);
@@ -41,8 +56,8 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
         .as_deref()
         .filter(|delimiter| !delimiter.is_empty());
     let mut walk = match &request.start_after {
-        Some(after) if after.as_slice() >= prefix => Walk::new(&view, bucket, after, false)?,
-        _ => Walk::new(&view, bucket, prefix, true)?,
+        Some(after) if after.as_slice() >= prefix => Walk::new(view, bucket, after, false)?,
+        _ => Walk::new(view, bucket, prefix, true)?,
     };
     // Who does not ask for what was deleted does not see it.
     let hidden = !prefix.starts_with(trash::NAME) && trash::get(view.snapshot(), bucket)?.is_some();
@@ -53,7 +68,7 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
         }
         if hidden && key.starts_with(trash::NAME) {
             match schema::after_prefix(trash::NAME) {
-                Some(behind) => walk = Walk::new(&view, bucket, &behind, true)?,
+                Some(behind) => walk = Walk::new(view, bucket, &behind, true)?,
                 None => break,
             }
             continue;
@@ -67,7 +82,7 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
             let behind = schema::after_prefix(rolled);
             if skip {
                 match behind {
-                    Some(behind) => walk = Walk::new(&view, bucket, &behind, true)?,
+                    Some(behind) => walk = Walk::new(view, bucket, &behind, true)?,
                     None => break,
                 }
                 continue;
@@ -84,13 +99,15 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
                 let behind = schema::after_prefix(&rolled);
                 page.prefixes.push(rolled);
                 match behind {
-                    Some(behind) => walk = Walk::new(&view, bucket, &behind, true)?,
+                    Some(behind) => walk = Walk::new(view, bucket, &behind, true)?,
                     None => break,
                 }
             }
             None => {
                 last.clone_from(&key);
-                page.objects.push(entry_info(&view, key, ino)?);
+                let mut info = entry_info(view, key, ino)?;
+                info.ino = show(ino)?;
+                page.objects.push(info);
             }
         }
     }
@@ -106,7 +123,7 @@ fn roll_up(key: &[u8], prefix: usize, delimiter: &[u8]) -> Option<Vec<u8>> {
     Some(key[..prefix + at + delimiter.len()].to_vec())
 }
 
-fn entry_info(view: &View<'_>, key: Vec<u8>, ino: InodeNo) -> Result<ObjectInfo> {
+pub(super) fn entry_info(view: &View<'_>, key: Vec<u8>, ino: InodeNo) -> Result<ObjectInfo> {
     let record = view.record(ino)?;
     Ok(ObjectInfo {
         ino,

@@ -9,8 +9,12 @@
 //! mounts and exports that have the old inode open keep it; owner and permission bits carry over.
 //! Only an attached volume is not replaced or deleted (`Busy`). Symlinks and device nodes are no
 //! objects: they are not listed or followed, and a PUT replaces them.
+//!
+//! Snapshots are read below `.snapshots/` ([`crate::snapshot`]): `DIR/.snapshots/NAME/KEY` and
+//! `DIR/.snapshots/KEY@NAME`. No listing leads there by itself, and nothing can be changed there.
 mod copy;
 mod delete;
+mod in_snapshot;
 mod key;
 mod list;
 mod multipart;

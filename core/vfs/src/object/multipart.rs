@@ -17,7 +17,7 @@ use crate::schema::{self, INODE, ORPHAN, PART, PartRecord, UPLOAD, UploadRecord}
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, ObjectInfo, ObjectMeta, PartInfo, Precondition, Result, UploadId, UploadInfo, Vfs,
-    bucket, clock, extent, inode, purge, quota,
+    bucket, clock, extent, inode, purge, quota, snapshot,
 };
 
 /// Most parts of an upload.
@@ -121,10 +121,11 @@ impl Vfs {
             meta,
         };
         let id = upload_id(upload, record.nonce);
-        let bucket = bucket.to_owned();
+        let (bucket, known) = (bucket.to_owned(), self.core.known.clone());
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = bucket::find(&*tx, &bucket)?;
+                snapshot::refuse_change(&*tx, &known, bucket, key.bytes())?;
                 Ok(tx.put(
                     &upload_row(bucket, key.bytes(), upload),
                     &schema::encode(&record)?,
@@ -184,7 +185,7 @@ impl Vfs {
         let target = self.part_target(bucket, key, upload, number)?;
         let mut hash = Sha256::new();
         hash.update(source.info().etag.as_bytes());
-        for number in [source.ino().0, range.start, range.end] {
+        for number in [source.info().ino.0, range.start, range.end] {
             hash.update(number.to_be_bytes());
         }
         let etag = hex::encode(&hash.finalize()[..16]);
@@ -197,7 +198,7 @@ impl Vfs {
             return writer.commit_part(etag).await;
         }
         let ino = self.core.new_inodes(1).await?;
-        let (from, len) = (source.ino(), range.end - range.start);
+        let (from, len) = (source.place()?, range.end - range.start);
         let content = Content::Shared { from, range };
         put_part(&self.core, &target, ino, len, etag, content, None).await
     }
@@ -452,7 +453,7 @@ pub(super) async fn put_part(
         record.allocated = size;
         record.quota = quota::of_directory(&*tx, target.bucket_ino)?;
         if let Some((from, range)) = &shared {
-            if inode::get(&*tx, *from)?.size < range.end {
+            if from.extents(&*tx, &(0..0))?.0 < range.end {
                 return Err(Error::OutOfRange);
             }
             record.allocated = extent::share(tx, &store, *from, range, ino, 0)?;

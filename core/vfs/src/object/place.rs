@@ -6,10 +6,11 @@ use store::{StagedChunk, Store};
 use super::key::{Key, leaf};
 use crate::extent::{self, Extent};
 use crate::schema::{self, ExtentRecord, INODE, InodeRecord, ORPHAN};
+use crate::snapshot::number::Place;
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, ObjectInfo, ObjectMeta, Precondition, Result, Timestamp, bucket, dentry, inode,
-    posix, trash, xattrs,
+    posix, snapshot, trash, xattrs,
 };
 
 /// Permission bits of what S3 makes.
@@ -20,9 +21,9 @@ const DIRECTORY_MODE: u32 = 0o755;
 pub(crate) enum Content<'a> {
     /// Chunks staged by a writer, and whether earlier ones are on the inode already.
     Staged(&'a [(u64, StagedChunk)]),
-    /// A range of another inode of the same bucket.
+    /// A range of another inode of the same bucket, in a snapshot too.
     Shared {
-        from: InodeNo,
+        from: Place,
         range: std::ops::Range<u64>,
     },
     /// Nameless inodes, one after the other, with their sizes.
@@ -68,6 +69,7 @@ pub(crate) fn place(
     if bucket != new.bucket_ino {
         return Err(Error::NoSuchBucket);
     }
+    snapshot::refuse_change(&*tx, &core.known, bucket, new.key.bytes())?;
     let mut inodes = 1;
     // The numbers after the object's own are for directories.
     let spare = InodeNo(new.ino.0 + 1);

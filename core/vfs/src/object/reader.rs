@@ -15,6 +15,8 @@ use super::place;
 use crate::buffer::Guard;
 use crate::extent::{self, Extent};
 use crate::read_ahead::Reader;
+use crate::snapshot::number::Place;
+use crate::snapshot::{self, Located, Sight};
 use crate::vfs::{self, Core};
 use crate::{Error, InodeNo, Level, ObjectInfo, Result, Vfs, bucket, inode, schema};
 
@@ -32,6 +34,8 @@ static ZEROES: [u8; CHUNK_MAX] = [0; CHUNK_MAX];
 pub struct ObjectReader {
     core: Arc<Core>,
     guard: Guard,
+    /// Its inode in `snapshot`.
+    ino: InodeNo,
     info: ObjectInfo,
     snapshot: Mutex<Box<dyn Read + Send>>,
 }
@@ -46,16 +50,32 @@ impl Vfs {
     pub async fn get_object(&self, bucket: &str, key: &[u8]) -> Result<ObjectReader> {
         let key = Key::new(key)?;
         for _ in 0..vfs::LOOKS {
-            let found = {
+            let ino = {
                 let snapshot = self.core.snapshot()?;
                 let bucket = bucket::find(&*snapshot, bucket)?;
-                find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?
+                let known = self.core.known.at(&*snapshot)?;
+                match snapshot::locate(&*snapshot, &known, bucket, key.bytes())? {
+                    Located::Live => find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?.ino,
+                    Located::Listing(_) => return Err(Error::NotFound),
+                    Located::Inside {
+                        snapshot: at, rest, ..
+                    } => {
+                        let sight = self.core.sight_into(self.core.meta.snapshot()?, &at)?;
+                        let ino = if at.record.directory {
+                            let found = find(&*sight.read, sight.ino, &Key::new(&rest).map_err(no_key)?)?;
+                            found.ok_or(Error::NotFound)?.ino
+                        } else {
+                            sight.ino
+                        };
+                        sight.show(ino)?
+                    }
+                }
             };
             // When it is purged in between, the key may have a new inode: look again.
-            let Ok(guard) = self.core.nodes.enter(found.ino) else {
+            let Ok(guard) = self.core.enter(ino) else {
                 continue;
             };
-            if let Some(reader) = self.core.read_inode(guard, key.bytes()).await? {
+            if let Some(reader) = self.core.read_inode(guard, ino, key.bytes()).await? {
                 return Ok(reader);
             }
         }
@@ -63,27 +83,36 @@ impl Vfs {
     }
 }
 
+/// What lies in a snapshot has a key below that of the snapshot.
+fn no_key(_: Error) -> Error {
+    Error::NotFound
+}
+
 impl Core {
-    /// A reader of everything acknowledged so far; `None` when the inode is gone.
+    /// A reader of everything acknowledged so far, or of what is in a snapshot; `None` when the inode
+    /// is gone.
     pub(super) async fn read_inode(
         self: &Arc<Self>,
         guard: Guard,
+        shown: InodeNo,
         key: &[u8],
     ) -> Result<Option<ObjectReader>> {
-        self.flush_inode(guard.ino).await?;
-        let snapshot = self.snapshot()?;
-        let Some(record) = inode::load(&*snapshot, guard.ino)? else {
+        self.flush_inode(shown).await?;
+        let Sight { read, ino, .. } = self.sight(shown)?;
+        let Some(record) = inode::load(&*read, ino)? else {
             return Ok(None);
         };
         if !place::is_object(&record) {
             return Err(Error::NotFound);
         }
-        let info = place::info(&*snapshot, guard.ino, key, &record)?;
+        let mut info = place::info(&*read, ino, key, &record)?;
+        info.ino = shown;
         Ok(Some(ObjectReader {
             core: self.clone(),
             guard,
+            ino,
             info,
-            snapshot: Mutex::new(snapshot),
+            snapshot: Mutex::new(read),
         }))
     }
 }
@@ -101,7 +130,8 @@ impl ObjectReader {
         let segments = Segments {
             reader: Reader::steady(&self.core.readers, range.start),
             core: self.core,
-            guard: self.guard,
+            ino: self.ino,
+            _guard: self.guard,
             snapshot: Some(self.snapshot),
             at: range.start,
             end,
@@ -134,13 +164,13 @@ impl ObjectReader {
 
     /// Level its bytes have reached.
     pub async fn level(&self) -> Result<Level> {
-        let chunks = extent::chunks(&**self.snapshot.lock(), self.guard.ino)?;
+        let chunks = extent::chunks(&**self.snapshot.lock(), self.ino)?;
         self.core.level_of(&chunks)
     }
 
-    /// Its inode.
-    pub(super) fn ino(&self) -> InodeNo {
-        self.guard.ino
+    /// Where it lies.
+    pub(super) fn place(&self) -> Result<Place> {
+        self.core.place_of(self.info.ino)
     }
 }
 
@@ -152,7 +182,8 @@ enum Segment {
 /// The range, piece by piece. Keeps the guard for as long as bytes are read.
 struct Segments {
     core: Arc<Core>,
-    guard: Guard,
+    _guard: Guard,
+    ino: InodeNo,
     reader: Reader,
     /// Gone when all extents of the range are in `batch`.
     snapshot: Option<Mutex<Box<dyn Read + Send>>>,
@@ -167,7 +198,7 @@ impl Segments {
         let Some(snapshot) = &self.snapshot else {
             return Ok(());
         };
-        let found = extent::overlapping(&**snapshot.lock(), self.guard.ino, &(self.at..self.end), BATCH)?;
+        let found = extent::overlapping(&**snapshot.lock(), self.ino, &(self.at..self.end), BATCH)?;
         if found.len() < BATCH {
             self.snapshot = None;
         }

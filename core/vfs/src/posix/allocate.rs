@@ -5,6 +5,8 @@ use meta::Durability;
 
 use super::Allocate;
 use super::io::check_end;
+use crate::snapshot::Sight;
+use crate::vfs::Core;
 use crate::{Error, ExtentInfo, InodeNo, Kind, Level, Result, Vfs, clock, extent, inode};
 
 /// Bytes copied at a time between buckets.
@@ -48,7 +50,8 @@ impl Vfs {
         to_offset: u64,
         len: u64,
     ) -> Result<u64> {
-        let source = self.core.nodes.enter(from)?;
+        Core::writable(to)?;
+        let source = self.core.enter(from)?;
         let target = self.core.nodes.enter(to)?;
         let source_record = self.core.current_record(from)?;
         let target_record = self.core.current_record(to)?;
@@ -80,6 +83,7 @@ impl Vfs {
             return self.copy_bytes(from, range, to, to_offset).await;
         }
         self.core.flush_inode(from).await?;
+        let from = self.core.place_of(from)?;
         // From here on nobody writes to the target, so that its size is the stored one.
         let task = {
             let core = self.core.clone();
@@ -90,7 +94,7 @@ impl Vfs {
                 let now = clock::now();
                 let store = core.store.clone();
                 core.write(Durability::Buffered, move |tx| {
-                    let size = inode::get(&*tx, from)?.size;
+                    let (size, _) = from.extents(&*tx, &(0..0))?;
                     let mut record = inode::get(&*tx, to)?;
                     let range = range.start.min(size)..range.end.min(size);
                     let copied = range.end - range.start;
@@ -139,9 +143,11 @@ impl Vfs {
     /// Data and holes of a range, in order, without gaps, at most `max` of them. What is buffered is
     /// stored first.
     pub async fn extents(&self, ino: InodeNo, offset: u64, len: u64, max: usize) -> Result<Vec<ExtentInfo>> {
-        let _guard = self.core.nodes.enter(ino)?;
+        let _guard = self.core.enter(ino)?;
         self.core.flush_inode(ino).await?;
-        let snapshot = self.core.snapshot()?;
+        let Sight {
+            read: snapshot, ino, ..
+        } = self.core.sight(ino)?;
         let size = inode::get(&*snapshot, ino)?.size;
         let range = offset.min(size)..offset.saturating_add(len).min(size);
         let mut infos: Vec<ExtentInfo> = Vec::new();

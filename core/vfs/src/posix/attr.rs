@@ -8,6 +8,7 @@ use crate::{Attr, Error, InodeNo, Kind, Result, SetAttr, TimeChange, Timestamp, 
 impl Vfs {
     /// Changes attributes; answers the new ones. The size of a volume cannot be changed here.
     pub async fn setattr(&self, ino: InodeNo, change: SetAttr) -> Result<Attr> {
+        Core::writable(ino)?;
         if let Some(size) = change.size {
             set_size(&self.core, ino, size).await?;
         }

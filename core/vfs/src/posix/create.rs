@@ -2,6 +2,7 @@
 use meta::{Durability, Transaction};
 
 use crate::schema::InodeRecord;
+use crate::vfs::Core;
 use crate::{
     Attr, Creator, Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, trash,
 };
@@ -94,7 +95,7 @@ impl Vfs {
 
     /// Target of a symlink.
     pub async fn readlink(&self, ino: InodeNo) -> Result<Vec<u8>> {
-        let record = inode::get(&*self.core.snapshot()?, ino)?;
+        let record = self.core.current_record(ino)?;
         if record.kind == Kind::Symlink {
             Ok(record.target)
         } else {
@@ -103,6 +104,7 @@ impl Vfs {
     }
 
     async fn create(&self, new: New) -> Result<Attr> {
+        Core::writable(new.parent)?;
         let ino = self.core.new_inodes(1).await?;
         let now = clock::now();
         let record = self

@@ -6,6 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::buffer::{Base, Layer, Piece};
 use crate::extent::{self, Extent};
+use crate::snapshot::Sight;
 use crate::vfs::Core;
 use crate::{Error, InodeNo, Kind, Level, Result, Vfs, inode};
 
@@ -15,12 +16,14 @@ const PARALLEL_CHUNKS: usize = 8;
 impl Vfs {
     /// Bytes at `offset`, fewer at the end of the file. Sees every acknowledged write.
     pub async fn read(&self, ino: InodeNo, offset: u64, len: u32) -> Result<Bytes> {
-        let guard = self.core.nodes.enter(ino)?;
+        let guard = self.core.enter(ino)?;
         let view = {
             // Layers and extents are looked at in one step: a flush forgets its layer under this lock
             // after its commit, so that either the layer or the commit is seen, or both.
             let mut state = guard.node.state.lock();
-            let snapshot = self.core.snapshot()?;
+            let Sight {
+                read: snapshot, ino, ..
+            } = self.core.sight(ino)?;
             let record = inode::get(&*snapshot, ino)?;
             match record.kind {
                 Kind::File => {}
@@ -101,7 +104,7 @@ impl Vfs {
     /// When a write could never be stored, as many calls as the inode had openers at that time answer
     /// [`Error::WriteLost`], once each.
     pub async fn fsync(&self, ino: InodeNo, level: Option<Level>) -> Result<()> {
-        let guard = self.core.nodes.enter(ino)?;
+        let guard = self.core.enter(ino)?;
         self.core.flush_inode(ino).await?;
         {
             let mut state = guard.node.state.lock();

@@ -1,11 +1,14 @@
 //! Hard links.
 use meta::Durability;
 
+use crate::vfs::Core;
 use crate::{Attr, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode, trash};
 
 impl Vfs {
     /// Gives a non-directory one more name.
     pub async fn link(&self, ino: InodeNo, parent: InodeNo, name: &[u8]) -> Result<Attr> {
+        Core::writable(ino)?;
+        Core::writable(parent)?;
         let name = name.to_vec();
         let now = clock::now();
         self.core

@@ -1,4 +1,7 @@
 //! Finding inodes, and keeping them alive.
+use crate::snapshot::Sight;
+use crate::snapshot::number::Place;
+use crate::vfs::Core;
 use crate::{Attr, Error, InodeNo, Kind, Result, StatFs, Vfs, dentry, inode};
 use crate::{schema, vfs};
 
@@ -8,17 +11,28 @@ const CAPACITY: u64 = 1 << 50;
 
 impl Vfs {
     /// Attributes of the entry `name` in `parent`.
+    ///
+    /// `.snapshots` is found in a directory of which, or of files in which, there are snapshots, though
+    /// no listing shows it; what lies in it is read-only.
     pub async fn lookup(&self, parent: InodeNo, name: &[u8]) -> Result<Attr> {
+        if let Place::Listing(directory) = self.core.place_of(parent)? {
+            return self.core.lookup_snapshot(directory, name);
+        }
         for _ in 0..vfs::LOOKS {
             let entry = {
-                let rows = self.core.rows();
-                let directory = inode::load_timeless(&rows, parent)?.ok_or(Error::NotFound)?;
-                if directory.kind != Kind::Directory {
-                    return Err(Error::NotDirectory);
+                let place = self.core.place_of(parent)?;
+                if let Place::View { .. } = place {
+                    let sight = self.core.sight(parent)?;
+                    let entry = entry_in(&*sight.read, sight.ino, name)?;
+                    sight.show(entry.ok_or(Error::NotFound)?.ino)?
+                } else {
+                    match entry_in(&self.core.rows(), parent, name)? {
+                        Some(entry) => entry.ino,
+                        None => return self.core.listing_in(parent, name)?.ok_or(Error::NotFound),
+                    }
                 }
-                dentry::resolve(&rows, parent, name)?.ok_or(Error::NotFound)?
             };
-            match self.getattr(entry.ino).await {
+            match self.getattr(entry).await {
                 // It was removed in between; what the name means now is another look.
                 Err(Error::NotFound) => {}
                 result => return result,
@@ -29,6 +43,9 @@ impl Vfs {
 
     /// The directory that holds the directory `ino` (root: itself).
     pub async fn parent(&self, ino: InodeNo) -> Result<InodeNo> {
+        if Core::writable(ino).is_err() {
+            return self.core.parent_in_view(ino);
+        }
         let record = inode::load_timeless(&*self.core.snapshot()?, ino)?.ok_or(Error::NotFound)?;
         match record.kind {
             Kind::Directory if record.parent.0 != 0 => Ok(record.parent),
@@ -39,20 +56,23 @@ impl Vfs {
 
     /// Attributes.
     pub async fn getattr(&self, ino: InodeNo) -> Result<Attr> {
+        if let Place::Listing(directory) = self.core.place_of(ino)? {
+            return self.core.listing_attr(directory);
+        }
         Ok(inode::attr(ino, &self.core.current_record(ino)?))
     }
 
     /// Keeps the inode alive while it is open.
     pub async fn open_inode(&self, ino: InodeNo) -> Result<Attr> {
-        let guard = self.core.nodes.enter(ino)?;
-        let record = self.core.current_record(ino)?;
+        let guard = self.core.enter(ino)?;
+        let attr = self.getattr(ino).await?;
         self.core.nodes.open(&guard);
-        Ok(inode::attr(ino, &record))
+        Ok(attr)
     }
 
     /// Undoes one [`Self::open_inode`].
     pub async fn close(&self, ino: InodeNo) -> Result<()> {
-        self.core.nodes.close(ino)
+        self.core.nodes.close(self.core.node_of(ino)?)
     }
 
     /// Makes every namespace change before the call durable.
@@ -73,9 +93,22 @@ impl Vfs {
 
     /// `bucket/key` of an inode, for messages. `None` when it has no name.
     pub async fn path_of(&self, ino: InodeNo) -> Result<Option<String>> {
-        let snapshot = self.core.snapshot()?;
-        Ok(path(&*snapshot, ino)?.map(|path| String::from_utf8_lossy(&path).into_owned()))
+        let Sight { read, ino, .. } = self.core.sight(ino)?;
+        Ok(path(&*read, ino)?.map(|path| String::from_utf8_lossy(&path).into_owned()))
     }
+}
+
+/// The entry that the directory shows as `name`.
+fn entry_in(
+    read: &(impl meta::Read + ?Sized),
+    directory: InodeNo,
+    name: &[u8],
+) -> Result<Option<dentry::Entry>> {
+    let record = inode::load_timeless(read, directory)?.ok_or(Error::NotFound)?;
+    if record.kind != Kind::Directory {
+        return Err(Error::NotDirectory);
+    }
+    dentry::resolve(read, directory, name)
 }
 
 /// `bucket/key` of an inode; directories end in `/`.

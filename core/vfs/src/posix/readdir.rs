@@ -1,6 +1,7 @@
 //! Listing directories.
 use std::ops::Bound;
 
+use crate::snapshot::number::Place;
 use crate::{DirEntry, DirPosition, Error, InodeNo, Kind, Result, Vfs, dentry, inode};
 
 impl Vfs {
@@ -11,9 +12,18 @@ impl Vfs {
         after: Option<DirPosition>,
         max: usize,
     ) -> Result<Vec<DirEntry>> {
+        if let Place::Listing(directory) = self.core.place_of(dir)? {
+            return self.core.list_snapshots(directory, after.as_ref(), max);
+        }
         let core = self.core.clone();
         let list = move || -> Result<Vec<DirEntry>> {
-            let view = core.view()?;
+            let sight = core.sight(dir)?;
+            let (dir, numbers) = (sight.ino, sight.numbers());
+            let view = if sight.is_view() {
+                core.view_of(sight)
+            } else {
+                core.view()?
+            };
             let snapshot = view.snapshot();
             let directory = inode::load_timeless(snapshot, dir)?.ok_or(Error::NotFound)?;
             if directory.kind != Kind::Directory {
@@ -31,7 +41,7 @@ impl Vfs {
                 let record = view.record(entry.ino)?;
                 entries.push(DirEntry {
                     name: dentry::display(snapshot, dir, &entry.suffix)?,
-                    attr: inode::attr(entry.ino, &record),
+                    attr: inode::attr(numbers.show(entry.ino)?, &record),
                     position: DirPosition(entry.suffix),
                 });
             }

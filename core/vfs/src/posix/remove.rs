@@ -3,12 +3,14 @@ use meta::{Durability, Transaction};
 
 use crate::buffer::Nodes;
 use crate::schema::InodeRecord;
+use crate::vfs::Core;
 use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge, trash};
 
 impl Vfs {
     /// Removes a non-directory's name; the inode lives until the last [`Self::close`], or goes to the
     /// bucket's trash.
     pub async fn unlink(&self, parent: InodeNo, name: &[u8]) -> Result<()> {
+        Core::writable(parent)?;
         let (core, name) = (self.core.clone(), name.to_vec());
         let now = clock::now();
         self.core
@@ -31,6 +33,7 @@ impl Vfs {
 
     /// Removes an empty directory.
     pub async fn rmdir(&self, parent: InodeNo, name: &[u8]) -> Result<()> {
+        Core::writable(parent)?;
         let (core, name) = (self.core.clone(), name.to_vec());
         let now = clock::now();
         self.core
@@ -41,6 +44,7 @@ impl Vfs {
                     return Err(Error::NotDirectory);
                 }
                 if parent == InodeNo::ROOT {
+                    bucket::without_snapshots(&*tx, entry.ino)?;
                     bucket::drop_uploads(tx, entry.ino)?;
                     trash::drop_empty(tx, &core.nodes, entry.ino, now)?;
                 }

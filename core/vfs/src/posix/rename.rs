@@ -32,6 +32,8 @@ impl Vfs {
         to_name: &[u8],
         flags: RenameFlags,
     ) -> Result<()> {
+        Core::writable(from)?;
+        Core::writable(to)?;
         let rename = Rename {
             from,
             from_name: from_name.to_vec(),

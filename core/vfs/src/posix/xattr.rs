@@ -2,6 +2,9 @@
 use meta::Durability;
 
 use crate::schema::InodeRecord;
+use crate::snapshot::Sight;
+use crate::snapshot::number::Place;
+use crate::vfs::Core;
 use crate::{Error, InodeNo, Kind, Result, Vfs, XattrSet, ack, clock, inode, xattrs};
 
 /// XATTR_NAME_MAX of Linux.
@@ -28,14 +31,21 @@ impl Vfs {
                 _ => Err(Error::NotFound),
             };
         }
-        let snapshot = self.core.snapshot()?;
+        let Sight {
+            read: snapshot, ino, ..
+        } = self.core.sight(ino)?;
         inode::get(&*snapshot, ino)?;
         xattrs::get(&*snapshot, ino, name)?.ok_or(Error::NotFound)
     }
 
     /// Names of extended attributes; those that are too long for a mount are left out.
     pub async fn listxattr(&self, ino: InodeNo) -> Result<Vec<Vec<u8>>> {
-        let snapshot = self.core.snapshot()?;
+        if let Place::Listing(_) = self.core.place_of(ino)? {
+            return Ok(Vec::new());
+        }
+        let Sight {
+            read: snapshot, ino, ..
+        } = self.core.sight(ino)?;
         let record = inode::get(&*snapshot, ino)?;
         let stored = xattrs::with_prefix(&*snapshot, ino, b"")?;
         let mut names: Vec<_> = stored
@@ -51,6 +61,7 @@ impl Vfs {
 
     /// Sets one. `user.s3.meta.mtime` sets the modification time as well.
     pub async fn setxattr(&self, ino: InodeNo, name: &[u8], value: &[u8], how: XattrSet) -> Result<()> {
+        Core::writable(ino)?;
         check_name(name)?;
         if value.len() > VALUE_MAX {
             return Err(Error::TooLarge);
@@ -80,6 +91,7 @@ impl Vfs {
 
     /// Removes one.
     pub async fn removexattr(&self, ino: InodeNo, name: &[u8]) -> Result<()> {
+        Core::writable(ino)?;
         check_name(name)?;
         let name = name.to_vec();
         self.change_xattr(ino, move |tx, _| {

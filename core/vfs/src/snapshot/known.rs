@@ -1,0 +1,221 @@
+//! The snapshots there are, in memory.
+//!
+//! Loaded anew whenever the SNAPSHOTS row says that something changed since, so that a transaction
+//! works with exactly the snapshots that its own view of the metadata has.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use meta::Read;
+use parking_lot::Mutex;
+
+use super::member::is_member;
+use super::row::{self, SnapshotRecord};
+use crate::{InodeNo, Result};
+
+/// Inodes of which it is remembered which snapshot they belong to (4 MiB). When there are more, all
+/// are forgotten and looked up again.
+const REMEMBERED: usize = 64 << 10;
+
+/// A snapshot that users or clones need.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub number: u64,
+    pub record: SnapshotRecord,
+}
+
+/// The snapshots as of one value of the SNAPSHOTS row, without those that nothing needs.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    changes: u64,
+    /// By number.
+    live: Vec<Arc<Snapshot>>,
+    /// Of each root, by number.
+    by_root: HashMap<InodeNo, Vec<Arc<Snapshot>>>,
+    /// Those of directories, by number.
+    directories: Vec<Arc<Snapshot>>,
+    /// Those that users see, by number.
+    visible: Vec<Arc<Snapshot>>,
+    clones: bool,
+}
+
+/// What is remembered of an inode: a fact about the past.
+#[derive(Clone, Copy)]
+struct Checked {
+    /// No snapshot up to this number is newer than `newest`.
+    up_to: u64,
+    newest: Option<u64>,
+}
+
+/// What this process knows.
+#[derive(Default)]
+pub(crate) struct Known {
+    loaded: Mutex<Arc<Snapshots>>,
+    checked: Mutex<HashMap<InodeNo, Checked>>,
+}
+
+impl Snapshots {
+    fn load(read: &(impl Read + ?Sized), changes: u64) -> Result<Self> {
+        let mut loaded = Self {
+            changes,
+            ..Self::default()
+        };
+        for (number, record) in row::all(read)? {
+            if record.is_dead() {
+                continue;
+            }
+            let snapshot = Arc::new(Snapshot { number, record });
+            let root = snapshot.record.root;
+            loaded.by_root.entry(root).or_default().push(snapshot.clone());
+            loaded.clones |= snapshot.record.clones > 0;
+            if !snapshot.record.deleted {
+                loaded.visible.push(snapshot.clone());
+            }
+            if snapshot.record.directory {
+                loaded.directories.push(snapshot.clone());
+            }
+            loaded.live.push(snapshot);
+        }
+        Ok(loaded)
+    }
+
+    /// Whether nothing has to be kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Whether there are clones.
+    pub(crate) fn has_clones(&self) -> bool {
+        self.clones
+    }
+
+    /// All that users see, by number.
+    pub(crate) fn visible(&self) -> &[Arc<Snapshot>] {
+        &self.visible
+    }
+
+    fn all_of(&self, root: InodeNo) -> &[Arc<Snapshot>] {
+        self.by_root.get(&root).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those of one root that users see, by number.
+    pub(crate) fn of(&self, root: InodeNo) -> impl DoubleEndedIterator<Item = &Arc<Snapshot>> {
+        self.all_of(root)
+            .iter()
+            .filter(|snapshot| !snapshot.record.deleted)
+    }
+
+    /// The one of that name that users see.
+    pub(crate) fn named(&self, root: InodeNo, name: &str) -> Option<&Arc<Snapshot>> {
+        self.of(root).rev().find(|snapshot| snapshot.record.name == name)
+    }
+
+    /// The one with that number.
+    fn numbered(&self, number: u64) -> Option<&Arc<Snapshot>> {
+        let found = self
+            .live
+            .binary_search_by_key(&number, |snapshot| snapshot.number);
+        found.ok().map(|at| &self.live[at])
+    }
+
+    /// The one with that number, if users see it.
+    pub(crate) fn visible_numbered(&self, number: u64) -> Option<&Arc<Snapshot>> {
+        self.numbered(number).filter(|snapshot| !snapshot.record.deleted)
+    }
+
+    /// Those that `ino` may belong to, the newest first: its own, and those of directories.
+    fn candidates(&self, ino: InodeNo) -> impl Iterator<Item = &Arc<Snapshot>> {
+        let own = self.all_of(ino).iter().rev();
+        let directories = self.directories.iter().rev();
+        let (mut own, mut directories) = (own.peekable(), directories.peekable());
+        std::iter::from_fn(move || match (own.peek(), directories.peek()) {
+            (Some(a), Some(b)) if a.number > b.number => own.next(),
+            (Some(a), Some(b)) if a.number == b.number => {
+                own.next();
+                directories.next()
+            }
+            (_, Some(_)) => directories.next(),
+            (_, None) => own.next(),
+        })
+    }
+
+    /// The newest one below `before` that the inode belongs to.
+    pub(crate) fn newest_before(
+        &self,
+        read: &(impl Read + ?Sized),
+        ino: InodeNo,
+        before: u64,
+    ) -> Result<Option<&Arc<Snapshot>>> {
+        for snapshot in self.candidates(ino).filter(|found| found.number < before) {
+            if is_member(read, snapshot, ino)? {
+                return Ok(Some(snapshot));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Known {
+    /// The snapshots that `read`, a view of what is committed, has. Costs one read of one row when
+    /// nothing changed.
+    pub(crate) fn at(&self, read: &(impl Read + ?Sized)) -> Result<Arc<Snapshots>> {
+        let found = self.within(read)?;
+        let mut loaded = self.loaded.lock();
+        // Somebody with an older view must not replace what others have loaded since.
+        if loaded.changes < found.changes {
+            *loaded = found.clone();
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::at`] for a transaction that may have changed snapshots itself: what it sees is for
+    /// nobody else before it has committed.
+    pub(crate) fn within(&self, tx: &(impl Read + ?Sized)) -> Result<Arc<Snapshots>> {
+        let changes = row::state(tx)?.changes;
+        let loaded = self.loaded.lock().clone();
+        if loaded.changes == changes {
+            return Ok(loaded);
+        }
+        Ok(Arc::new(Snapshots::load(tx, changes)?))
+    }
+
+    /// The newest of `snapshots` that the inode belongs to.
+    pub(crate) fn newest_of(
+        &self,
+        read: &(impl Read + ?Sized),
+        snapshots: &Snapshots,
+        ino: InodeNo,
+    ) -> Result<Option<Arc<Snapshot>>> {
+        let Some(last) = snapshots.live.last().map(|last| last.number) else {
+            return Ok(None);
+        };
+        let before = self.checked.lock().get(&ino).copied();
+        let remembered = before.and_then(|checked| checked.newest);
+        // What was the newest may be deleted by now: then the older ones have to be looked at again.
+        let remembered = remembered.map(|number| snapshots.numbered(number));
+        let up_to = match (before, &remembered) {
+            (Some(checked), None | Some(Some(_))) => checked.up_to,
+            _ => 0,
+        };
+        let mut newest = remembered.flatten().cloned();
+        for snapshot in snapshots.candidates(ino).take_while(|found| found.number > up_to) {
+            if is_member(read, snapshot, ino)? {
+                newest = Some(snapshot.clone());
+                break;
+            }
+        }
+        let mut checked = self.checked.lock();
+        if checked.len() >= REMEMBERED {
+            checked.clear();
+        }
+        let fact = Checked {
+            up_to: up_to.max(last),
+            newest: newest.as_ref().map(|found| found.number),
+        };
+        // Somebody with a newer view may have remembered more.
+        let slot = checked.entry(ino).or_insert(fact);
+        if slot.up_to <= fact.up_to {
+            *slot = fact;
+        }
+        Ok(newest)
+    }
+}
