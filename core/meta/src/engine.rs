@@ -2,9 +2,11 @@
 use std::ops::Bound;
 
 use crate::Result;
+use crate::changes::Changes;
 
-/// Longest key in bytes that every engine takes.
-pub const KEY_MAX: usize = 4096;
+/// Longest key in bytes that every engine takes. PostgreSQL's index entries are the shortest: 2,704 bytes with
+/// their header.
+pub const KEY_MAX: usize = 2560;
 /// Longest value in bytes that every engine takes.
 pub const VALUE_MAX: usize = 16 << 20;
 
@@ -42,8 +44,13 @@ pub trait Transaction: Read {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
     /// Removes `key` if there.
     fn delete(&mut self, key: &[u8]) -> Result<()>;
-    /// Commits as [`Durability::Buffered`]; [`crate::Error::Conflict`] when it must be retried. No
-    /// other call returns `Conflict`.
+    /// Whether it can only be retried: a read was refused because of what others committed. What it
+    /// answered since then is an error, [`crate::Error::Conflict`], and so is its commit.
+    fn doomed(&self) -> bool {
+        false
+    }
+    /// Commits as [`Durability::Buffered`]; [`crate::Error::Conflict`] when it must be retried. An engine
+    /// may see conflicts where there are none.
     fn commit(self: Box<Self>) -> Result<()>;
 }
 
@@ -53,7 +60,7 @@ pub trait Engine: Send + Sync + 'static {
     fn snapshot(&self) -> Result<Box<dyn Read + Send>>;
     /// Begins a transaction.
     fn begin(&self) -> Result<Box<dyn Transaction + '_>>;
-    /// Makes every commit before this call durable. After an error nothing committed since the last
+    /// Makes every commit of this process before this call durable. After an error nothing committed since the last
     /// success may be taken for durable, not even when a later call succeeds.
     fn sync(&self) -> Result<()>;
     /// Rewrites what the engine keeps on disk, so that nothing is left of rows that were deleted or
@@ -66,13 +73,26 @@ pub trait Engine: Send + Sync + 'static {
     }
     /// Brings the engine back after a sync or a commit failed, as soon as its disk is well again. When
     /// it answers `Ok`, exactly what was visible before is there and durable, and nothing of a commit
-    /// that failed. After [`crate::Error::Damaged`] it must not be asked again; after any other error
+    /// that failed (a shared database may have taken a commit whose answer was lost). After [`crate::Error::Damaged`] it must not be asked again; after any other error
     /// nothing has changed, and it may.
     fn recover(&self) -> Result<()> {
         Err(crate::Error::Engine(
             "it takes a restart to bring this engine back".into(),
         ))
     }
-    /// Bytes on disk.
+    /// The keys of everything that is committed from now on, by this process or another one that uses
+    /// the same store ([`crate::changes`]).
+    fn subscribe(&self) -> Result<Changes>;
+    /// Whether its log lies on this machine alone, so that a guard file beside it can tell whether the
+    /// log lost acknowledged commits. If not, the engine has to know by itself.
+    fn guarded(&self) -> bool {
+        true
+    }
+    /// How many other processes use the same store now, or did within the last half minute and did not say
+    /// goodbye.
+    fn others(&self) -> Result<u64> {
+        Ok(0)
+    }
+    /// Bytes on disk, here or where the engine keeps them.
     fn disk_bytes(&self) -> Result<u64>;
 }

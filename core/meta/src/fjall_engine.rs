@@ -22,7 +22,8 @@ use fjall::{
 use parking_lot::{Mutex, RwLock};
 
 use self::recovery::{Attempt, Closed};
-use crate::engine::{KEY_MAX, VALUE_MAX};
+use crate::bounds::{check_key, check_value, is_empty_range};
+use crate::changes::{Changes, Publisher};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
 
 /// Size at which the table of recent writes in memory is written out. Bounds how much of the
@@ -45,6 +46,8 @@ pub struct FjallEngine {
     closed: Mutex<Option<Closed>>,
     /// Number of the next commit.
     next_commit: AtomicU64,
+    /// Held by a commit until its change is published: fjall lets one commit through at a time anyway.
+    feed: Mutex<Publisher>,
     /// The commit whose write failed: nobody knows how much of it is in the journal.
     doubtful: Mutex<Option<Attempt>>,
 }
@@ -66,6 +69,7 @@ impl FjallEngine {
             open: RwLock::new(Some(Arc::new(open))),
             closed: Mutex::new(None),
             next_commit: AtomicU64::new(last.wrapping_add(1)),
+            feed: Mutex::default(),
             doubtful: Mutex::new(None),
         };
         scour::remove_filler(&engine);
@@ -150,6 +154,10 @@ impl Engine for FjallEngine {
         scour::run(self)
     }
 
+    fn subscribe(&self) -> Result<Changes> {
+        Ok(self.feed.lock().subscribe())
+    }
+
     fn disk_bytes(&self) -> Result<u64> {
         self.current()?.db.disk_space().map_err(from_fjall)
     }
@@ -229,12 +237,7 @@ impl Read for Write<'_> {
 impl Transaction for Write<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         check_key(key)?;
-        if value.len() > VALUE_MAX {
-            return Err(Error::Engine(format!(
-                "value of {} bytes, at most {VALUE_MAX}",
-                value.len()
-            )));
-        }
+        check_value(value)?;
         self.keys.push(key.to_vec());
         self.tx.insert(&self.open.rows, key, value);
         Ok(())
@@ -254,12 +257,18 @@ impl Transaction for Write<'_> {
             engine,
             keys,
         } = *self;
-        let number = engine.next_commit.fetch_add(1, Ordering::Relaxed);
-        if !keys.is_empty() {
-            tx.insert(&open.rows, COMMIT_KEY, number.to_be_bytes());
+        if keys.is_empty() {
+            // What it read is one state, and it changes nothing.
+            return Ok(());
         }
+        let feed = engine.feed.lock();
+        let number = engine.next_commit.fetch_add(1, Ordering::Relaxed);
+        tx.insert(&open.rows, COMMIT_KEY, number.to_be_bytes());
         match tx.commit() {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                feed.publish(number, keys);
+                Ok(())
+            }
             Ok(Err(fjall::Conflict)) => Err(Error::Conflict),
             Err(error) => {
                 // One that was refused because another had failed has written nothing.
@@ -284,27 +293,6 @@ fn rows<'a>(iter: fjall::Iter, reverse: bool) -> Box<dyn Iterator<Item = Result<
         Box::new(iter.rev().map(row).filter(shown))
     } else {
         Box::new(iter.map(row).filter(shown))
-    }
-}
-
-fn check_key(key: &[u8]) -> Result<()> {
-    if key.is_empty() || key.len() > KEY_MAX {
-        return Err(Error::Engine(format!(
-            "key of {} bytes, must be 1..={KEY_MAX}",
-            key.len()
-        )));
-    }
-    Ok(())
-}
-
-/// Whether no key can lie between the bounds.
-fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
-    match (from, to) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
-            from >= to
-        }
     }
 }
 

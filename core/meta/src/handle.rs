@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use crate::changes::Changes;
 use crate::guard::{COUNTER_KEY, Guard};
 use crate::sync::GroupSync;
-use crate::{Durability, Engine, Error, FjallEngine, Read, Result, Transaction, directory, failpoint};
+use crate::{Durability, Engine, Error, Place, Read, Result, Transaction, failpoint, image, migrate};
 
 /// Conflicts after which a transaction runs alone. A transaction that reads much would otherwise
 /// lose to a stream of short ones for ever.
@@ -18,15 +19,17 @@ const BACKOFF_FIRST: Duration = Duration::from_micros(50);
 /// Longest pause after a conflict.
 const BACKOFF_MAX: Duration = Duration::from_millis(10);
 
-/// Engines that can be chosen.
+/// Engines of this process, in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
-    /// fjall 3, embedded.
+    /// fjall 3.
     Fjall,
+    /// sled 0.34.
+    Sled,
 }
 
-/// Where the metadata lives.
+/// Where the metadata lives, in a directory.
 #[derive(Clone, Debug)]
 pub struct MetaConfig {
     /// Which engine.
@@ -56,32 +59,28 @@ struct Inner {
 }
 
 impl Meta {
-    /// Opens or creates the store. [`Error::InUse`] when another process has it, [`Error::Damaged`]
-    /// when acknowledged commits are missing.
+    /// Opens or creates the store in a directory. [`Error::InUse`] when another process has it,
+    /// [`Error::Damaged`] when acknowledged commits are missing.
     pub fn open(config: &MetaConfig) -> Result<Self> {
-        directory::make(&config.path)
-            .map_err(|error| Error::Engine(format!("{}: {error}", config.path.display())))?;
-        let engine: Arc<dyn Engine> = match config.engine {
-            EngineKind::Fjall => Arc::new(FjallEngine::open(&config.path.join("fjall"), config.cache_bytes)?),
-        };
-        Self::over(engine, &config.path.join("guard"))
+        Self::at(&Place::Directory(config.clone()))
     }
 
-    /// A handle over an engine that is open already, with its guard file at `guard`.
+    /// Opens or creates the namespace in a place. Beside the errors of [`Self::open`]: one that says so when
+    /// the namespace was moved to another place, or is being moved to this one.
+    pub fn at(place: &Place) -> Result<Self> {
+        Self::over(place.open()?, &place.guard())
+    }
+
+    /// A handle over an engine that is open already, with its guard file (for an engine that needs one) at
+    /// `guard`.
     pub fn over(engine: Arc<dyn Engine>, guard: &Path) -> Result<Self> {
+        migrate::check(engine.as_ref())?;
         let directory = guard.parent().unwrap_or(Path::new(".")).to_owned();
-        let counter = match engine.snapshot()?.get(COUNTER_KEY)? {
-            None => 0,
-            Some(row) => row
-                .try_into()
-                .map(u64::from_be_bytes)
-                .map_err(|_| Error::Damaged("counter row has a wrong length".into()))?,
+        let guard = if engine.guarded() {
+            Some(open_guard(engine.as_ref(), guard)?)
+        } else {
+            None
         };
-        // The file may lag behind the store; counting goes on from the store.
-        let mut guard = Guard::open(guard, counter)?;
-        if guard.acknowledged() < counter {
-            guard.record(counter)?;
-        }
         let sync = GroupSync::start(Arc::clone(&engine), guard)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -94,8 +93,9 @@ impl Meta {
         })
     }
 
-    /// A consistent view of everything committed so far. Takes about a microsecond; reads may block
-    /// on disk for a block that is not cached.
+    /// A consistent view of everything committed so far. Takes about a microsecond, and reads may block
+    /// on disk for a block that is not cached; with a database, each is a round trip, and whoever
+    /// wants a view waits while too many are open.
     ///
     /// Hold it for one request, not for minutes: the engine keeps every version and every record of
     /// who wrote what since the oldest snapshot, and its commits grow slower with them.
@@ -128,6 +128,30 @@ impl Meta {
         Ok(value)
     }
 
+    /// The keys of everything that is committed from now on, through any handle and by any gateway
+    /// ([`crate::changes`]). Another gateway's commits come at most about
+    /// [`crate::POSTGRES_POLL`] late while the database answers.
+    pub fn subscribe(&self) -> Result<Changes> {
+        self.inner.engine.subscribe()
+    }
+
+    /// Writes an image of this moment to a new file ([`image`]). Writers go on meanwhile; commits of
+    /// an engine of this process grow slower with every one that is committed until it ends.
+    /// `progress` is told the rows so far.
+    pub async fn backup(
+        &self,
+        path: PathBuf,
+        mut progress: impl FnMut(u64) + Send + 'static,
+    ) -> Result<image::Contents> {
+        let engine = Arc::clone(&self.inner.engine);
+        let written = tokio::task::spawn_blocking(move || {
+            image::write_file(engine.snapshot()?.as_ref(), &path, &mut progress)
+        });
+        written
+            .await
+            .unwrap_or_else(|_| Err(Error::Engine("the backup was cut off".into())))
+    }
+
     /// Makes everything committed so far durable; concurrent callers share one sync.
     pub async fn sync(&self) -> Result<()> {
         self.inner.sync.wait().await
@@ -144,6 +168,15 @@ impl Meta {
         scoured
             .await
             .unwrap_or_else(|_| Err(Error::Engine("the rewrite was cut off".into())))
+    }
+
+    /// How many other gateways use the namespace now ([`Engine::others`]).
+    pub async fn others(&self) -> Result<u64> {
+        let inner = Arc::clone(&self.inner);
+        let others = tokio::task::spawn_blocking(move || inner.engine.others());
+        others
+            .await
+            .unwrap_or_else(|_| Err(Error::Engine("the question was cut off".into())))
     }
 
     /// Fails at once while writes would.
@@ -165,6 +198,22 @@ impl Meta {
     pub fn disk_bytes(&self) -> Result<u64> {
         self.inner.engine.disk_bytes()
     }
+}
+
+fn open_guard(engine: &dyn Engine, path: &Path) -> Result<Guard> {
+    let counter = match engine.snapshot()?.get(COUNTER_KEY)? {
+        None => 0,
+        Some(row) => row
+            .try_into()
+            .map(u64::from_be_bytes)
+            .map_err(|_| Error::Damaged("counter row has a wrong length".into()))?,
+    };
+    // The file may lag behind the store; counting goes on from the store.
+    let mut guard = Guard::open(path, counter)?;
+    if guard.acknowledged() < counter {
+        guard.record(counter)?;
+    }
+    Ok(guard)
 }
 
 /// A step that did not succeed, as callers see it.
@@ -212,7 +261,11 @@ impl Inner {
     ) -> Result<Option<T>, E> {
         self.sync.check()?;
         let mut tx = self.engine.begin()?;
-        let value = f(tx.as_mut())?;
+        let value = match f(tx.as_mut()) {
+            Ok(value) => value,
+            Err(_) if tx.doomed() => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let commit = || {
             failpoint::COMMIT.reach().map_err(failed)?;
             tx.commit()

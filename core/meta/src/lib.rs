@@ -12,11 +12,19 @@
 //!   everybody who waits ([`sync`](crate) module), so that a hundred waiters cost one disk flush.
 //! * When a write to the disk fails (full, or broken), the engine is brought back without a restart:
 //!   writes are refused meanwhile, reads go on, and what was visible stays visible.
+//! * [`Meta::subscribe`] tells which keys were committed, by whichever gateway ([`changes`]).
+//! * [`Meta::backup`] writes an image of one moment while writers go on ([`image`]); [`migrate`] moves a
+//!   namespace to another engine.
 //! * A small guard file beside the engine remembers how far acknowledged commits went; an engine
 //!   that comes back with less than that (its log lost a middle part) is refused.
 //!
+//! Engines: [`FjallEngine`] and [`SledEngine`] in a directory of this machine, and [`PostgresEngine`], a database
+//! that several gateways can share. All of them pass `tests/conformance`.
+//!
 //! What it promises: after a crash the store holds a prefix of the commit order that includes every
 //! commit acknowledged as [`Durability::Synced`], or it refuses to open.
+mod bounds;
+pub mod changes;
 pub mod directory;
 mod engine;
 mod error;
@@ -24,10 +32,19 @@ pub mod failpoint;
 mod fjall_engine;
 mod guard;
 mod handle;
+pub mod image;
+pub mod migrate;
 pub mod observed;
+mod overlay;
+mod place;
+mod postgres_engine;
+mod sled_engine;
 mod sync;
 
 pub use engine::{Durability, Engine, KEY_MAX, KeyValue, Read, Transaction, VALUE_MAX};
 pub use error::{Error, Result};
 pub use fjall_engine::FjallEngine;
 pub use handle::{EngineKind, Meta, MetaConfig};
+pub use place::Place;
+pub use postgres_engine::{POLL as POSTGRES_POLL, PostgresConfig, PostgresEngine, TlsMode};
+pub use sled_engine::SledEngine;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::changes::Changes;
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction};
 
 /// What was asked of an engine. Each number only rises.
@@ -169,6 +170,18 @@ impl<E: Engine> Engine for Observed<E> {
         self.engine.recover()
     }
 
+    fn subscribe(&self) -> Result<Changes> {
+        self.engine.subscribe()
+    }
+
+    fn guarded(&self) -> bool {
+        self.engine.guarded()
+    }
+
+    fn others(&self) -> Result<u64> {
+        self.engine.others()
+    }
+
     fn disk_bytes(&self) -> Result<u64> {
         self.engine.disk_bytes()
     }
@@ -248,6 +261,10 @@ impl Transaction for Write<'_> {
             steps.lock().push(Step::Delete(key.to_vec()));
         }
         self.tx.delete(key)
+    }
+
+    fn doomed(&self) -> bool {
+        self.tx.doomed()
     }
 
     fn commit(self: Box<Self>) -> Result<()> {

@@ -84,7 +84,7 @@ pub(crate) struct GroupSync {
 }
 
 impl GroupSync {
-    pub(crate) fn start(engine: Arc<dyn Engine>, guard: Guard) -> Result<Self> {
+    pub(crate) fn start(engine: Arc<dyn Engine>, guard: Option<Guard>) -> Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -165,7 +165,7 @@ enum Task {
     End,
 }
 
-fn next(shared: &Shared, guard: &mut Guard) -> Task {
+fn next(shared: &Shared, guard: &mut Option<Guard>) -> Task {
     let mut queue = shared.queue.lock();
     let idle = |queue: &Queue| queue.waiters.is_empty() && queue.failure.is_none() && !queue.closed;
     if idle(&queue) {
@@ -198,13 +198,15 @@ fn answer(waiters: Vec<Waiter>, result: &Result<(), Failure>) {
     }
 }
 
-fn sync_guard(guard: &mut Guard) {
-    if let Err(error) = guard.sync() {
+fn sync_guard(guard: &mut Option<Guard>) {
+    if let Some(guard) = guard
+        && let Err(error) = guard.sync()
+    {
         tracing::error!(%error, "guard file of the metadata store cannot be synced");
     }
 }
 
-fn run(shared: &Shared, engine: &dyn Engine, mut guard: Guard) {
+fn run(shared: &Shared, engine: &dyn Engine, mut guard: Option<Guard>) {
     let mut covered = None;
     loop {
         let waiters = match next(shared, &mut guard) {
@@ -273,7 +275,12 @@ fn failed(error: std::io::Error) -> Error {
     Error::Engine(error.to_string())
 }
 
-fn sync_group(engine: &dyn Engine, guard: &mut Guard) -> Result<()> {
+fn sync_group(engine: &dyn Engine, guard: &mut Option<Guard>) -> Result<()> {
+    let Some(guard) = guard else {
+        failpoint::SYNC.reach().map_err(failed)?;
+        engine.sync()?;
+        return failpoint::SYNCED.reach().map_err(failed);
+    };
     let counter = guard.acknowledged() + 1;
     let mut tx = engine.begin()?;
     tx.put(COUNTER_KEY, &counter.to_be_bytes())?;

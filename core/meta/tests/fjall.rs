@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use meta::{Durability, Engine as _, EngineKind, Error, FjallEngine, Meta, MetaConfig};
+use meta::{Durability, Engine, EngineKind, Error, FjallEngine, Meta, MetaConfig};
 
 mod conformance;
 
@@ -35,9 +35,78 @@ fn journal(dir: &Path) -> PathBuf {
     found.pop().expect("a journal")
 }
 
+/// A directory with fjall in it.
+struct Directory {
+    path: PathBuf,
+    // Removed at the end, unless it is another process's.
+    _own: Option<tempfile::TempDir>,
+}
+
+impl conformance::Subject for Directory {
+    const EXACT: bool = true;
+
+    fn new() -> Option<Self> {
+        let own = tempfile::tempdir().unwrap();
+        Some(Self {
+            path: own.path().to_owned(),
+            _own: Some(own),
+        })
+    }
+
+    fn at(place: &str) -> Self {
+        Self {
+            path: place.into(),
+            _own: None,
+        }
+    }
+
+    fn place(&self) -> String {
+        self.path.to_str().unwrap().to_owned()
+    }
+
+    fn open(&self) -> Arc<dyn Engine> {
+        Arc::new(FjallEngine::open(&self.path.join("fjall"), 8 << 20).unwrap())
+    }
+
+    fn directory(&self) -> &Path {
+        &self.path
+    }
+}
+
 #[test]
-fn conforms() {
-    conformance::all(&|path| Arc::new(FjallEngine::open(path, 8 << 20).unwrap()));
+fn rows_conform() {
+    conformance::rows::all::<Directory>();
+}
+
+#[test]
+fn isolation_conforms() {
+    conformance::isolation::all::<Directory>();
+}
+
+#[test]
+fn load_conforms() {
+    conformance::load::all::<Directory>();
+}
+
+#[test]
+fn feed_conforms() {
+    conformance::feed::all::<Directory>();
+}
+
+#[test]
+fn backups_conform() {
+    conformance::backup::all::<Directory>();
+}
+
+#[test]
+fn files_conform() {
+    conformance::files::images::<Directory>();
+    conformance::files::scouring::<Directory>();
+}
+
+#[test]
+fn a_killed_writer_loses_nothing_that_was_acknowledged() {
+    conformance::kill::run::<Directory>("a_killed_writer_loses_nothing_that_was_acknowledged");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

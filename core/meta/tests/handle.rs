@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use meta::changes::Changes;
 use meta::{Durability, Engine, Error, FjallEngine, KeyValue, Meta, Read, Result, Transaction};
 use parking_lot::{Condvar, Mutex};
 
@@ -64,6 +65,9 @@ impl Engine for Switched {
             return Err(Error::Engine("no space left".into()));
         }
         self.inner.sync()
+    }
+    fn subscribe(&self) -> Result<Changes> {
+        self.inner.subscribe()
     }
     fn scour(&self) -> Result<(), Error> {
         self.inner.scour()

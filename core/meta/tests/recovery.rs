@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use meta::changes::Changes;
 use meta::{Durability, Engine, Error, FjallEngine, Meta, Read, Result, Transaction};
 
 /// fjall on a disk that fails.
@@ -35,6 +36,9 @@ impl Engine for Flaky {
             return Err(Error::Engine("still broken".into()));
         }
         self.inner.recover()
+    }
+    fn subscribe(&self) -> Result<Changes> {
+        self.inner.subscribe()
     }
     fn scour(&self) -> Result<()> {
         self.inner.scour()

@@ -1,0 +1,75 @@
+//! Where a namespace lives: which engine, and where it keeps it.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::{
+    Engine, EngineKind, Error, FjallEngine, MetaConfig, PostgresConfig, PostgresEngine, Result, SledEngine,
+    directory,
+};
+
+/// A place for a namespace.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// An engine of this process, in a directory.
+    Directory(MetaConfig),
+    /// A database that several gateways may share.
+    Database {
+        /// The database.
+        config: Box<PostgresConfig>,
+        /// Directory for what this gateway remembers of it, made if absent.
+        path: PathBuf,
+    },
+}
+
+impl Place {
+    /// What people call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Directory(config) => match config.engine {
+                EngineKind::Fjall => format!("fjall in {}", config.path.display()),
+                EngineKind::Sled => format!("sled in {}", config.path.display()),
+            },
+            Self::Database { config, .. } => format!(
+                "postgres, schema {} of database {} at {}",
+                config.schema,
+                config.database,
+                config.hosts.join(", ")
+            ),
+        }
+    }
+
+    /// The directory on this machine that belongs to it.
+    fn directory(&self) -> &Path {
+        match self {
+            Self::Directory(config) => &config.path,
+            Self::Database { path, .. } => path,
+        }
+    }
+
+    /// The file that notes which commits were acknowledged.
+    pub(crate) fn guard(&self) -> PathBuf {
+        // One for each engine: a counter of one says nothing about the other.
+        self.directory().join(match self {
+            Self::Directory(MetaConfig {
+                engine: EngineKind::Sled,
+                ..
+            }) => "guard-sled",
+            _ => "guard",
+        })
+    }
+
+    /// Opens the bare engine.
+    pub(crate) fn open(&self) -> Result<Arc<dyn Engine>> {
+        let path = self.directory();
+        directory::make(path).map_err(|error| Error::Engine(format!("{}: {error}", path.display())))?;
+        Ok(match self {
+            Self::Directory(config) => match config.engine {
+                EngineKind::Fjall => Arc::new(FjallEngine::open(&path.join("fjall"), config.cache_bytes)?),
+                EngineKind::Sled => Arc::new(SledEngine::open(&path.join("sled"), config.cache_bytes)?),
+            },
+            Self::Database { config, path } => {
+                Arc::new(PostgresEngine::open(config, &path.join("postgres"))?)
+            }
+        })
+    }
+}
