@@ -20,6 +20,9 @@ pub struct Config {
     pub keys: Keys,
     /// The CESS network.
     pub network: Network,
+    /// Where the namespace lives.
+    #[serde(default)]
+    pub metadata: Metadata,
     /// Sizes and levels of the data path.
     #[serde(default)]
     pub store: StoreSettings,
@@ -68,6 +71,57 @@ pub struct Network {
     /// Longest wait for one fragment to go to or come from a miner. Default 60s.
     #[serde(default = "default_miner_timeout", deserialize_with = "duration")]
     pub miner_timeout: Duration,
+}
+
+/// `[metadata]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metadata {
+    /// Which engine holds the namespace: fjall or sled, in `DATA/meta`, or postgres. `meta migrate`
+    /// moves a namespace from one to another. Default fjall.
+    pub engine: MetadataEngine,
+    /// The database of the engine `postgres`; it may be there before it is used.
+    pub postgres: Option<meta::PostgresConfig>,
+}
+
+/// Engines by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MetadataEngine {
+    /// fjall, on this machine.
+    #[default]
+    Fjall,
+    /// sled, on this machine.
+    Sled,
+    /// PostgreSQL, or a database that speaks its protocol and dialect.
+    Postgres,
+}
+
+impl Metadata {
+    /// Where `engine` keeps the namespace of the gateway whose data directory is `data`.
+    pub fn place(&self, engine: MetadataEngine, data: &Path, cache_bytes: u64) -> Result<meta::Place> {
+        let path = data.join("meta");
+        let directory = |engine, path| {
+            meta::Place::Directory(meta::MetaConfig {
+                engine,
+                path,
+                cache_bytes,
+            })
+        };
+        Ok(match engine {
+            MetadataEngine::Fjall => directory(meta::EngineKind::Fjall, path),
+            MetadataEngine::Sled => directory(meta::EngineKind::Sled, path),
+            MetadataEngine::Postgres => {
+                let Some(config) = self.postgres.clone() else {
+                    bail!("the engine postgres needs [metadata.postgres]");
+                };
+                meta::Place::Database {
+                    config: Box::new(config),
+                    path,
+                }
+            }
+        })
+    }
 }
 
 /// `[store]`
@@ -262,6 +316,9 @@ impl Config {
         }
         if config.network.territory.len() > 63 {
             bail!("network.territory is longer than 63 bytes");
+        }
+        if config.metadata.engine == MetadataEngine::Postgres && config.metadata.postgres.is_none() {
+            bail!("metadata.engine is postgres, and [metadata.postgres] is missing");
         }
         config.placement.placement()?;
         if let Some(nbd) = &config.nbd

@@ -31,6 +31,8 @@ pub struct Plan {
     pub territory: String,
     /// Longest wait for one fragment.
     pub miner_timeout: Duration,
+    /// Where the namespace lives.
+    pub metadata: meta::Place,
     /// Sizes and levels.
     pub store: StoreSettings,
     /// Where packs may be placed.
@@ -104,12 +106,17 @@ impl Gateway {
         let miners =
             MinerClient::new(miner_key, plan.miner_timeout).context("cannot make the miner client")?;
 
-        let meta = meta::Meta::open(&meta::MetaConfig {
-            engine: meta::EngineKind::Fjall,
-            path: data.join("meta"),
-            cache_bytes: plan.store.meta_cache.as_u64(),
-        })
-        .context("cannot open the metadata")?;
+        let place = plan.metadata.clone();
+        let meta = tokio::task::spawn_blocking(move || meta::Meta::at(&place))
+            .await
+            .context("opening the metadata was cut off")?
+            .context("cannot open the metadata")?;
+        let others = meta.others().await.context("cannot read the metadata")?;
+        if others > 0 {
+            anyhow::bail!(
+                "{others} other gateways use these metadata: one namespace is served by one gateway at a time"
+            );
+        }
         let store_config = store_config(data, &plan, owner);
         let store = store::Store::open(
             store_config,

@@ -205,6 +205,11 @@ impl Dev {
             owner: None,
             territory: TERRITORY.to_owned(),
             miner_timeout: Duration::from_secs(60),
+            metadata: meta::Place::Directory(meta::MetaConfig {
+                engine: meta::EngineKind::Fjall,
+                path: data.join("meta"),
+                cache_bytes: StoreSettings::default().meta_cache.as_u64(),
+            }),
             store: StoreSettings {
                 pack_max_age: self.pack_max_age,
                 pack_segments: self.pack_segments,

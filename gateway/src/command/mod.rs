@@ -7,6 +7,7 @@ pub mod dev;
 mod explain;
 mod flush;
 mod level;
+mod metadata;
 mod moment;
 mod quota;
 mod reclaim;
@@ -81,6 +82,8 @@ enum Command {
     Snapshot(snapshot::Snapshot),
     /// Make a writable clone of a file or volume.
     Clone(clone::CloneFile),
+    /// Move the namespace to another metadata engine.
+    Meta(metadata::Metadata),
     /// Forget what only speeds things up.
     Cache(cache::Cache),
     /// Measure this build against a network in a box.
@@ -166,6 +169,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Restore(command) => command.run().await,
         Command::Snapshot(command) => command.run().await,
         Command::Clone(command) => command.run().await,
+        Command::Meta(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,
     }

@@ -41,7 +41,7 @@ impl Serve {
         let mut stop = run::StopSignal::listen()?;
         let config = Config::read(&self.config)?;
         let data = DataDir::lock(&config.data)?;
-        let plan = plan(&config)?;
+        let plan = plan(&config, &data)?;
         let access_key = plan
             .s3
             .as_ref()
@@ -99,7 +99,7 @@ impl Serve {
     }
 }
 
-fn plan(config: &Config) -> Result<Plan> {
+fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
     let network = &config.network;
     let uri = read_private(&network.signer_file)?;
     // The parser's own message could repeat the secret.
@@ -143,6 +143,11 @@ fn plan(config: &Config) -> Result<Plan> {
             .context("in network.owner")?,
         territory: network.territory.clone(),
         miner_timeout: network.miner_timeout,
+        metadata: config.metadata.place(
+            config.metadata.engine,
+            &data.join(""),
+            config.store.meta_cache.as_u64(),
+        )?,
         store: config.store.clone(),
         placement: config.placement.placement()?,
         pace: store::Pace::default(),
