@@ -45,23 +45,27 @@ impl Vfs {
             self.core.flush_inode(source).await?;
         }
         let (core, now) = (self.core.clone(), clock::now());
-        self.core
+        let replaced = self
+            .core
             .write(Durability::Buffered, move |tx| apply(tx, &core, &rename, now))
             .await?;
-        self.core.purge_wanted.notify_one();
+        if replaced {
+            self.core.purge_wanted.notify_one();
+        }
         Ok(())
     }
 }
 
 /// The source, if the target exists.
 fn replaces(core: &Core, rename: &Rename) -> Result<Option<InodeNo>> {
-    let snapshot = core.snapshot()?;
-    let source = dentry::resolve(&*snapshot, rename.from, &rename.from_name)?;
-    let target = dentry::resolve(&*snapshot, rename.to, &rename.to_name)?;
+    let rows = core.rows();
+    let source = dentry::resolve(&rows, rename.from, &rename.from_name)?;
+    let target = dentry::resolve(&rows, rename.to, &rename.to_name)?;
     Ok(source.filter(|_| target.is_some()).map(|entry| entry.ino))
 }
 
-fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp) -> Result<()> {
+/// Answers whether it took the place of something.
+fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp) -> Result<bool> {
     let &Rename { from, to, flags, .. } = rename;
     if flags.exchange && flags.no_replace {
         return Err(Error::Invalid("exchange and no_replace exclude each other"));
@@ -88,7 +92,8 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     if flags.exchange {
         let target = target.ok_or(Error::NotFound)?;
         let quotas = (from_directory.quota, to_directory.quota);
-        return exchange(tx, rename, &source, &target, quotas, now);
+        exchange(tx, rename, &source, &target, quotas, now)?;
+        return Ok(false);
     }
     let is_dir = source.kind == Kind::Directory;
     let new_suffix = match &target {
@@ -96,7 +101,7 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         Some(target) => {
             if target.ino == source.ino {
                 // Two names of one inode, or one name: nothing happens.
-                return Ok(());
+                return Ok(false);
             }
             if target.suffix == trash::NAME {
                 let record = inode::live_directory(&*tx, target.ino)?;
@@ -125,7 +130,8 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         change_links(tx, from, -1)?;
         change_links(tx, to, i32::from(!replaced))?;
     }
-    after(tx, from, to, now)
+    after(tx, from, to, now)?;
+    Ok(target.is_some())
 }
 
 /// The trash of a bucket stays where it is, and nothing is put there; what is taken out is in it no
