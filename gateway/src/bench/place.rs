@@ -171,7 +171,8 @@ impl Apart {
             let scratch = self.scratch.clone();
             move || least(&scratch)
         })
-        .await?? * f64::from(segments);
+        .await??
+            * f64::from(segments);
         let mut line = Line::named("  what any program needs, processor time", rate(least));
         line.bytes_per_second = Some(stored as f64 / least);
         line.note = Some(format!("{:.2} × the time of hashing alone", least / bare));
