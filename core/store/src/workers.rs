@@ -207,9 +207,10 @@ impl Worker {
     }
 
     /// Waits until the limit lets `bytes` through. The tasks of one worker share its limit; a piece
-    /// larger than what a second allows goes through whole, and the next waits the longer.
+    /// larger than what a second allows goes through whole, and the next waits the longer. Who calls
+    /// this is a mover from then on, however it was registered.
     pub async fn take(&self, bytes: u64) {
-        debug_assert!(self.is_mover(), "{} cannot be limited", self.shared.name);
+        self.shared.is_mover.store(true, Ordering::Relaxed);
         let mut orders = self.shared.orders.subscribe();
         loop {
             let limit = orders.borrow_and_update().limit;
@@ -394,6 +395,10 @@ mod tests {
             );
         }
         workers.limit("placer", Some(1)).unwrap();
+        // Who turns out to move bytes is one of them.
+        let late = workers.register("packer").take(1).now_or_never();
+        assert!(late.is_some());
+        workers.limit("packer", Some(1)).unwrap();
         assert!(matches!(
             workers.limit("paker", Some(1)),
             Err(OrderError::NoSuchWorker { .. })

@@ -59,7 +59,7 @@ pub struct Compacted {
 impl Vfs {
     /// Goes over all files that small writes left in pieces, now. See the worker `compactor`.
     pub async fn compact(&self) -> Result<Compacted> {
-        let worker = self.core.store.workers().register(WORKER);
+        let worker = self.core.store.workers().register_mover(WORKER);
         pass(&self.core, &worker).await
     }
 }
@@ -69,7 +69,7 @@ const WORKER: &str = "compactor";
 
 /// The background worker.
 pub(crate) async fn run(core: Arc<Core>) {
-    let worker = core.store.workers().register(WORKER);
+    let worker = core.store.workers().register_mover(WORKER);
     loop {
         worker.waits(PAUSE);
         tokio::select! {
