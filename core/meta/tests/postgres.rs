@@ -360,7 +360,7 @@ fn views_cannot_use_up_what_writers_need() {
     let config = PostgresConfig {
         views: 2,
         connections: 1,
-        deadline_seconds: 1,
+        deadline_seconds: 5,
         ..server.config()
     };
     let engine = open(&config, own.path());

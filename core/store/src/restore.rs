@@ -258,18 +258,29 @@ async fn open_root(
     // The newest last: they were written under the passphrase of today. First as fast as it goes, then
     // from fragments that are checked, in case somebody lied.
     for (checked, most) in ROOT_TRIES {
-        for fid in fids.iter().rev().take(most) {
+        let mut left = most;
+        for fid in fids.iter().rev() {
+            if left == 0 {
+                break;
+            }
             let Some(file) = listed(network, owner, *fid, |account| miners.endpoint(account)).await? else {
                 continue;
             };
             let row = match remote.root_row(&file, checked).await {
                 Ok(Some(row)) if !tried.contains(&row) => row,
-                Ok(_) => continue,
+                // A file of something else says nothing.
+                Ok(None) => continue,
+                Ok(Some(_)) => {
+                    left -= 1;
+                    continue;
+                }
                 Err(error) => {
+                    left -= 1;
                     failed = Some(error);
                     continue;
                 }
             };
+            left -= 1;
             tried.push(row.clone());
             let (secret, candidate) = (passphrase.clone(), row.clone());
             let opened = tokio::task::spawn_blocking(move || passphrase::open(&secret, &candidate).is_ok())

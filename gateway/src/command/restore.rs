@@ -20,7 +20,7 @@ use vfs::ChunkUser;
 use zeroize::Zeroizing;
 
 use super::somebody_watches;
-use crate::config::Config;
+use crate::config::{Config, MetadataEngine};
 use crate::data_dir::{DataDir, read_private};
 
 /// Ranges that are listed at most.
@@ -130,6 +130,21 @@ impl Restore {
 
     async fn restore_in(&self, path: &Path, config: Option<&Config>) -> Result<Outcome> {
         // What is missing is said before anything is made.
+        if let Some(config) = config
+            && !self.drill
+            && !matches!(config.metadata.engine, MetadataEngine::Fjall)
+        {
+            bail!(
+                "a restore makes its namespace with the engine fjall: set metadata.engine = \"fjall\" for it, \
+                 then move it with `cess-gateway meta migrate`"
+            );
+        }
+        if path.join("store/staging").exists() && !path.join("meta").join("fjall").exists() {
+            bail!(
+                "{} holds a gateway with another metadata engine; choose an empty directory",
+                path.display()
+            );
+        }
         let plan = self.plan(path, config)?;
         let request = self.request()?;
         let data = DataDir::lock(path)?;

@@ -168,7 +168,7 @@ impl Session {
         let schema = connector.config().schema.clone();
         let gateways = client
             .prepare(&format!(
-                "SELECT id, trimmed FROM {schema}.gateways \
+                "SELECT id, trimmed, seen > now() - interval '30 seconds' FROM {schema}.gateways \
                  WHERE id <> $1 AND seen > now() - interval '1 day'"
             ))
             .await?;
@@ -218,10 +218,12 @@ impl Follower {
             .query(&session.gateways, &[&shared.gateway])
             .await?;
         for row in &gateways {
-            let (gateway, trimmed): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            let (gateway, trimmed, alive): (i64, i64, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            // What gateways that had ended before did is in every view there is.
+            let news = !self.first || alive;
             let start = if self.first { trimmed } else { 0 };
             let watched = self.watched.entry(gateway).or_insert_with(|| Watched::at(start));
-            if watched.trim(trimmed) {
+            if watched.trim(trimmed) && news {
                 shared.order.lose();
             }
             loop {
@@ -235,6 +237,7 @@ impl Follower {
                     // As it was when this answer was made: whatever it removed cannot be in it.
                     let lost = watched.trim(row.try_get(2)?) || watched.found(row.try_get(0)?, now);
                     match decode(row.try_get(1)?) {
+                        _ if !news => {}
                         Some(keys) if !lost => shared.order.heard(keys),
                         _ => shared.order.lose(),
                     }

@@ -96,10 +96,12 @@ impl Transaction for Write<'_> {
             });
         }
         let number = engine.order.take();
-        let outcome = match send(&session, engine.gateway, number, &writes) {
+        let sent = send(&session, engine.gateway, number, &writes);
+        // Who waits below keeps no connection from who has to ask what became of an earlier commit.
+        drop(session);
+        let outcome = match sent {
             Err(Failure::Lost(reason)) => {
                 tracing::warn!(%reason, "a commit was not answered; asking what became of it");
-                drop(session);
                 engine.resolve(number)
             }
             other => other,

@@ -89,6 +89,7 @@ impl Watch {
             (rows::incarnation(&*snapshot)?, mine)
         };
         self.seen.retain(|fid| held.contains(fid));
+        let mut failed = None;
         for fid in held {
             if mine.contains(&fid) || self.seen.contains(&fid) {
                 continue;
@@ -98,7 +99,14 @@ impl Watch {
                 continue;
             };
             let open = |header: &[u8], sealed: &[u8]| inner.keys.open_index(header, sealed);
-            let portrait = remote.self_portrait(&file, 0, &open).await?;
+            let portrait = match remote.self_portrait(&file, 0, &open).await {
+                Ok(portrait) => portrait,
+                // Others may be readable, and tell.
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
+            };
             let later = portrait
                 .map(|portrait| incarnation_of(portrait.header.pack))
                 .filter(|incarnation| *incarnation > own);
@@ -107,7 +115,7 @@ impl Watch {
             }
             self.seen.insert(fid);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn superseded(&self, store: &Store, fid: Hash, own: u32, later: u32) -> Result<()> {

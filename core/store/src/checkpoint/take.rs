@@ -25,6 +25,8 @@ const LINEAGE: u32 = 256;
 const APART: u32 = 1 << 16;
 /// Blocks between the thread that cuts and the task that stages.
 const AHEAD: usize = 4;
+/// Pause before staging that is full is tried again.
+const NO_ROOM: Duration = Duration::from_secs(1);
 
 /// Takes checkpoints, one at a time.
 pub(super) struct Taker {
@@ -162,7 +164,7 @@ impl Taker {
             .parts()
             .ok_or_else(|| tables::damaged("a manifest cannot be encoded"))?;
         for (owner, bytes) in cut {
-            let chunk = store.stage(DOMAIN, owner, bytes.into()).await?;
+            let chunk = self.stage(owner, bytes.into()).await?;
             parts.push(chunk.id);
             staged.push(chunk);
         }
@@ -184,6 +186,17 @@ impl Taker {
         self.worker.count("checkpoints taken", 1);
         self.worker.count("chunks written", new);
         Ok(kept)
+    }
+
+    /// Stages a part, once there is room: a full staging is how writers are slowed down, and no reason
+    /// to give up what somebody waits for. Who waits has a deadline.
+    async fn stage(&self, owner: Owner, part: Bytes) -> Result<StagedChunk> {
+        loop {
+            match self.store.stage(DOMAIN, owner, part.clone()).await {
+                Err(Error::StagingFull { .. }) => tokio::time::sleep(NO_ROOM).await,
+                done => return done,
+            }
+        }
     }
 
     /// Cuts the image and stages the blocks that are not `known`.
@@ -223,7 +236,7 @@ impl Taker {
                             inode: BLOCK,
                             offset: 0,
                         };
-                        let chunk = self.store.stage(DOMAIN, owner, part).await?;
+                        let chunk = self.stage(owner, part).await?;
                         chunks.push(chunk.id);
                         staged.push(chunk);
                     }
@@ -256,24 +269,36 @@ impl Taker {
     /// Notes which checkpoints are placed by now, for who waits to delete files, and lets those go that
     /// are not needed any more.
     pub(super) async fn settle(&self) -> Result<()> {
+        // One that is being taken shares chunks with the last: nothing is forgotten meanwhile.
+        let Ok(_turn) = self.turn.try_lock() else {
+            return Ok(());
+        };
         let kept = rows::kept(&*self.store.inner.meta.snapshot()?)?;
         let mut reached = HashMap::new();
         for one in &kept {
             reached.insert(one.manifest.number, self.level(one)?);
         }
+        let snapshot = self.store.inner.meta.snapshot()?;
+        let mut spoilt = HashSet::new();
+        for one in &kept {
+            if keep::is_spoilt(&*snapshot, one)? {
+                spoilt.insert(one.manifest.number);
+            }
+        }
         self.known.lock().pending.retain(|(tick, number)| {
-            let placed = reached.get(number).is_none_or(|level| *level >= Level::Placed);
+            let level = reached.get(number).filter(|_| !spoilt.contains(number));
+            let placed = level.is_some_and(|level| *level >= Level::Placed);
             if placed {
                 self.coverage.placed(*tick);
             }
-            !placed
+            // One that is gone or spoilt brings nothing back: the next one counts for it.
+            level.is_some() && !placed
         });
-        let snapshot = self.store.inner.meta.snapshot()?;
         let mut worth = HashMap::new();
         for one in &kept {
             let number = one.manifest.number;
             let is = match reached.get(&number) {
-                _ if keep::is_spoilt(&*snapshot, one)? => Worth::Spoilt,
+                _ if spoilt.contains(&number) => Worth::Spoilt,
                 Some(Level::Verified) => Worth::Good,
                 _ => Worth::Coming,
             };

@@ -13,7 +13,10 @@ use crate::{Error, Result, random, tables};
 const VERSION: u8 = 1;
 const SALT: usize = 16;
 /// Most memory in KiB that a root row may ask for: a damaged row must not take the machine down.
-const MEMORY_MAX: u32 = 4 << 20;
+const MEMORY_MAX: u32 = 1 << 20;
+/// Most passes and lanes of a root row.
+const PASSES_MAX: u32 = 64;
+const LANES_MAX: u32 = 16;
 
 /// What guessing one passphrase costs, with Argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +81,9 @@ pub(crate) fn open(passphrase: &[u8], row: &[u8]) -> Result<Secret> {
             row.version
         )));
     }
-    if row.cost.memory_kib > MEMORY_MAX {
-        return Err(tables::damaged("the root row asks for too much memory"));
+    // A restore is given rows by miners.
+    if row.cost.memory_kib > MEMORY_MAX || row.cost.passes > PASSES_MAX || row.cost.lanes > LANES_MAX {
+        return Err(tables::damaged("the root row asks for too much work"));
     }
     let key = derive(passphrase, row.cost, &row.salt)?;
     wrap::open_key(&wrap::cipher(&key), &context(row.cost, &row.salt), &row.wrapped)

@@ -107,7 +107,12 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<Compacted> {
             worker.turn().await;
             let ino = InodeNo(schema::number_at(&row, 1)?);
             let _work = worker.working(format!("inode {}", ino.0));
-            file(core, worker, ino, &mut done).await?;
+            // What cannot be read now is looked at again in the next pass, and others get their turn.
+            if let Err(error) = file(core, worker, ino, &mut done).await {
+                worker.failed(&error);
+                tracing::warn!(ino = ino.0, %error, "a file cannot be compacted now");
+                continue;
+            }
             done.files += 1;
             // What was written meanwhile noted it again.
             core.write(Durability::Buffered, move |tx| {
@@ -145,7 +150,7 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
             return Ok(());
         };
         let last_block = last.offset / CHUNK_MAX as u64;
-        if more && page[0].offset / (CHUNK_MAX as u64) < last_block {
+        if more && last_block * CHUNK_MAX as u64 > at {
             // The last block may go on behind the page.
             page.retain(|extent| extent.offset / (CHUNK_MAX as u64) < last_block);
             at = last_block * CHUNK_MAX as u64;

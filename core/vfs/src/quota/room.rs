@@ -137,7 +137,9 @@ impl Quotas {
     /// Looks at all quotas around `innermost` and sets `growth` aside in each.
     pub(crate) fn reserve_around(&self, innermost: InodeNo, growth: Amounts) -> Result<Room> {
         let mut room = Room::default();
-        for (root, quota) in record::chain(&*self.shared.meta.snapshot()?, innermost)? {
+        // The view ends here: reserving takes another one.
+        let around = record::chain(&*self.shared.meta.snapshot()?, innermost)?;
+        for (root, quota) in around {
             if quota.counted {
                 room.merge(self.reserve(root, quota.limits, growth)?);
             }
