@@ -394,6 +394,14 @@ impl Core {
         let _ = stopping.wait_for(|stop| *stop).await;
     }
 
+    /// Waits while `worker` is paused. `false`: everything stops, paused or not.
+    pub(crate) async fn turn(&self, worker: &store::workers::Worker) -> bool {
+        tokio::select! {
+            () = self.stopped() => false,
+            () = worker.turn() => true,
+        }
+    }
+
     /// Whether workers should stop.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()

@@ -24,7 +24,7 @@ async fn store(n: &Namespace, ino: InodeNo, offset: u64, data: &[u8]) {
 
 /// Waits until as many snapshots are left, hidden ones included.
 async fn down_to(n: &Namespace, snapshots: usize) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if n.rows(SNAPSHOT) == snapshots && (snapshots > 0 || n.rows(PRESERVED) == 0) {
             return n.settle().await;
         }

@@ -8,7 +8,7 @@ use namespace::Namespace;
 use vfs::{Error, SnapshotRule};
 
 async fn names(n: &Namespace, wanted: usize) -> Vec<String> {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         let list = n.vfs.snapshots(Some("b/d")).await.unwrap();
         if list.len() == wanted {
             return list.into_iter().map(|snapshot| snapshot.name).collect();

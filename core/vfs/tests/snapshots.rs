@@ -19,7 +19,7 @@ const EXTENT: u8 = 0x04;
 
 /// Waits until nothing is left of deleted snapshots when none are left.
 async fn cleaned(n: &Namespace) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if n.rows(SNAPSHOT) == 0 {
             assert_eq!((n.rows(PRESERVED), n.rows(PRESERVED_IN)), (0, 0));
             n.settle().await;
@@ -32,7 +32,7 @@ async fn cleaned(n: &Namespace) {
 
 /// Waits until one is left fewer.
 async fn cleaned_to(n: &Namespace, snapshots: usize) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if n.rows(SNAPSHOT) == snapshots {
             return n.settle().await;
         }

@@ -459,7 +459,7 @@ impl World {
                 }
             }
         }
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if self.n.rows(0x31) == 0 {
                 break;
             }

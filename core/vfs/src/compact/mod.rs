@@ -101,10 +101,9 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<Compacted> {
         let mut next = last.clone();
         next.push(0);
         for (row, noted) in rows {
-            if core.is_stopping() {
+            if core.is_stopping() || !core.turn(worker).await {
                 return Ok(done);
             }
-            worker.turn().await;
             let ino = InodeNo(schema::number_at(&row, 1)?);
             let _work = worker.working(format!("inode {}", ino.0));
             // What cannot be read now is looked at again in the next pass, and others get their turn.
@@ -168,9 +167,12 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
                 worker.count("bytes rewritten", bytes);
                 done.bytes += bytes;
             }
-            worker.turn().await;
+            // No pause here: the file is held, and what it drops cannot be released meanwhile.
+            if core.is_stopping() {
+                return Ok(());
+            }
         }
-        if !more || core.is_stopping() {
+        if !more {
             return Ok(());
         }
     }
@@ -217,7 +219,6 @@ async fn rewrite(
         .iter()
         .map(|extent| u64::from(extent.record.len))
         .sum::<u64>();
-    worker.take(len).await;
     let data = read(core, &seen).await?;
     let owner = Owner { inode: ino.0, offset };
     let chunk = core.store.stage(domain, owner, data).await?;
@@ -243,6 +244,10 @@ async fn rewrite(
     done.extents += gone;
     if gone == 0 {
         worker.count("runs written to meanwhile", 1);
+    }
+    tokio::select! {
+        () = core.stopped() => {}
+        () = worker.take(len) => {}
     }
     Ok(len)
 }

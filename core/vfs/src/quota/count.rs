@@ -64,7 +64,9 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<()> {
         }
         let work = worker.working(format!("counting what inode {} holds", root.0));
         while !core.is_stopping() && count_step(core, root, worker).await? {
-            worker.turn().await;
+            if !core.turn(worker).await {
+                return Ok(());
+            }
         }
         drop(work);
     }

@@ -54,6 +54,7 @@ impl Core {
         offset: Option<u64>,
         len: u64,
     ) -> Result<Room> {
+        Self::writable(ino)?;
         if !self.quotas.may_exist() {
             return Ok(Room::default());
         }

@@ -54,8 +54,15 @@ pub(super) fn taken_of(
         names::without_slash(&snapshot.record.path) == names::without_slash(path)
             && !there.contains(&snapshot.number)
     };
-    let before = snapshots.visible().iter().filter(was_there).cloned();
-    Ok(before.chain(at.iter().cloned()).collect())
+    let mut found = Vec::new();
+    for snapshot in snapshots.visible().iter().filter(was_there) {
+        // What was renamed has its snapshots under its new name.
+        if inode::load_timeless(read, snapshot.record.root)?.is_none_or(|root| root.nlink == 0) {
+            found.push(snapshot.clone());
+        }
+    }
+    found.extend(at);
+    Ok(found)
 }
 
 /// The snapshot `path@name`. What is at the path now comes before what was there.

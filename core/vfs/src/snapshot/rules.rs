@@ -213,10 +213,12 @@ async fn apply(core: &Arc<Core>, worker: &Worker, root: InodeNo, rule: SnapshotR
     let made = made_by_rule(core, &*read, root)?;
     drop(read);
     let now = clock::now();
-    if rule.is_due(
-        seconds(now),
-        made.first().map(|newest| seconds(newest.record.created)),
-    ) {
+    // One that a clock that was ahead has dated says nothing about the next.
+    let last = made
+        .iter()
+        .map(|one| seconds(one.record.created))
+        .find(|created| *created <= seconds(now));
+    if rule.is_due(seconds(now), last) {
         let _work = worker.working(format!("a snapshot of {}", String::from_utf8_lossy(&path)));
         match core.create_snapshot(root, name_of(now)?, true).await {
             // Two within one second.
