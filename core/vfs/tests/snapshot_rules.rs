@@ -68,7 +68,10 @@ async fn a_rule_takes_and_deletes_its_own_and_no_others() {
     // What is counted is seen a moment later than what was done.
     let counted = || {
         let workers = n.store.workers().list();
-        let worker = workers.iter().find(|worker| worker.name == "snapshotter").unwrap();
+        let worker = workers
+            .iter()
+            .find(|worker| worker.name == "snapshotter")
+            .unwrap();
         ["snapshots taken", "snapshots deleted"].map(|name| worker.counters[name])
     };
     tokio::time::timeout(Duration::from_secs(30), async {

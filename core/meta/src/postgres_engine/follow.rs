@@ -218,7 +218,8 @@ impl Follower {
             .query(&session.gateways, &[&shared.gateway])
             .await?;
         for row in &gateways {
-            let (gateway, trimmed, alive): (i64, i64, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let (gateway, trimmed, alive): (i64, i64, bool) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             // What gateways that had ended before did is in every view there is.
             let news = !self.first || alive;
             let start = if self.first { trimmed } else { 0 };
