@@ -277,6 +277,14 @@ impl Shared {
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => {
                 let failure = Failure::from(error);
+                if matches!(failure, Failure::Exists) {
+                    // By an earlier claim, whose answer was lost, or by the commit?
+                    let claimed = self.is_claim(&lease.client, number, deadline);
+                    if claimed.is_err() {
+                        lease.give_up();
+                    }
+                    return if claimed? { Ok(()) } else { Err(failure) };
+                }
                 if matches!(failure, Failure::Lost(_)) {
                     lease.give_up();
                 }
@@ -286,6 +294,24 @@ impl Shared {
                 lease.give_up();
                 Err(Failure::late())
             }
+        }
+    }
+
+    /// Whether the row of a number is a claim's: it names no keys, and every commit's names some.
+    fn is_claim(
+        &self,
+        client: &tokio_postgres::Client,
+        number: i64,
+        deadline: Instant,
+    ) -> Result<bool, Failure> {
+        let text = format!(
+            "SELECT octet_length(keys) = 0 FROM {}.feed WHERE gateway = $1 AND number = $2",
+            self.connector.config().schema
+        );
+        let key: [&(dyn ToSql + Sync); 2] = [&self.gateway, &number];
+        match wait::until(deadline, client.query_one(&text, &key)) {
+            Some(row) => Ok(row?.try_get(0)?),
+            None => Err(Failure::late()),
         }
     }
 }
