@@ -241,5 +241,6 @@ fn synced_writers_share_syncs<S: Subject>(store: &S) {
     });
     let syncs = engine.syncs.load(Ordering::SeqCst);
     eprintln!("{WRITERS} synced writes took {syncs} syncs");
-    assert!(syncs <= 3, "{syncs}");
+    // A commit can be seen a moment before its writer has asked for a sync: a few come late.
+    assert!(syncs * 4 <= u64::from(WRITERS), "{syncs}");
 }
