@@ -20,6 +20,7 @@ pub struct Samples {
     begins: Vec<bool>,
     /// First eight bytes of a sample → the rest of it.
     heads: HashMap<u64, [u8; SAMPLE - 8]>,
+    fragments: Vec<PathBuf>,
 }
 
 impl Samples {
@@ -29,6 +30,7 @@ impl Samples {
     pub fn of(stores: &Path) -> Result<Self> {
         let mut begins = vec![false; 1 << 24];
         let mut heads = HashMap::new();
+        let mut fragments = Vec::new();
         for path in files_below(stores, &[])? {
             let content = std::fs::read(&path).with_context(|| path.display().to_string())?;
             if content.len() != FRAGMENT_SIZE {
@@ -42,8 +44,13 @@ impl Samples {
                     heads.insert(head, tail);
                 }
             }
+            fragments.push(path);
         }
-        Ok(Self { begins, heads })
+        Ok(Self {
+            begins,
+            heads,
+            fragments,
+        })
     }
 
     /// Number of samples.
@@ -58,6 +65,15 @@ impl Samples {
         self.heads.is_empty()
     }
 
+    /// Whether several fragments hold these bytes. Then they are of no frame, which is sealed once and
+    /// lies in one place, but of the wrapped root key that every segment carries and the gateway has.
+    fn is_in_several(&self, bytes: &[u8]) -> bool {
+        let finder = memchr::memmem::Finder::new(bytes);
+        let holds =
+            |path: &&PathBuf| std::fs::read(path).is_ok_and(|content| finder.find(&content).is_some());
+        self.fragments.iter().filter(holds).take(2).count() > 1
+    }
+
     /// The files below `root`, but for those below `except`, that hold a sample.
     pub fn found_below(&self, root: &Path, except: &[&Path]) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
@@ -69,7 +85,7 @@ impl Samples {
             let copied = content.windows(SAMPLE).any(|window| {
                 self.begins[first_three(window)] && {
                     let (head, tail) = split(window);
-                    self.heads.get(&head) == Some(&tail)
+                    self.heads.get(&head) == Some(&tail) && !self.is_in_several(window)
                 }
             });
             if copied {

@@ -14,8 +14,10 @@
 //!    it is refused until a restart;
 //! 5. wait until the tables are written. From here on everything that is visible is durable.
 //!
-//! A new database reads as long as it can be opened, whatever its disk says to writes.
+//! Nothing of this begins before the disk has taken a small file and synced it: until then the old
+//! database reads. A new one reads as long as it can be opened, whatever its disk says to writes.
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ const FLUSH_GRACE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(2);
 /// Room that opening takes beside what is to be written into tables.
 const ROOM: u64 = 8 << 20;
+/// Bytes that are written to see whether the disk takes any.
+const PROBE: usize = 64 << 10;
 
 /// A commit whose write failed.
 pub(super) struct Attempt {
@@ -57,6 +61,8 @@ pub(super) struct Closed {
 
 /// See [`crate::Engine::recover`].
 pub(super) fn recover(engine: &FjallEngine) -> Result<()> {
+    // The old database reads for as long as the disk takes nothing; a new one could not be opened.
+    probe(&engine.path)?;
     // Held to the end: whoever wants to read waits for the new database.
     let mut slot = engine.open.write();
     let mut closed = engine.closed.lock();
@@ -107,6 +113,21 @@ pub(super) fn recover(engine: &FjallEngine) -> Result<()> {
     // Even one that cannot write reads.
     *slot = Some(Arc::new(reopened));
     settled
+}
+
+/// Refuses when the disk of `path` does not take and sync a file.
+fn probe(path: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", path.display()));
+    let file = path.with_extension("probe");
+    let written = File::create(&file).and_then(|mut probe| {
+        probe.write_all(&[0x5a; PROBE])?;
+        probe.sync_all()
+    });
+    let removed = std::fs::remove_file(&file);
+    let synced = written
+        .and(removed)
+        .and_then(|()| File::open(path.parent().unwrap_or(path))?.sync_all());
+    synced.map_err(failed)
 }
 
 /// Refuses when less than `bytes` bytes are free on the disk of `path`.

@@ -147,9 +147,8 @@ impl Inner {
             return (log, None);
         };
         if self.disk.is_on().await {
-            // The whole run stays in memory until the last of its frames is written, which is soon:
-            // what comes faster than the disk writes is left out.
-            self.disk.insert(chunk, frame.clone()).await;
+            // A copy, so that a cached frame does not keep the whole run in memory.
+            self.disk.insert(chunk, Bytes::copy_from_slice(frame)).await;
         }
         (log, Some(plain))
     }
