@@ -120,7 +120,7 @@ fn probe(path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::Engine(format!("{}: {error}", path.display()));
     let file = path.with_extension("probe");
     let written = File::create(&file).and_then(|mut probe| {
-        probe.write_all(&[0x5a; PROBE])?;
+        probe.write_all(&vec![0x5a; PROBE])?;
         probe.sync_all()
     });
     let removed = std::fs::remove_file(&file);
