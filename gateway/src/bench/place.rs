@@ -140,13 +140,21 @@ impl Apart {
             self.order("pause", worker).await?;
         }
         let written = self.written()?;
-        let start = Instant::now();
-        self.load(1).await?;
-        let mut line = Line::named("S3 PUT 62 MiB, 2 clients, to staged", 0.0);
-        line.per_second = OBJECTS as f64 / start.elapsed().as_secs_f64();
-        line.bytes_per_second = Some(stored as f64 / start.elapsed().as_secs_f64());
+        let plain = self.plain_write().await?;
+        let cpu = self.cpu()?;
+        let ingest = self.load(1).await?;
+        let cpu = self.cpu()? - cpu;
+        let plain = f64::midpoint(plain, self.plain_write().await?);
+        let rate = |seconds: f64| OBJECTS as f64 / seconds;
+        let mut line = Line::named("  as many bytes to one file, then fsync", rate(plain));
+        line.bytes_per_second = Some(stored as f64 / plain);
+        report(line);
+        let mut line = Line::named("S3 PUT 62 MiB, 2 clients, to staged", rate(ingest));
+        line.bytes_per_second = Some(stored as f64 / ingest);
         line.note = Some(format!(
-            "{:.2} bytes written per byte stored",
+            "{:.2} × the plain writes; {:.1} ns of processor time, {:.2} bytes written per byte stored",
+            plain / ingest,
+            cpu * 1e9 / stored as f64,
             (self.written()? - written) as f64 / stored as f64
         ));
         report(line);
@@ -233,16 +241,39 @@ impl Apart {
         .await?
     }
 
-    /// Stores the objects, two at a time.
-    async fn load(&self, round: u64) -> Result<()> {
-        let put = async |first: u64| -> Result<()> {
-            for number in (first..OBJECTS).step_by(2) {
-                let body = Bytes::from(noise(100 * round + number, OBJECT));
-                self.door.put(&format!("{round}/{number}"), body).await?;
+    /// Stores the objects, two at a time; answers the seconds that it took.
+    async fn load(&self, round: u64) -> Result<f64> {
+        let bodies: Vec<Bytes> = (0..OBJECTS)
+            .map(|number| noise(100 * round + number, OBJECT).into())
+            .collect();
+        let put = async |first: usize| -> Result<()> {
+            for (number, body) in bodies.iter().enumerate().skip(first).step_by(2) {
+                self.door.put(&format!("{round}/{number}"), body.clone()).await?;
             }
             Ok(())
         };
-        tokio::try_join!(put(0), put(1)).map(drop)
+        let start = Instant::now();
+        tokio::try_join!(put(0), put(1))?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Writes as many bytes as the objects have to one file beside the gateway's, a MiB at a time,
+    /// and syncs it at the end, as `dd bs=1M conv=fsync` does; answers the seconds that it took.
+    async fn plain_write(&self) -> Result<f64> {
+        let path = self.scratch.join("plain");
+        tokio::task::spawn_blocking(move || {
+            let block = noise(9, 1 << 20);
+            let start = Instant::now();
+            let mut file = std::fs::File::create(&path)?;
+            for _ in 0..OBJECTS * (OBJECT as u64 >> 20) {
+                file.write_all(&block)?;
+            }
+            file.sync_all()?;
+            let took = start.elapsed().as_secs_f64();
+            std::fs::remove_file(&path)?;
+            Ok(took)
+        })
+        .await?
     }
 
     async fn order(&self, order: &str, worker: &str) -> Result<()> {

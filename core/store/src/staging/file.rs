@@ -11,13 +11,14 @@
 //! Rows in the metadata name the records by offset; nothing is ever found by reading a file from
 //! front to back. The checksum tells a torn or rotten record from a good one without any key.
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::uio::pwritev;
 
 use crate::ChunkId;
 use crate::frame::FRAME_MAX;
@@ -98,17 +99,37 @@ impl StagingFile {
 
     /// Writes a record at `offset`.
     pub(crate) fn write(&self, offset: u64, chunk: ChunkId, frame: &[u8]) -> io::Result<()> {
-        let mut record = Vec::with_capacity(RECORD_HEADER + frame.len());
-        record.extend_from_slice(&MAGIC);
-        record.extend_from_slice(&[0; 4]);
-        record.extend_from_slice(&chunk.0.to_le_bytes());
-        record.extend_from_slice(&(frame.len() as u32).to_le_bytes());
-        record.extend_from_slice(frame);
-        let crc = crc32fast::hash(&record[8..]);
-        record[4..8].copy_from_slice(&crc.to_le_bytes());
-        let written = self.file.write_all_at(&record, offset);
+        let mut header = [0; RECORD_HEADER];
+        header[..4].copy_from_slice(&MAGIC);
+        header[8..16].copy_from_slice(&chunk.0.to_le_bytes());
+        header[16..].copy_from_slice(&(frame.len() as u32).to_le_bytes());
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&header[8..]);
+        crc.update(frame);
+        header[4..8].copy_from_slice(&crc.finalize().to_le_bytes());
+        let written = self.write_both(&header, frame, offset);
         self.dirty.store(true, Ordering::SeqCst);
         written
+    }
+
+    /// Writes the two one behind the other, in one call unless the kernel takes less: a copy into one
+    /// buffer would cost more than everything else that is done to a record.
+    fn write_both(&self, header: &[u8], frame: &[u8], offset: u64) -> io::Result<()> {
+        let both = [IoSlice::new(header), IoSlice::new(frame)];
+        let written = loop {
+            match pwritev(&self.file, &both, offset as i64) {
+                Err(nix::errno::Errno::EINTR) => {}
+                result => break result?,
+            }
+        };
+        let rest = offset + written as u64;
+        match written.checked_sub(header.len()) {
+            Some(written) => self.file.write_all_at(&frame[written..], rest),
+            None => {
+                self.file.write_all_at(&header[written..], rest)?;
+                self.file.write_all_at(frame, offset + header.len() as u64)
+            }
+        }
     }
 
     /// The frame of `chunk` in the record at `offset`; `InvalidData` when it is not there whole.
