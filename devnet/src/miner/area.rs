@@ -54,11 +54,14 @@ impl Areas {
             || is_there(&claimed(&directory, fragment)).await
     }
 
-    /// Makes an all-zero fragment that waits to be reported.
+    /// Makes an all-zero fragment that waits to be reported. A process that ends meanwhile leaves none:
+    /// a shorter one would be reported like any other.
     pub async fn put_zero(&self, fid: Hash, fragment: Hash) -> io::Result<()> {
         let path = self.waiting_path(fid, fragment).await?;
-        let file = fs::File::create(path).await?;
-        file.set_len(FRAGMENT_SIZE as u64).await
+        let temporary = self.temp.join(format!("{fid}-{fragment}"));
+        let file = fs::File::create(&temporary).await?;
+        file.set_len(FRAGMENT_SIZE as u64).await?;
+        fs::rename(temporary, path).await
     }
 
     /// Stores a fragment that waits to be reported.
