@@ -86,8 +86,9 @@ impl Areas {
 
     /// Bytes `range` of a fragment of a complete file, or of one that waits.
     pub async fn read(&self, fid: Hash, fragment: Hash, range: Range<usize>) -> io::Result<Option<Vec<u8>>> {
-        let candidates =
-            [&self.file, &self.report].map(|area| area.join(fid.to_string()).join(fragment.to_string()));
+        // Once more at the end: it may have moved from the one to the other in between.
+        let candidates = [&self.file, &self.report, &self.file]
+            .map(|area| area.join(fid.to_string()).join(fragment.to_string()));
         tokio::task::spawn_blocking(move || {
             for path in candidates {
                 match std::fs::File::open(path) {

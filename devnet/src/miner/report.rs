@@ -48,6 +48,9 @@ enum Stuck {
 }
 
 async fn look_at(miner: &Inner, fid: Hash) -> Result<(), Stuck> {
+    // Asked for first: a deal that completes between the two questions is a file then. The other way
+    // round it would be neither, and its fragments would be thrown away.
+    let deal = miner.link.deal(fid).await?;
     if let Some(file) = miner.link.file(fid).await? {
         let own: Vec<Hash> = file
             .segment_list
@@ -60,7 +63,7 @@ async fn look_at(miner: &Inner, fid: Hash) -> Result<(), Stuck> {
         let keep = !miner.faults.lock().forget;
         return Ok(miner.areas.settle(fid, &own, keep).await?);
     }
-    let Some(deal) = miner.link.deal(fid).await? else {
+    let Some(deal) = deal else {
         return Ok(miner.areas.drop_waiting(fid).await?);
     };
     if deal
