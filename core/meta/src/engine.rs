@@ -67,6 +67,11 @@ pub trait Engine: Send + Sync + 'static {
     /// replaced before this call, in tables or in logs. Versions that an older snapshot can still see
     /// stay. Costs reading and writing the whole store: for a command, not for a schedule.
     fn scour(&self) -> Result<()>;
+    /// Whether a transaction of a few rows takes microseconds and waits for nobody, as long as no
+    /// [`Self::sync`] and no [`Self::recover`] is under way.
+    fn is_quick(&self) -> bool {
+        false
+    }
     /// Whether [`Self::recover`] can bring this engine back. If not, a failure lasts until a restart.
     fn recovers(&self) -> bool {
         false

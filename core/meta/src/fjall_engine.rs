@@ -32,6 +32,13 @@ const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Threads that write tables out and merge them. Two keep merging from delaying writing out.
 const WORKERS: usize = 2;
 
+/// Views that are closed with each commit. fjall keeps what transactions wrote, for those that began before
+/// to be compared with, and every commit goes through all of it to see what it may forget. Up to which
+/// transaction that is, it finds out only once in ten thousand closed views (a transaction is one): with
+/// none but transactions, a commit would go through five thousand others on average. Closing a view takes
+/// a fraction of a microsecond.
+const VIEWS_PER_COMMIT: usize = 8;
+
 /// The row that holds the number of the last commit (u64 BE): each commit writes another one, so that
 /// two states of the store with the same number are the same.
 const COMMIT_KEY: &[u8] = &[0x00, b'n'];
@@ -140,6 +147,10 @@ impl Engine for FjallEngine {
             .db
             .persist(PersistMode::SyncData)
             .map_err(from_fjall)
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 
     fn recovers(&self) -> bool {
@@ -267,6 +278,10 @@ impl Transaction for Write<'_> {
         match tx.commit() {
             Ok(Ok(())) => {
                 feed.publish(number, keys);
+                drop(feed);
+                for _ in 0..VIEWS_PER_COMMIT {
+                    drop(open.db.read_tx());
+                }
                 Ok(())
             }
             Ok(Err(fjall::Conflict)) => Err(Error::Conflict),

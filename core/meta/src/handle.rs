@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use crate::changes::Changes;
 use crate::guard::{COUNTER_KEY, Guard};
-use crate::sync::GroupSync;
+use crate::sync::{Answer, GroupSync};
 use crate::{Durability, Engine, Error, Place, Read, Result, Transaction, failpoint, image, migrate};
 
 /// Conflicts after which a transaction runs alone. A transaction that reads much would otherwise
@@ -114,18 +114,36 @@ impl Meta {
         E: From<crate::Error> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        let done = tokio::task::spawn_blocking(move || inner.transact(&mut f)).await;
-        let value = match done {
+        let done = tokio::task::spawn_blocking(move || inner.transact(durability, &mut f)).await;
+        let committed = match done {
             Ok(result) => result?,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => return Err(Error::Engine("the runtime is shutting down".into()).into()),
             },
         };
-        if durability == Durability::Synced {
-            self.inner.sync.wait().await?;
+        committed.durable().await
+    }
+
+    /// As [`Self::write`], for an `f` that looks at a few rows and changes a few. It runs on the calling
+    /// thread when the engine [is quick](Engine::is_quick) and nothing is under way that it would have to
+    /// wait for: handing it to another thread and being woken takes longer than such a transaction. On
+    /// conflict it goes to the blocking pool like others.
+    pub async fn write_short<T, E, F>(&self, durability: Durability, mut f: F) -> Result<T, E>
+    where
+        F: FnMut(&mut dyn Transaction) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<crate::Error> + Send + 'static,
+    {
+        // Who does one after the other lets others have the thread now and then.
+        tokio::task::coop::consume_budget().await;
+        match self.inner.attempt_here(durability, &mut f)? {
+            None => self.write(durability, f).await,
+            Some(committed) => {
+                drop(f);
+                committed.durable().await
+            }
         }
-        Ok(value)
     }
 
     /// The keys of everything that is committed from now on, through any handle and by any gateway
@@ -200,6 +218,22 @@ impl Meta {
     }
 }
 
+/// What a transaction answered, and the sync that it waits for.
+struct Committed<T> {
+    value: T,
+    sync: Option<Answer>,
+}
+
+impl<T> Committed<T> {
+    /// The value, once it is as durable as it was asked to be.
+    async fn durable<E: From<Error>>(self) -> Result<T, E> {
+        if let Some(sync) = self.sync {
+            sync.wait().await?;
+        }
+        Ok(self.value)
+    }
+}
+
 fn open_guard(engine: &dyn Engine, path: &Path) -> Result<Guard> {
     let counter = match engine.snapshot()?.get(COUNTER_KEY)? {
         None => 0,
@@ -222,18 +256,34 @@ fn failed(error: std::io::Error) -> Error {
 }
 
 impl Inner {
+    /// One run on this thread, if it has to wait for nobody; `None` if it would, and on conflict.
+    fn attempt_here<T, E: From<Error>>(
+        &self,
+        durability: Durability,
+        f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
+    ) -> Result<Option<Committed<T>>, E> {
+        if !self.engine.is_quick() {
+            return Ok(None);
+        }
+        match (self.turn.try_read(), self.sync.at_rest()) {
+            (Some(_turn), Some(_rest)) => self.attempt(durability, f),
+            _ => Ok(None),
+        }
+    }
+
     fn transact<T, E: From<Error>>(
         &self,
+        durability: Durability,
         f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
-    ) -> Result<T, E> {
+    ) -> Result<Committed<T>, E> {
         let mut conflicts = 0;
         loop {
             let outcome = if conflicts < CONFLICTS_BEFORE_ALONE {
                 let _turn = self.turn.read();
-                self.attempt(f)?
+                self.attempt(durability, f)?
             } else {
                 let _alone = self.turn.write();
-                self.attempt(f)?
+                self.attempt(durability, f)?
             };
             if let Some(value) = outcome {
                 return Ok(value);
@@ -257,9 +307,11 @@ impl Inner {
     /// One run; `None` on conflict.
     fn attempt<T, E: From<Error>>(
         &self,
+        durability: Durability,
         f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
-    ) -> Result<Option<T>, E> {
+    ) -> Result<Option<Committed<T>>, E> {
         self.sync.check()?;
+        let _running = self.sync.running();
         let mut tx = self.engine.begin()?;
         let value = match f(tx.as_mut()) {
             Ok(value) => value,
@@ -270,8 +322,8 @@ impl Inner {
             failpoint::COMMIT.reach().map_err(failed)?;
             tx.commit()
         };
-        match self.sync.commit(commit) {
-            Ok(()) => Ok(Some(value)),
+        match self.sync.commit(durability == Durability::Synced, commit) {
+            Ok(sync) => Ok(Some(Committed { value, sync })),
             Err(Error::Conflict) => Ok(None),
             Err(error) => Err(error.into()),
         }

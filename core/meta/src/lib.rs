@@ -8,6 +8,8 @@
 //!   and happen on the calling thread.
 //! * [`Meta::write`] runs a closure in a serializable transaction on the blocking pool and runs it
 //!   again when another transaction changed what it had read.
+//! * [`Meta::write_short`] does so on the calling thread, for the few rows of a name or an attribute, when
+//!   the engine would not make it wait.
 //! * A commit is visible and ordered at once and durable with the next sync. One thread syncs for
 //!   everybody who waits ([`sync`](crate) module), so that a hundred waiters cost one disk flush.
 //! * When a write to the disk fails (full, or broken), the engine is brought back without a restart:

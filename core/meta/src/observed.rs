@@ -162,6 +162,10 @@ impl<E: Engine> Engine for Observed<E> {
         self.engine.scour()
     }
 
+    fn is_quick(&self) -> bool {
+        self.engine.is_quick()
+    }
+
     fn recovers(&self) -> bool {
         self.engine.recovers()
     }

@@ -4,6 +4,15 @@
 //! the meantime. A waiter joins only after its commit, so the sync that answers it began after the
 //! commit. A sync is skipped when nothing was committed since the last one began.
 //!
+//! Those who were answered together come back together, and some engines hold commits up while they
+//! sync. So a sync that began with the first waiter would leave the others for the next one, and each
+//! would serve a few. Before it begins, the thread therefore lets transactions that are under way come to
+//! their end, for no longer than [`PATIENCE`] of what the last sync took: a disk that syncs slowly
+//! is asked less often, and whoever is alone waits for nobody.
+//!
+//! A transaction that runs on the caller's own thread must not have to wait for a sync
+//! ([`GroupSync::at_rest`]): the thread waits for those, and none begins before it is through.
+//!
 //! A failed sync proves that nothing since the last good one is on disk, and a second attempt that
 //! succeeds would not prove the contrary: the kernel may have dropped the dirty pages. So a failure
 //! of a sync or a commit stops all writes. The same thread then has the engine brought back
@@ -12,11 +21,11 @@
 //! asks is told to come back.
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
 use crate::guard::{COUNTER_KEY, Guard};
@@ -26,8 +35,26 @@ use crate::{Engine, Error, Result, failpoint};
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The part of the last sync's time that the next one waits for transactions under way: at most one in
+/// so many.
+const PATIENCE: u32 = 4;
+/// The longest such wait, whatever the last sync took.
+const PATIENCE_MAX: Duration = Duration::from_millis(2);
 
 type Waiter = oneshot::Sender<Result<(), Failure>>;
+
+/// The answer of a sync that begins after this was given out.
+pub(crate) struct Answer(oneshot::Receiver<Result<(), Failure>>);
+
+impl Answer {
+    /// Waits for it.
+    pub(crate) async fn wait(self) -> Result<()> {
+        match self.0.await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(Error::Engine("sync thread ended".into())),
+        }
+    }
+}
 
 /// Why nothing is written.
 #[derive(Clone, Debug)]
@@ -62,6 +89,21 @@ struct Shared {
     /// last sync began means that it covered everything.
     begun: AtomicU64,
     ended: AtomicU64,
+    /// Transactions under way.
+    running: AtomicU32,
+    /// Held alone while the engine syncs or is brought back.
+    rest: RwLock<()>,
+}
+
+/// A transaction under way, until it is dropped.
+pub(crate) struct Running<'a>(&'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.wake.notify_one();
+        }
+    }
 }
 
 impl Shared {
@@ -91,6 +133,8 @@ impl GroupSync {
             recovers: engine.recovers(),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            running: AtomicU32::new(0),
+            rest: RwLock::new(()),
         });
         let thread = std::thread::Builder::new()
             .name("meta-sync".into())
@@ -105,8 +149,21 @@ impl GroupSync {
         })
     }
 
-    /// Runs a commit so that the next sync knows about it.
-    pub(crate) fn commit<T>(&self, commit: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// A transaction begins: the next sync may wait for its end.
+    pub(crate) fn running(&self) -> Running<'_> {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        Running(&self.shared)
+    }
+
+    /// For as long as the answer lives, the engine neither syncs nor is brought back. `None` when it does
+    /// now, or is about to.
+    pub(crate) fn at_rest(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.shared.rest.try_read()
+    }
+
+    /// Runs a commit so that the next sync knows about it. With `joins`, whoever commits is among those
+    /// whom that sync answers.
+    pub(crate) fn commit(&self, joins: bool, commit: impl FnOnce() -> Result<()>) -> Result<Option<Answer>> {
         self.check()?;
         self.shared.begun.fetch_add(1, Ordering::SeqCst);
         let result = commit();
@@ -117,7 +174,9 @@ impl GroupSync {
                 self.shared.wake.notify_one();
                 Err(failure.into())
             }
-            other => other,
+            Err(error) => Err(error),
+            Ok(()) if joins => self.join().map(Some),
+            Ok(()) => Ok(None),
         }
     }
 
@@ -129,21 +188,21 @@ impl GroupSync {
         }
     }
 
+    /// Asks for a sync that begins after this call.
+    fn join(&self) -> Result<Answer> {
+        let (waiter, answer) = oneshot::channel();
+        let mut queue = self.shared.queue.lock();
+        if let Some(failure) = &queue.failure {
+            return Err(failure.clone().into());
+        }
+        queue.waiters.push(waiter);
+        self.shared.wake.notify_one();
+        Ok(Answer(answer))
+    }
+
     /// Waits for a sync that begins after this call.
     pub(crate) async fn wait(&self) -> Result<()> {
-        let (waiter, answer) = oneshot::channel();
-        {
-            let mut queue = self.shared.queue.lock();
-            if let Some(failure) = &queue.failure {
-                return Err(failure.clone().into());
-            }
-            queue.waiters.push(waiter);
-            self.shared.wake.notify_one();
-        }
-        match answer.await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(Error::Engine("sync thread ended".into())),
-        }
+        self.join()?.wait().await
     }
 }
 
@@ -208,8 +267,9 @@ fn sync_guard(guard: &mut Option<Guard>) {
 
 fn run(shared: &Shared, engine: &dyn Engine, mut guard: Option<Guard>) {
     let mut covered = None;
+    let mut patience = Duration::ZERO;
     loop {
-        let waiters = match next(shared, &mut guard) {
+        let mut waiters = match next(shared, &mut guard) {
             Task::Sync(waiters) => waiters,
             Task::Recover => {
                 recover(shared, engine);
@@ -218,18 +278,39 @@ fn run(shared: &Shared, engine: &dyn Engine, mut guard: Option<Guard>) {
             }
             Task::End => break,
         };
+        let resting = gather(shared, patience, &mut waiters);
         let ended = shared.ended.load(Ordering::SeqCst);
         let result = if covered == Some(shared.begun.load(Ordering::SeqCst)) {
             Ok(())
         } else {
-            attempt(|| sync_group(engine, &mut guard)).map_err(|error| shared.fail(error.to_string()))
+            let began = Instant::now();
+            let result = attempt(|| sync_group(engine, &mut guard));
+            patience = (began.elapsed() / PATIENCE).min(PATIENCE_MAX);
+            result.map_err(|error| shared.fail(error.to_string()))
         };
+        drop(resting);
         if result.is_ok() {
             covered = Some(ended);
         }
         answer(waiters, &result);
     }
     sync_guard(&mut guard);
+}
+
+/// Lets transactions that are under way come to their end, for as long as `patience` lasts, and those on
+/// their callers' threads in any case; adds whoever waits then.
+fn gather<'a>(shared: &'a Shared, patience: Duration, waiters: &mut Vec<Waiter>) -> RwLockWriteGuard<'a, ()> {
+    let until = Instant::now() + patience;
+    let mut queue = shared.queue.lock();
+    while shared.running.load(Ordering::SeqCst) > 0 && !queue.closed {
+        if shared.wake.wait_until(&mut queue, until).timed_out() {
+            break;
+        }
+    }
+    drop(queue);
+    let resting = shared.rest.write();
+    waiters.append(&mut shared.queue.lock().waiters);
+    resting
 }
 
 /// Without this thread nobody would be answered ever again: a panic is a failure like others.
@@ -252,7 +333,10 @@ fn recover(shared: &Shared, engine: &dyn Engine) {
             }
         }
         pause = (2 * pause).min(PAUSE_MAX);
-        match attempt(|| engine.recover()) {
+        let resting = shared.rest.write();
+        let recovered = attempt(|| engine.recover());
+        drop(resting);
+        match recovered {
             Ok(()) => {
                 shared.queue.lock().failure = None;
                 tracing::warn!("the metadata engine is back");

@@ -16,6 +16,7 @@ struct Switched {
     syncs: AtomicU64,
     failing: AtomicBool,
     panicking: AtomicBool,
+    slow: AtomicBool,
     held: Mutex<bool>,
     released: Condvar,
     conflicts: AtomicU64,
@@ -28,6 +29,7 @@ impl Switched {
             syncs: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             panicking: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             held: Mutex::new(false),
             released: Condvar::new(),
             conflicts: AtomicU64::new(0),
@@ -60,6 +62,9 @@ impl Engine for Switched {
             self.released.wait(&mut held);
         }
         self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.slow.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         assert!(!self.panicking.load(Ordering::SeqCst), "the engine breaks");
         if self.failing.load(Ordering::SeqCst) {
             return Err(Error::Engine("no space left".into()));
@@ -71,6 +76,9 @@ impl Engine for Switched {
     }
     fn scour(&self) -> Result<(), Error> {
         self.inner.scour()
+    }
+    fn is_quick(&self) -> bool {
+        self.inner.is_quick()
     }
 
     fn disk_bytes(&self) -> Result<u64> {
@@ -247,6 +255,96 @@ async fn waiters_share_one_sync() {
     let before = engine.syncs.load(Ordering::SeqCst);
     meta.sync().await.unwrap();
     assert_eq!(engine.syncs.load(Ordering::SeqCst), before);
+}
+
+/// Runs a short transaction that counts one up; answers the thread that it committed on.
+async fn short(meta: &Meta, durability: Durability) -> Result<std::thread::ThreadId> {
+    meta.write_short(durability, |tx| {
+        let count = tx.get(b"short")?.map_or(0, |row| row[0]);
+        tx.put(b"short", &[count + 1])?;
+        Ok(std::thread::current().id())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_short_transaction_stays_on_its_thread_unless_it_would_have_to_wait() {
+    let here = std::thread::current().id();
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = open(dir.path());
+    assert_eq!(short(&meta, Durability::Buffered).await.unwrap(), here);
+    assert_eq!(short(&meta, Durability::Synced).await.unwrap(), here);
+    assert_eq!(engine.syncs.load(Ordering::SeqCst), 1);
+    // A sync is under way: whoever cannot wait goes elsewhere.
+    engine.hold();
+    let waits = tokio::spawn({
+        let meta = meta.clone();
+        async move { short(&meta, Durability::Synced).await }
+    });
+    let elsewhere = loop {
+        let thread = short(&meta, Durability::Buffered).await.unwrap();
+        if thread != here {
+            break thread;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert_ne!(elsewhere, here);
+    assert!(!waits.is_finished());
+    engine.release();
+    waits.await.unwrap().unwrap();
+    // An error rolls back, and what conflicts runs again.
+    let refused: Result<()> = meta
+        .write_short(Durability::Buffered, |tx| {
+            tx.put(b"short", &[0])?;
+            Err(Error::Damaged("told so".into()))
+        })
+        .await;
+    assert!(matches!(refused, Err(Error::Damaged(_))));
+    let before = meta.snapshot().unwrap().get(b"short").unwrap().unwrap()[0];
+    let (other, mut runs) = (engine.clone(), 0);
+    meta.write_short::<_, Error, _>(Durability::Buffered, move |tx| {
+        let count = tx.get(b"short")?.map_or(0, |row| row[0]);
+        runs += 1;
+        if runs == 1 {
+            let mut others = other.inner.begin()?;
+            others.put(b"short", &[count + 1])?;
+            others.commit()?;
+        }
+        tx.put(b"short", &[count + 1])
+    })
+    .await
+    .unwrap();
+    assert_eq!(engine.conflicts.load(Ordering::SeqCst), 1);
+    let after = meta.snapshot().unwrap().get(b"short").unwrap().unwrap()[0];
+    assert_eq!(after, before + 2);
+}
+
+/// Sixteen writers that come back as soon as they are answered: a sync that began with the first of them
+/// would leave the others for the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_that_come_back_together_share_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = open(dir.path());
+    engine.slow.store(true, Ordering::SeqCst);
+    let writers: Vec<_> = (0..16u8)
+        .map(|writer| {
+            let meta = meta.clone();
+            tokio::spawn(async move {
+                for turn in 0..20u8 {
+                    meta.write_short::<_, Error, _>(Durability::Synced, move |tx| {
+                        tx.put(&[1, writer, turn], b"x")
+                    })
+                    .await?;
+                }
+                Ok::<_, Error>(())
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
+    let syncs = engine.syncs.load(Ordering::SeqCst);
+    assert!(syncs <= 16 * 20 / 3, "320 writes took {syncs} syncs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
