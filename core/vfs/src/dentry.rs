@@ -52,11 +52,11 @@ pub(crate) fn scan<'a, R: Read + ?Sized>(
     };
     let rows = schema::scan_from(read, &prefix, from.as_ref().map(Vec::as_slice))?;
     Ok(rows.map(|row| {
-        let (key, value) = row?;
-        let suffix = key
-            .get(9..)
-            .ok_or_else(|| schema::damaged("short dentry key"))?
-            .to_vec();
+        let (mut suffix, value) = row?;
+        if suffix.len() < 9 {
+            return Err(schema::damaged("short dentry key"));
+        }
+        suffix.drain(..9);
         let record: DentryRecord = schema::decode(&value)?;
         Ok(Entry {
             suffix,
@@ -115,6 +115,25 @@ pub(crate) fn display(read: &(impl Read + ?Sized), parent: InodeNo, suffix: &[u8
     Ok(names::show(name, is_dir, shadowed))
 }
 
+/// As [`display`], where `next` is the entry that follows in the order of names; `None`: it is the last.
+pub(crate) fn display_before(
+    read: &(impl Read + ?Sized),
+    parent: InodeNo,
+    suffix: &[u8],
+    next: Option<&[u8]>,
+) -> Result<Vec<u8>> {
+    let is_dir = suffix.ends_with(b"/");
+    let directory = || suffix.iter().chain(b"/");
+    // A directory of the same name comes later; between the two, few names fit.
+    match next {
+        _ if is_dir => {}
+        Some(next) if next.iter().lt(directory()) => return display(read, parent, suffix),
+        Some(next) if next.iter().eq(directory()) => return Ok(names::show(suffix, false, true)),
+        _ => {}
+    }
+    Ok(names::show(names::without_slash(suffix), is_dir, false))
+}
+
 /// The name as in DENTRY for a new entry shown as `shown`; `Exists` when there is one.
 pub(crate) fn free_name(
     read: &(impl Read + ?Sized),
@@ -126,9 +145,24 @@ pub(crate) fn free_name(
     if resolve_parsed(read, parent, &parsed)?.is_some() {
         return Err(Error::Exists);
     }
+    new_name(read, parent, parsed, kind)
+}
+
+/// As [`free_name`], where the caller has seen already that there is no such entry.
+pub(crate) fn name_known_free(
+    read: &(impl Read + ?Sized),
+    parent: InodeNo,
+    shown: &[u8],
+    kind: Kind,
+) -> Result<Vec<u8>> {
+    new_name(read, parent, names::parse(shown)?, kind)
+}
+
+fn new_name(read: &(impl Read + ?Sized), parent: InodeNo, parsed: Shown, kind: Kind) -> Result<Vec<u8>> {
     let is_dir = kind == Kind::Directory;
     match parsed {
-        Shown::Plain(name) if is_dir || !name.is_empty() => Ok(names::suffix(&name, is_dir)),
+        Shown::Plain(name) if is_dir => Ok(names::suffix(&name, true)),
+        Shown::Plain(name) if !name.is_empty() => Ok(name),
         Shown::File(name) if !is_dir && get(read, parent, &names::suffix(&name, true))?.is_some() => Ok(name),
         _ => Err(Error::InvalidName(
             "an escaped name that nothing of this kind can have",
@@ -140,6 +174,22 @@ pub(crate) fn free_name(
 pub(crate) fn attach(
     tx: &mut dyn Transaction,
     parent: InodeNo,
+    suffix: &[u8],
+    ino: InodeNo,
+    record: &mut InodeRecord,
+) -> Result<()> {
+    let counts_to = if record.parent.0 == 0 && record.quota.0 == 0 {
+        quota::of_directory(&*tx, parent)?
+    } else {
+        record.quota
+    };
+    attach_counted(tx, (parent, counts_to), suffix, ino, record)
+}
+
+/// As [`attach`], for who knows what quota the directory counts to.
+pub(crate) fn attach_counted(
+    tx: &mut dyn Transaction,
+    (parent, counts_to): (InodeNo, InodeNo),
     suffix: &[u8],
     ino: InodeNo,
     record: &mut InodeRecord,
@@ -160,7 +210,7 @@ pub(crate) fn attach(
         record.parent = parent;
         record.name = suffix.to_vec();
         if record.quota.0 == 0 {
-            record.quota = quota::of_directory(&*tx, parent)?;
+            record.quota = counts_to;
         }
     } else {
         tx.put(&link_key(ino, parent, suffix), &schema::encode_raw(&[]))?;

@@ -268,13 +268,22 @@ fn process_owner() -> (u32, u32) {
 impl Core {
     /// Runs `f` in a transaction; see [`Meta::write`]. What it takes of quotas must be free. What
     /// snapshots need of the rows that it changes is kept ([`snapshot`]): every change of the namespace
-    /// comes through here or [`Self::write_beyond_limits`].
+    /// comes through here, [`Self::write_short`] or [`Self::write_beyond_limits`].
     pub(crate) async fn write<T, F>(&self, durability: Durability, f: F) -> Result<T>
     where
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.write_watched(durability, true, f).await
+        self.meta.write(durability, self.watched(true, f)).await
+    }
+
+    /// As [`Self::write`], for what takes a few rows, whatever it meets: see [`Meta::write_short`].
+    pub(crate) async fn write_short<T, F>(&self, durability: Durability, f: F) -> Result<T>
+    where
+        F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.meta.write_short(durability, self.watched(true, f)).await
     }
 
     /// As [`Self::write`], for what must not be refused any more: room for it was made before, or it
@@ -284,10 +293,15 @@ impl Core {
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.write_watched(durability, false, f).await
+        self.meta.write(durability, self.watched(false, f)).await
     }
 
-    async fn write_watched<T, F>(&self, durability: Durability, enforce: bool, mut f: F) -> Result<T>
+    /// `f` with all that goes along with a transaction. With `enforce`, quotas must have room for it.
+    fn watched<T, F>(
+        &self,
+        enforce: bool,
+        mut f: F,
+    ) -> impl FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static + use<T, F>
     where
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
@@ -297,14 +311,13 @@ impl Core {
         // Lives in the closure: it is let go of when the transaction has ended, even if nobody waits
         // for its end.
         let mut kept = Kept::default();
-        let run = move |tx: &mut dyn Transaction| {
+        move |tx: &mut dyn Transaction| {
             kept.let_go();
             let mut watched = Watched::new(tx, &quotas);
             let value = f(&mut Preserving::new(&mut watched, &known, &store))?;
             kept = watched.settle(&rows, enforce)?;
             Ok(value)
-        };
-        self.meta.write(durability, run).await
+        }
     }
 
     /// Single rows as they are committed now, from memory where they are there.

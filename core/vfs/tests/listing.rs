@@ -138,3 +138,40 @@ async fn listings_agree_with_sorted_keys() {
         .await;
     assert_eq!(seen(none), (Vec::new(), Vec::new(), None));
 }
+
+/// In a mount the shadowed file's name depends on a row that may lie far behind its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_beside_a_directory_of_its_name_is_shown_whatever_lies_between() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    for key in ["a", "a!", "a-", "a/x", "b", "b/x", "c", "c!", "d/x", "e"] {
+        n.put("b", key, b"x").await.unwrap();
+    }
+    let shown = [
+        ".cess~file~a",
+        "a!",
+        "a-",
+        "a",
+        ".cess~file~b",
+        "b",
+        "c",
+        "c!",
+        "d",
+        "e",
+    ];
+    // Whatever ends a page.
+    for max in 1..=shown.len() {
+        let (mut names, mut after) = (Vec::new(), None);
+        loop {
+            let page = n.vfs.readdir(bucket, after, max).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.position.clone());
+            names.extend(page.into_iter().map(|entry| entry.name));
+        }
+        assert_eq!(
+            names,
+            shown.map(|name| name.as_bytes().to_vec()),
+            "pages of {max}"
+        );
+    }
+}

@@ -32,7 +32,7 @@ impl Vfs {
                 }
             }
             self.core
-                .write(Durability::Buffered, move |tx| {
+                .write_short(Durability::Buffered, move |tx| {
                     let mut record = inode::get(&*tx, ino)?;
                     apply(&mut record, &rest, now);
                     inode::put(tx, ino, &record)?;

@@ -109,7 +109,7 @@ impl Vfs {
         let now = clock::now();
         let record = self
             .core
-            .write(Durability::Buffered, move |tx| create(tx, ino, &new, now))
+            .write_short(Durability::Buffered, move |tx| create(tx, ino, &new, now))
             .await?;
         self.core.count_inodes(1);
         Ok(inode::attr(ino, &record))
@@ -139,7 +139,8 @@ fn create(tx: &mut dyn Transaction, ino: InodeNo, new: &New, now: Timestamp) -> 
     record.rdev = new.rdev;
     record.target.clone_from(&new.target);
     record.mtime_is_posix = true;
-    dentry::attach(tx, new.parent, &suffix, ino, &mut record)?;
+    let place = (new.parent, parent.quota);
+    dentry::attach_counted(tx, place, &suffix, ino, &mut record)?;
     if new.kind == Kind::Directory {
         record.explicit = true;
         parent.nlink += 1;

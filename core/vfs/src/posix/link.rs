@@ -12,7 +12,7 @@ impl Vfs {
         let name = name.to_vec();
         let now = clock::now();
         self.core
-            .write(Durability::Buffered, move |tx| {
+            .write_short(Durability::Buffered, move |tx| {
                 let mut record = inode::get(&*tx, ino)?;
                 if record.kind == Kind::Directory {
                     return Err(Error::NotPermitted);
@@ -34,7 +34,7 @@ impl Vfs {
                 if record.nlink >= inode::LINKS_MAX {
                     return Err(Error::TooManyLinks);
                 }
-                dentry::attach(tx, parent, &suffix, ino, &mut record)?;
+                dentry::attach_counted(tx, (parent, directory.quota), &suffix, ino, &mut record)?;
                 record.nlink += 1;
                 record.ctime = now;
                 inode::put(tx, ino, &record)?;

@@ -33,14 +33,27 @@ impl Vfs {
                 .as_ref()
                 .map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.as_slice()));
             let mut entries = Vec::new();
-            for entry in dentry::scan(snapshot, dir, from)? {
-                if entries.len() == max {
+            let mut rows = dentry::scan(snapshot, dir, from)?.peekable();
+            while entries.len() < max {
+                let Some(entry) = rows.next().transpose()? else {
                     break;
-                }
-                let entry = entry?;
+                };
                 let record = view.record(entry.ino)?;
+                // No row behind the page is read for its last name.
+                let name = if entries.len() + 1 == max {
+                    dentry::display(snapshot, dir, &entry.suffix)?
+                } else {
+                    match rows.peek() {
+                        Some(Err(_)) => dentry::display(snapshot, dir, &entry.suffix)?,
+                        next => {
+                            let next = next.and_then(|next| next.as_ref().ok());
+                            let next = next.map(|next| next.suffix.as_slice());
+                            dentry::display_before(snapshot, dir, &entry.suffix, next)?
+                        }
+                    }
+                };
                 entries.push(DirEntry {
-                    name: dentry::display(snapshot, dir, &entry.suffix)?,
+                    name,
                     attr: inode::attr(numbers.show(entry.ino)?, &record),
                     position: DirPosition(entry.suffix),
                 });

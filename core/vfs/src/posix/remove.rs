@@ -14,7 +14,7 @@ impl Vfs {
         let (core, name) = (self.core.clone(), name.to_vec());
         let now = clock::now();
         self.core
-            .write(Durability::Buffered, move |tx| {
+            .write_short(Durability::Buffered, move |tx| {
                 let directory = inode::live_directory(&*tx, parent)?;
                 let entry = dentry::resolve(&*tx, parent, &name)?.ok_or(Error::NotFound)?;
                 if entry.kind == Kind::Directory {

@@ -47,7 +47,7 @@ impl Vfs {
         let (core, now) = (self.core.clone(), clock::now());
         let replaced = self
             .core
-            .write(Durability::Buffered, move |tx| apply(tx, &core, &rename, now))
+            .write_short(Durability::Buffered, move |tx| apply(tx, &core, &rename, now))
             .await?;
         if replaced {
             self.core.purge_wanted.notify_one();
@@ -56,12 +56,18 @@ impl Vfs {
     }
 }
 
-/// The source, if the target exists.
+/// The source, if it has something that is not stored and the target exists.
 fn replaces(core: &Core, rename: &Rename) -> Result<Option<InodeNo>> {
     let rows = core.rows();
-    let source = dentry::resolve(&rows, rename.from, &rename.from_name)?;
+    let Some(source) = dentry::resolve(&rows, rename.from, &rename.from_name)? else {
+        return Ok(None);
+    };
+    let node = core.nodes.peek(source.ino);
+    if node.is_none_or(|node| !node.state.lock().is_dirty()) {
+        return Ok(None);
+    }
     let target = dentry::resolve(&rows, rename.to, &rename.to_name)?;
-    Ok(source.filter(|_| target.is_some()).map(|entry| entry.ino))
+    Ok(target.map(|_| source.ino))
 }
 
 /// Answers whether it took the place of something.
@@ -71,7 +77,11 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         return Err(Error::Invalid("exchange and no_replace exclude each other"));
     }
     let from_directory = inode::live_directory(&*tx, from)?;
-    let to_directory = inode::live_directory(&*tx, to)?;
+    let to_directory = if from == to {
+        from_directory.clone()
+    } else {
+        inode::live_directory(&*tx, to)?
+    };
     let source = dentry::resolve(&*tx, from, &rename.from_name)?.ok_or(Error::NotFound)?;
     let target = dentry::resolve(&*tx, to, &rename.to_name)?;
     if flags.no_replace && target.is_some() {
@@ -91,13 +101,13 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     }
     if flags.exchange {
         let target = target.ok_or(Error::NotFound)?;
-        let quotas = (from_directory.quota, to_directory.quota);
-        exchange(tx, rename, &source, &target, quotas, now)?;
+        let directories = (&from_directory, &to_directory);
+        exchange(tx, rename, &source, &target, directories, now)?;
         return Ok(false);
     }
     let is_dir = source.kind == Kind::Directory;
     let new_suffix = match &target {
-        None => free_suffix(tx, rename, &source)?,
+        None => dentry::name_known_free(&*tx, to, &rename.to_name, source.kind)?,
         Some(target) => {
             if target.ino == source.ino {
                 // Two names of one inode, or one name: nothing happens.
@@ -123,14 +133,14 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     let (from_quota, to_quota) = (from_directory.quota, to_directory.quota);
     quota::adopt(tx, source.ino, &mut record, from_quota, to_quota)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut record)?;
-    dentry::attach(tx, to, &new_suffix, source.ino, &mut record)?;
+    dentry::attach_counted(tx, (to, to_quota), &new_suffix, source.ino, &mut record)?;
     save(tx, source.ino, record, now)?;
     if is_dir {
         let replaced = target.is_some();
         change_links(tx, from, -1)?;
         change_links(tx, to, i32::from(!replaced))?;
     }
-    after(tx, from, to, now)?;
+    after(tx, (from, &from_directory), to, now)?;
     Ok(target.is_some())
 }
 
@@ -157,11 +167,6 @@ fn leave_trash(
     Ok(())
 }
 
-/// The name in DENTRY for the source at a place where nothing is.
-fn free_suffix(tx: &mut dyn Transaction, rename: &Rename, source: &Entry) -> Result<Vec<u8>> {
-    dentry::free_name(&*tx, rename.to, &rename.to_name, source.kind)
-}
-
 /// `directory` is neither `ancestor` nor anywhere below it.
 fn not_below(tx: &mut dyn Transaction, directory: InodeNo, ancestor: InodeNo) -> Result<()> {
     let mut at = directory;
@@ -182,10 +187,11 @@ fn exchange(
     rename: &Rename,
     source: &Entry,
     target: &Entry,
-    quotas: (InodeNo, InodeNo),
+    directories: (&InodeRecord, &InodeRecord),
     now: Timestamp,
 ) -> Result<()> {
     let &Rename { from, to, .. } = rename;
+    let quotas = (directories.0.quota, directories.1.quota);
     if source.ino == target.ino {
         return Ok(());
     }
@@ -215,8 +221,9 @@ fn exchange(
     quota::adopt(tx, target.ino, &mut target_record, quotas.1, quotas.0)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut source_record)?;
     dentry::detach(tx, to, &target.suffix, target.ino, &mut target_record)?;
-    dentry::attach(tx, to, &source_suffix, source.ino, &mut source_record)?;
-    dentry::attach(tx, from, &target_suffix, target.ino, &mut target_record)?;
+    let (into, back) = ((to, quotas.1), (from, quotas.0));
+    dentry::attach_counted(tx, into, &source_suffix, source.ino, &mut source_record)?;
+    dentry::attach_counted(tx, back, &target_suffix, target.ino, &mut target_record)?;
     save(tx, source.ino, source_record, now)?;
     save(tx, target.ino, target_record, now)?;
     if source_dir != target_dir {
@@ -224,7 +231,7 @@ fn exchange(
         change_links(tx, to, moved)?;
         change_links(tx, from, -moved)?;
     }
-    after(tx, from, to, now)
+    after(tx, (from, directories.0), to, now)
 }
 
 /// Saves a record whose name changed.
@@ -251,9 +258,15 @@ fn change_links(tx: &mut dyn Transaction, ino: InodeNo, change: i32) -> Result<(
     inode::put(tx, ino, &record)
 }
 
-fn after(tx: &mut dyn Transaction, from: InodeNo, to: InodeNo, now: Timestamp) -> Result<()> {
-    let record = inode::live_directory(&*tx, from)?;
-    remove::emptied_by_mount(tx, from, record)?;
-    inode::touch_directory(tx, from, now)?;
+/// `from.1` is the record of the directory that the name was taken from, as it was before.
+fn after(tx: &mut dyn Transaction, from: (InodeNo, &InodeRecord), to: InodeNo, now: Timestamp) -> Result<()> {
+    // One that is explicit stays so.
+    if !from.1.explicit {
+        let record = inode::live_directory(&*tx, from.0)?;
+        remove::emptied_by_mount(tx, from.0, record)?;
+    }
+    if from.0 != to {
+        inode::touch_directory(tx, from.0, now)?;
+    }
     inode::touch_directory(tx, to, now)
 }

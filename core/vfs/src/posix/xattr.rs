@@ -116,7 +116,7 @@ impl Vfs {
             }
             Ok(())
         };
-        self.core.write(Durability::Buffered, change).await
+        self.core.write_short(Durability::Buffered, change).await
     }
 }
 
