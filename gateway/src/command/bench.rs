@@ -25,6 +25,9 @@ pub struct Bench {
     /// Objects of 4 KiB that `objects` loads, and files that `meta` makes.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
+    /// For `meta`, of itself: make files in the namespace there, say so, and wait to be killed.
+    #[arg(long, value_name = "DIR", hide = true)]
+    die_in: Option<PathBuf>,
     /// Answer in JSON, one line per measurement.
     #[arg(long)]
     json: bool,
@@ -54,6 +57,9 @@ enum Group {
 impl Bench {
     /// Measures.
     pub async fn run(self) -> Result<()> {
+        if let Some(dir) = &self.die_in {
+            return bench::meta::die(dir).await;
+        }
         let wanted = |group| self.only.is_empty() || self.only.contains(&group);
         let bar = if somebody_watches(self.json) {
             ProgressBar::new_spinner()

@@ -4,6 +4,7 @@
 //!
 //! No network and no door: metadata, store and namespace alone, in this process.
 mod extents;
+mod opening;
 mod operations;
 mod scale;
 mod syncs;
@@ -20,6 +21,7 @@ use vfs::{Creator, InodeNo, Kind, Level, Vfs, VfsConfig};
 use zeroize::Zeroizing;
 
 use super::Line;
+pub use opening::die;
 
 /// Block cache of the metadata engine.
 const META_CACHE: u64 = 128 << 20;

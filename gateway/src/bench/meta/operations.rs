@@ -15,7 +15,7 @@ use vfs::{InodeNo, RenameFlags, Vfs};
 use super::{Line, META_CACHE, Opened, make_file};
 
 /// Files that each line is about.
-const FILES: u64 = 5_000;
+const FILES: u64 = 20_000;
 /// Entries of a page of a listing.
 const PAGE: usize = 1_000;
 

@@ -3,10 +3,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use meta::FjallEngine;
 use vfs::{DirPosition, ListRequest};
 
-use super::{BUCKET, Line, META_CACHE, Opened, engine_dir, make_file};
+use super::{BUCKET, Line, Opened, make_file, opening};
 use crate::bench::objects::{resident, sized};
 
 /// Makers at a time.
@@ -44,24 +43,8 @@ pub(super) async fn measure(dir: &Path, count: u64, report: &impl Fn(Line)) -> R
         opened.meta.disk_bytes()? / count.max(1),
     ));
     opened.close().await?;
-
-    // Once before, so that both find the same in the kernel's cache.
-    drop(FjallEngine::open(&engine_dir(dir), META_CACHE)?);
-    let start = Instant::now();
-    drop(FjallEngine::open(&engine_dir(dir), META_CACHE)?);
-    let bare = start.elapsed();
-    let start = Instant::now();
+    opening::measure(dir, report).await?;
     let opened = Opened::open(dir).await?;
-    let whole = start.elapsed();
-    report(Line {
-        note: Some(format!(
-            "{:.2} s, the bare engine {:.2} s",
-            whole.as_secs_f64(),
-            bare.as_secs_f64()
-        )),
-        ratio: Some(bare.as_secs_f64() / whole.as_secs_f64()),
-        ..Line::named("  open", 1.0 / whole.as_secs_f64())
-    });
     report_pages("  list, mount", readdir(&opened, bucket).await?, report);
     report_pages("  list, S3", list_objects(&opened).await?, report);
     report(sized("  resident memory, listed", resident("VmRSS:")?));
