@@ -24,7 +24,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 /// One measurement.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Line {
     /// What was measured.
     pub name: String,
