@@ -119,6 +119,18 @@ impl Publisher {
         subscribers.retain(|subscriber| deliver(subscriber, &change));
     }
 
+    /// Everybody who subscribed; nothing is told to them here any more.
+    pub(crate) fn hand_over(&self) -> Subscribers {
+        Subscribers(std::mem::take(&mut *self.subscribers.lock()))
+    }
+
+    /// Tells those who subscribed elsewhere that changes were missed, and everything from now on.
+    pub(crate) fn take_over(&self, mut from: Subscribers) {
+        let mut arrived = std::mem::take(&mut from.0);
+        arrived.retain(|subscriber| deliver(subscriber, &Change::Lost));
+        self.subscribers.lock().append(&mut arrived);
+    }
+
     /// Tells everybody that changes were missed.
     pub(crate) fn lose(&self) {
         self.subscribers
@@ -129,7 +141,18 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        for queue in self.subscribers.get_mut().iter().filter_map(Weak::upgrade) {
+        drop(Subscribers(std::mem::take(self.subscribers.get_mut())));
+    }
+}
+
+/// Everybody who subscribed to an engine's feed, on the way to another one. Dropped, it ends their
+/// subscriptions.
+#[derive(Default)]
+pub struct Subscribers(Vec<Weak<Queue>>);
+
+impl Drop for Subscribers {
+    fn drop(&mut self) {
+        for queue in self.0.iter().filter_map(Weak::upgrade) {
             queue.waiting.lock().closed = true;
             queue.wake.notify_one();
         }
@@ -235,6 +258,21 @@ mod tests {
         );
         assert_eq!(changes.try_next(), Some(Change::Lost));
         assert_eq!(changes.try_next(), None);
+    }
+
+    #[tokio::test]
+    async fn subscribers_move_from_one_feed_to_another() {
+        let (one, two) = (Publisher::default(), Publisher::default());
+        let mut changes = one.subscribe();
+        one.publish(1, vec![b"a".to_vec()]);
+        two.take_over(one.hand_over());
+        one.publish(2, vec![b"b".to_vec()]);
+        drop(one);
+        two.publish(1, vec![b"c".to_vec()]);
+        assert_eq!(changes.next().await, Some(Change::Lost));
+        assert_eq!(keys(&changes.next().await.unwrap()), [b"c".to_vec()]);
+        drop(two.hand_over());
+        assert_eq!(changes.next().await, None);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 use std::ops::Bound;
 
 use crate::Result;
-use crate::changes::Changes;
+use crate::changes::{Changes, Subscribers};
 
 /// Longest key in bytes that every engine takes. PostgreSQL's index entries are the shortest: 2,704 bytes with
 /// their header.
@@ -88,6 +88,14 @@ pub trait Engine: Send + Sync + 'static {
     /// The keys of everything that is committed from now on, by this process or another one that uses
     /// the same store ([`crate::changes`]).
     fn subscribe(&self) -> Result<Changes>;
+    /// Everybody who subscribed, to be handed to the engine that the namespace was moved to.
+    fn hand_over(&self) -> Subscribers {
+        Subscribers::default()
+    }
+    /// Goes on telling those who subscribed elsewhere: first that changes were missed, and then all that comes.
+    fn take_over(&self, subscribers: Subscribers) {
+        drop(subscribers);
+    }
     /// Whether its log lies on this machine alone, so that a guard file beside it can tell whether the
     /// log lost acknowledged commits. If not, the engine has to know by itself.
     fn guarded(&self) -> bool {

@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::recovery::{Attempt, Closed};
 use crate::bounds::{check_key, check_value, is_empty_range};
-use crate::changes::{Changes, Publisher};
+use crate::changes::{Changes, Publisher, Subscribers};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
 
 /// Size at which the table of recent writes in memory is written out. Bounds how much of the
@@ -167,6 +167,14 @@ impl Engine for FjallEngine {
 
     fn subscribe(&self) -> Result<Changes> {
         Ok(self.feed.lock().subscribe())
+    }
+
+    fn hand_over(&self) -> Subscribers {
+        self.feed.lock().hand_over()
+    }
+
+    fn take_over(&self, subscribers: Subscribers) {
+        self.feed.lock().take_over(subscribers);
     }
 
     fn disk_bytes(&self) -> Result<u64> {

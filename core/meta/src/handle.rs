@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::changes::Changes;
 use crate::guard::{COUNTER_KEY, Guard};
+use crate::migrate::Step;
+use crate::migrate::live::{self, Moved};
 use crate::sync::{Answer, GroupSync};
 use crate::{Durability, Engine, Error, Place, Read, Result, Transaction, failpoint, image, migrate};
 
@@ -48,14 +50,37 @@ pub struct Meta {
 }
 
 struct Inner {
-    // Dropped first: its thread ends before the engine closes.
-    sync: GroupSync,
-    engine: Arc<dyn Engine>,
+    /// Changed while `turn` is held alone.
+    current: RwLock<Arc<Current>>,
     directory: PathBuf,
+    /// Held while the namespace is moved.
+    moving: Mutex<()>,
     /// Held shared by every transaction, alone by one that has lost too often.
     turn: RwLock<()>,
     /// Spreads the pauses of transactions that conflict with each other.
     jitter: AtomicU64,
+}
+
+/// The engine in use.
+struct Current {
+    // Dropped first: its thread ends before the engine closes.
+    sync: GroupSync,
+    engine: Arc<dyn Engine>,
+    /// `None`: it was open already.
+    place: Option<Place>,
+}
+
+impl Current {
+    /// An engine with its guard file (for an engine that needs one) at `guard`.
+    fn start(engine: Arc<dyn Engine>, guard: &Path, place: Option<Place>) -> Result<Self> {
+        let guard = if engine.guarded() {
+            Some(open_guard(engine.as_ref(), guard)?)
+        } else {
+            None
+        };
+        let sync = GroupSync::start(Arc::clone(&engine), guard)?;
+        Ok(Self { sync, engine, place })
+    }
 }
 
 impl Meta {
@@ -68,25 +93,31 @@ impl Meta {
     /// Opens or creates the namespace in a place. Beside the errors of [`Self::open`]: one that says so when
     /// the namespace was moved to another place, or is being moved to this one.
     pub fn at(place: &Place) -> Result<Self> {
-        Self::over(place.open()?, &place.guard())
+        Self::at_among(place, &[])
+    }
+
+    /// As [`Self::at`]. When the namespace was moved there from one of `others`, and the move was cut off at
+    /// its very end, ends it.
+    pub fn at_among(place: &Place, others: &[Place]) -> Result<Self> {
+        let engine = place.open()?;
+        migrate::settle(place, engine.as_ref(), others)?;
+        Self::with(engine, &place.guard(), Some(place.clone()))
     }
 
     /// A handle over an engine that is open already, with its guard file (for an engine that needs one) at
     /// `guard`.
     pub fn over(engine: Arc<dyn Engine>, guard: &Path) -> Result<Self> {
+        Self::with(engine, guard, None)
+    }
+
+    fn with(engine: Arc<dyn Engine>, guard: &Path, place: Option<Place>) -> Result<Self> {
         migrate::check(engine.as_ref())?;
-        let directory = guard.parent().unwrap_or(Path::new(".")).to_owned();
-        let guard = if engine.guarded() {
-            Some(open_guard(engine.as_ref(), guard)?)
-        } else {
-            None
-        };
-        let sync = GroupSync::start(Arc::clone(&engine), guard)?;
+        let current = Current::start(engine, guard, place)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                sync,
-                engine,
-                directory,
+                current: RwLock::new(Arc::new(current)),
+                directory: guard.parent().unwrap_or(Path::new(".")).to_owned(),
+                moving: Mutex::new(()),
                 turn: RwLock::new(()),
                 jitter: AtomicU64::new(0x9e37_79b9),
             }),
@@ -100,7 +131,7 @@ impl Meta {
     /// Hold it for one request, not for minutes: the engine keeps every version and every record of
     /// who wrote what since the oldest snapshot, and its commits grow slower with them.
     pub fn snapshot(&self) -> Result<Box<dyn Read + Send>> {
-        self.inner.engine.snapshot()
+        self.inner.current().engine.snapshot()
     }
 
     /// Runs `f` in a transaction on the blocking pool, again on conflict, and waits for `durability`.
@@ -150,7 +181,21 @@ impl Meta {
     /// ([`crate::changes`]). Another gateway's commits come at most about
     /// [`crate::POSTGRES_POLL`] late while the database answers.
     pub fn subscribe(&self) -> Result<Changes> {
-        self.inner.engine.subscribe()
+        self.inner.current().engine.subscribe()
+    }
+
+    /// Moves the namespace to `to`, which must hold none, while it is in use ([`migrate`]). Transactions wait
+    /// at the end, for as long as some hundred rows and three syncs take; after it, this handle and its clones
+    /// use `to`. Subscriptions go on, with a loss. Views from before keep the old engine open.
+    ///
+    /// When it fails, the namespace is where it was; but if the old place cannot be told that it was left,
+    /// everything is refused until a restart, which finds out.
+    pub async fn move_to(&self, to: Place, mut progress: impl FnMut(Step) + Send + 'static) -> Result<Moved> {
+        let inner = Arc::clone(&self.inner);
+        let moved = tokio::task::spawn_blocking(move || inner.move_to(&to, &mut progress));
+        moved
+            .await
+            .unwrap_or_else(|_| Err(Error::Engine("the move was cut off".into())))
     }
 
     /// Writes an image of this moment to a new file ([`image`]). Writers go on meanwhile; commits of
@@ -161,7 +206,7 @@ impl Meta {
         path: PathBuf,
         mut progress: impl FnMut(u64) + Send + 'static,
     ) -> Result<image::Contents> {
-        let engine = Arc::clone(&self.inner.engine);
+        let engine = Arc::clone(&self.inner.current().engine);
         let written = tokio::task::spawn_blocking(move || {
             image::write_file(engine.snapshot()?.as_ref(), &path, &mut progress)
         });
@@ -172,16 +217,16 @@ impl Meta {
 
     /// Makes everything committed so far durable; concurrent callers share one sync.
     pub async fn sync(&self) -> Result<()> {
-        self.inner.sync.wait().await
+        self.inner.current().sync.wait().await
     }
 
     /// Leaves nothing on disk of rows that were deleted before this call ([`Engine::scour`]). Writers
     /// go on meanwhile; takes about as long as copying the whole store.
     pub async fn scour(&self) -> Result<()> {
-        let inner = Arc::clone(&self.inner);
+        let current = self.inner.current();
         let scoured = tokio::task::spawn_blocking(move || {
-            inner.sync.check()?;
-            inner.engine.scour()
+            current.sync.check()?;
+            current.engine.scour()
         });
         scoured
             .await
@@ -190,8 +235,8 @@ impl Meta {
 
     /// How many other gateways use the namespace now ([`Engine::others`]).
     pub async fn others(&self) -> Result<u64> {
-        let inner = Arc::clone(&self.inner);
-        let others = tokio::task::spawn_blocking(move || inner.engine.others());
+        let engine = Arc::clone(&self.inner.current().engine);
+        let others = tokio::task::spawn_blocking(move || engine.others());
         others
             .await
             .unwrap_or_else(|_| Err(Error::Engine("the question was cut off".into())))
@@ -199,12 +244,17 @@ impl Meta {
 
     /// Fails at once while writes would.
     pub fn check(&self) -> Result<()> {
-        self.inner.sync.check()
+        self.inner.current().sync.check()
     }
 
     /// Why nothing is written at the moment; `None` when all is well.
     pub fn trouble(&self) -> Option<String> {
-        self.inner.sync.check().err().map(|error| error.to_string())
+        self.check().err().map(|error| error.to_string())
+    }
+
+    /// Where the namespace is; `None` over an engine that was open already.
+    pub fn place(&self) -> Option<Place> {
+        self.inner.current().place.clone()
     }
 
     /// The directory whose disk must not fill up.
@@ -214,7 +264,7 @@ impl Meta {
 
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64> {
-        self.inner.engine.disk_bytes()
+        self.inner.current().engine.disk_bytes()
     }
 }
 
@@ -256,18 +306,50 @@ fn failed(error: std::io::Error) -> Error {
 }
 
 impl Inner {
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read())
+    }
+
+    fn move_to(&self, to: &Place, progress: &mut dyn FnMut(Step)) -> Result<Moved> {
+        let Some(_one) = self.moving.try_lock() else {
+            return Err(Error::Engine("the metadata are being moved already".into()));
+        };
+        let old = self.current();
+        let from = old
+            .place
+            .as_ref()
+            .ok_or_else(|| Error::Engine("nobody knows where the metadata are".into()))?;
+        old.sync.check()?;
+        let switch = |engine: Arc<dyn Engine>, leave: &dyn Fn() -> Result<()>| {
+            let new = Current::start(Arc::clone(&engine), &to.guard(), Some(to.clone()))?;
+            if let Err(error) = leave() {
+                old.sync
+                    .end(&format!("nobody knows whether the metadata were moved: {error}"));
+                return Err(error);
+            }
+            engine.take_over(old.engine.hand_over());
+            *self.current.write() = Arc::new(new);
+            Ok(())
+        };
+        live::run((old.engine.as_ref(), from), to, &self.turn, progress, switch)
+    }
+
     /// One run on this thread, if it has to wait for nobody; `None` if it would, and on conflict.
     fn attempt_here<T, E: From<Error>>(
         &self,
         durability: Durability,
         f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
     ) -> Result<Option<Committed<T>>, E> {
-        if !self.engine.is_quick() {
+        let Some(_turn) = self.turn.try_read() else {
+            return Ok(None);
+        };
+        let current = self.current();
+        if !current.engine.is_quick() {
             return Ok(None);
         }
-        match (self.turn.try_read(), self.sync.at_rest()) {
-            (Some(_turn), Some(_rest)) => self.attempt(durability, f),
-            _ => Ok(None),
+        match current.sync.at_rest() {
+            Some(_rest) => attempt(&current, durability, f),
+            None => Ok(None),
         }
     }
 
@@ -280,10 +362,10 @@ impl Inner {
         loop {
             let outcome = if conflicts < CONFLICTS_BEFORE_ALONE {
                 let _turn = self.turn.read();
-                self.attempt(durability, f)?
+                attempt(&self.current(), durability, f)?
             } else {
                 let _alone = self.turn.write();
-                self.attempt(durability, f)?
+                attempt(&self.current(), durability, f)?
             };
             if let Some(value) = outcome {
                 return Ok(value);
@@ -304,31 +386,6 @@ impl Inner {
         }
     }
 
-    /// One run; `None` on conflict.
-    fn attempt<T, E: From<Error>>(
-        &self,
-        durability: Durability,
-        f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
-    ) -> Result<Option<Committed<T>>, E> {
-        self.sync.check()?;
-        let _running = self.sync.running();
-        let mut tx = self.engine.begin()?;
-        let value = match f(tx.as_mut()) {
-            Ok(value) => value,
-            Err(_) if tx.doomed() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let commit = || {
-            failpoint::COMMIT.reach().map_err(failed)?;
-            tx.commit()
-        };
-        match self.sync.commit(durability == Durability::Synced, commit) {
-            Ok(sync) => Ok(Some(Committed { value, sync })),
-            Err(Error::Conflict) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Between half and all of the doubled pause.
     fn pause(&self, conflicts: u32) -> Duration {
         let full = BACKOFF_FIRST
@@ -336,5 +393,30 @@ impl Inner {
             .min(BACKOFF_MAX);
         let step = self.jitter.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         full.mul_f64(0.5 + (step >> 40) as f64 / (1u64 << 25) as f64)
+    }
+}
+
+/// One run; `None` on conflict.
+fn attempt<T, E: From<Error>>(
+    current: &Current,
+    durability: Durability,
+    f: &mut impl FnMut(&mut dyn Transaction) -> Result<T, E>,
+) -> Result<Option<Committed<T>>, E> {
+    current.sync.check()?;
+    let _running = current.sync.running();
+    let mut tx = current.engine.begin()?;
+    let value = match f(tx.as_mut()) {
+        Ok(value) => value,
+        Err(_) if tx.doomed() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let commit = || {
+        failpoint::COMMIT.reach().map_err(failed)?;
+        tx.commit()
+    };
+    match current.sync.commit(durability == Durability::Synced, commit) {
+        Ok(sync) => Ok(Some(Committed { value, sync })),
+        Err(Error::Conflict) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,10 +1,14 @@
-//! Moving a namespace from one engine to another.
+//! Moving a namespace from one engine to another: while nobody uses it ([`migrate`]), or under its users
+//! ([`live`]).
 //!
-//! Nobody may use either place meanwhile. The new place is marked as unfinished, filled from one view of
-//! the old one, synced, and then compared with it row by row. Only when both are the same is the old
-//! place marked as moved and the mark of the new one removed, in this order: at every moment at most one of
-//! them can be opened, so that no gateway goes on with a namespace that lives elsewhere now. A move that
-//! was cut off is simply asked for again.
+//! While nobody uses it: the new place is marked as unfinished, filled from one view of
+//! the old one, synced, and then compared with it row by row. Only when both are the same, the new place says
+//! that it has everything, the old one that it was left, and then the mark of the new one is removed. At every
+//! moment at most one of them can be opened, so that no gateway goes on with a namespace that lives elsewhere
+//! now; and whoever knows both can open one ([`crate::Meta::at_among`]). A move that was cut off is simply
+//! asked for again.
+pub mod live;
+
 use std::io;
 use std::sync::Arc;
 
@@ -14,9 +18,12 @@ use crate::{Engine, Error, Read, Result};
 
 /// The row that says why a store must not be used.
 const MARK_KEY: &[u8] = &[0x00, b'm'];
-/// First byte of its value: being filled; or moved, and then the name of the place follows.
+/// First byte of its value. Being filled:
 const UNFINISHED: u8 = 1;
+/// Moved; the name of the place where it is now follows.
 const MOVED: u8 = 2;
+/// Has everything, but may be used only if the place that it came from, whose name follows, was left.
+const READY: u8 = 3;
 /// Rows that are removed in one transaction.
 const REMOVE_ROWS: usize = 1000;
 /// Rows between two reports.
@@ -41,12 +48,37 @@ pub(crate) fn check(engine: &dyn Engine) -> Result<()> {
             "the metadata are being moved to this engine and are not complete: run `meta migrate` again"
                 .into(),
         )),
+        Some([READY, from @ ..]) => Err(Error::Engine(format!(
+            "a move of the metadata from {} to this engine did not come to its end: set metadata.engine back, \
+             or run `meta migrate` again",
+            String::from_utf8_lossy(from)
+        ))),
         Some([MOVED, place @ ..]) => Err(Error::Engine(format!(
             "the metadata were moved to {}: set metadata.engine to it",
             String::from_utf8_lossy(place)
         ))),
         Some(_) => Err(Error::Damaged("the row of moves is not understood".into())),
     }
+}
+
+/// Ends a move to `place`, where `engine` is open, that was cut off after the old place, one of `others`,
+/// said that it was left.
+pub(crate) fn settle(place: &Place, engine: &dyn Engine, others: &[Place]) -> Result<()> {
+    let Some(mark_here) = mark(engine)? else {
+        return Ok(());
+    };
+    let [READY, from @ ..] = mark_here.as_slice() else {
+        return Ok(());
+    };
+    let Some(old) = others.iter().find(|other| other.name().as_bytes() == from) else {
+        return Ok(());
+    };
+    let left = [&[MOVED], place.name().as_bytes()].concat();
+    if mark(old.open()?.as_ref())? == Some(left) {
+        set_mark(engine, None)?;
+        tracing::info!(from = %old.name(), "the move of the metadata to this engine is ended");
+    }
+    Ok(())
 }
 
 fn mark(engine: &dyn Engine) -> Result<Option<Vec<u8>>> {
@@ -79,6 +111,10 @@ pub fn migrate(from: &Place, to: &Place, progress: &mut dyn FnMut(Step)) -> Resu
     if target.guarded() {
         forget_guard(to)?;
     }
+    set_mark(
+        target.as_ref(),
+        Some(&[&[READY], from.name().as_bytes()].concat()),
+    )?;
     set_mark(source.as_ref(), Some(&[&[MOVED], name.as_bytes()].concat()))?;
     set_mark(target.as_ref(), None)?;
     Ok(contents)
@@ -121,15 +157,7 @@ fn copy(source: &dyn Engine, target: &dyn Engine, progress: &mut dyn FnMut(Step)
         }
     }
     progress(Step::Counting(of));
-    match mark(target)?.as_deref() {
-        Some([UNFINISHED]) => empty(target)?,
-        _ => {
-            if rows(target.snapshot()?.as_ref())?.next().transpose()?.is_some() {
-                return Err(Error::Engine("the new place holds metadata already".into()));
-            }
-            set_mark(target, Some(&[UNFINISHED]))?;
-        }
-    }
+    prepare(target)?;
     let mut filler = Filler::of(target);
     let mut done = 0;
     for row in rows(view.as_ref())? {
@@ -153,6 +181,23 @@ fn copy(source: &dyn Engine, target: &dyn Engine, progress: &mut dyn FnMut(Step)
         return Err(Error::Engine("somebody wrote to the metadata meanwhile".into()));
     }
     Ok(contents)
+}
+
+/// Makes sure that the new place is empty, and says that it is unfinished.
+fn prepare(target: &dyn Engine) -> Result<()> {
+    match mark(target)?.as_deref() {
+        Some([UNFINISHED]) => empty(target),
+        Some([READY, ..]) => {
+            set_mark(target, Some(&[UNFINISHED]))?;
+            empty(target)
+        }
+        _ => {
+            if rows(target.snapshot()?.as_ref())?.next().transpose()?.is_some() {
+                return Err(Error::Engine("the new place holds metadata already".into()));
+            }
+            set_mark(target, Some(&[UNFINISHED]))
+        }
+    }
 }
 
 /// Compares all rows of two stores.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::changes::Changes;
+use crate::changes::{Changes, Subscribers};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction};
 
 /// What was asked of an engine. Each number only rises.
@@ -176,6 +176,14 @@ impl<E: Engine> Engine for Observed<E> {
 
     fn subscribe(&self) -> Result<Changes> {
         self.engine.subscribe()
+    }
+
+    fn hand_over(&self) -> Subscribers {
+        self.engine.hand_over()
+    }
+
+    fn take_over(&self, subscribers: Subscribers) {
+        self.engine.take_over(subscribers);
     }
 
     fn guarded(&self) -> bool {

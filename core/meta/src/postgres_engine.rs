@@ -41,7 +41,7 @@ use self::order::Order;
 use self::pool::Pool;
 use self::read::{Session, View};
 use self::write::Write;
-use crate::changes::Changes;
+use crate::changes::{Changes, Subscribers};
 use crate::{Engine, Error, Read, Result, Transaction};
 
 /// Longest wait for the database when the engine is closed.
@@ -252,6 +252,14 @@ impl Engine for PostgresEngine {
 
     fn subscribe(&self) -> Result<Changes> {
         Ok(self.shared.order.subscribe())
+    }
+
+    fn hand_over(&self) -> Subscribers {
+        self.shared.order.hand_over()
+    }
+
+    fn take_over(&self, subscribers: Subscribers) {
+        self.shared.order.take_over(subscribers);
     }
 
     fn others(&self) -> Result<u64> {

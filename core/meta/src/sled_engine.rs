@@ -29,7 +29,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::history::History;
 use crate::bounds::{check_key, check_value, half_open, is_empty_range, successor};
-use crate::changes::{Changes, Publisher};
+use crate::changes::{Changes, Publisher, Subscribers};
 use crate::overlay::{self, Writes};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
 
@@ -166,6 +166,14 @@ impl Engine for SledEngine {
 
     fn subscribe(&self) -> Result<Changes> {
         Ok(self.inner.state.write().publisher.subscribe())
+    }
+
+    fn hand_over(&self) -> Subscribers {
+        self.inner.state.write().publisher.hand_over()
+    }
+
+    fn take_over(&self, subscribers: Subscribers) {
+        self.inner.state.write().publisher.take_over(subscribers);
     }
 
     fn disk_bytes(&self) -> Result<u64> {

@@ -180,6 +180,16 @@ impl GroupSync {
         }
     }
 
+    /// Nothing is written or acknowledged any more, until a restart.
+    pub(crate) fn end(&self, reason: &str) {
+        tracing::error!(%reason, "nothing is written to the metadata until a restart");
+        self.shared.queue.lock().failure = Some(Failure {
+            reason: reason.to_owned(),
+            lasting: true,
+        });
+        self.shared.wake.notify_one();
+    }
+
     /// The error of a failed sync or commit, until the engine is back.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.shared.queue.lock().failure {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::wait;
-use crate::changes::{Changes, Publisher};
+use crate::changes::{Changes, Publisher, Subscribers};
 
 /// Numbers and what became of them.
 pub(super) struct Order {
@@ -46,6 +46,14 @@ impl Order {
 
     pub(super) fn subscribe(&self) -> Changes {
         self.state.lock().publisher.subscribe()
+    }
+
+    pub(super) fn hand_over(&self) -> Subscribers {
+        self.state.lock().publisher.hand_over()
+    }
+
+    pub(super) fn take_over(&self, subscribers: Subscribers) {
+        self.state.lock().publisher.take_over(subscribers);
     }
 
     /// A number for a transaction that is about to be committed.
