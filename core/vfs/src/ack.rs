@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use meta::{Durability, Read, Transaction};
 
-use crate::buffer::Guard;
 use crate::schema::{self, InodeRecord};
+use crate::snapshot::Sight;
+use crate::snapshot::number::Place;
 use crate::vfs::Core;
 use crate::{Error, InodeNo, Kind, Level, Result, Vfs, clock, extent, inode, xattrs};
 
@@ -53,15 +54,15 @@ impl Vfs {
 
     /// The level that a file, or a bucket's directory, asks for itself.
     pub async fn ack(&self, ino: InodeNo) -> Result<Option<Level>> {
-        let snapshot = self.core.snapshot()?;
-        inode::get(&*snapshot, ino)?;
-        stored(&*snapshot, ino)
+        let Sight { read, ino, .. } = self.core.sight(ino)?;
+        inode::get(&*read, ino)?;
+        stored(&*read, ino)
     }
 
     /// The level that an acknowledgement about a file through this handle stands for.
     pub async fn ack_in_force(&self, ino: InodeNo) -> Result<Level> {
-        let snapshot = self.core.snapshot()?;
-        Ok(in_force(&*snapshot, ino)?.max(self.terms.level))
+        let Sight { read, ino, .. } = self.core.sight(ino)?;
+        Ok(in_force(&*read, ino)?.max(self.terms.level))
     }
 
     /// Sets or clears the level that a regular file or a bucket's directory asks for. Durable when it
@@ -90,29 +91,39 @@ impl Vfs {
     /// for at most `timeout`. [`Error::NotYet`] when it has not. [`Error::WriteLost`] while an opener has
     /// still to be told that a write was lost: asking here tells nobody else's fsync.
     pub async fn wait_level(&self, ino: InodeNo, level: Level, timeout: Duration) -> Result<()> {
-        let guard = self.core.nodes.enter(ino)?;
+        let guard = self.core.enter(ino)?;
         self.core.flush_inode(ino).await?;
         if guard.node.state.lock().lost > 0 {
             return Err(Error::WriteLost);
         }
         self.core.meta.sync().await?;
-        self.core.wait_for(&guard, level, timeout).await
+        self.core.wait_for(ino, level, timeout).await
     }
 }
 
 impl Core {
-    /// Waits until the inode's chunks reached the level in force.
-    pub(crate) async fn wait_level(&self, guard: &Guard, terms: Terms) -> Result<()> {
-        let asked = in_force(&*self.snapshot()?, guard.ino)?;
-        self.wait_for(guard, asked.max(terms.level), terms.timeout).await
+    /// Waits until the inode's chunks reached the level in force. The caller has entered the inode; it
+    /// may lie in a snapshot.
+    pub(crate) async fn wait_level(&self, ino: InodeNo, terms: Terms) -> Result<()> {
+        if let Place::Listing(_) = self.place_of(ino)? {
+            return Ok(());
+        }
+        let asked = {
+            let Sight { read, ino, .. } = self.sight(ino)?;
+            in_force(&*read, ino)?
+        };
+        self.wait_for(ino, asked.max(terms.level), terms.timeout).await
     }
 
-    async fn wait_for(&self, guard: &Guard, level: Level, timeout: Duration) -> Result<()> {
+    async fn wait_for(&self, ino: InodeNo, level: Level, timeout: Duration) -> Result<()> {
         if level == Level::Staged {
             return Ok(());
         }
         // A file without content has a name and attributes, which a checkpoint has to carry out, too.
-        let chunks = extent::chunks(&*self.snapshot()?, guard.ino)?;
+        let chunks = {
+            let Sight { read, ino, .. } = self.sight(ino)?;
+            extent::chunks(&*read, ino)?
+        };
         Ok(self.store.wait_level(&chunks, level, timeout).await?)
     }
 }

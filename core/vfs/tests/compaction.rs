@@ -168,3 +168,55 @@ async fn who_asks_for_more_than_staged_is_left_alone_and_shared_bytes_are_not_co
     n.vfs.fsync(ino, None).await.unwrap();
     assert_eq!(n.vfs.compact().await.unwrap().bytes, 0);
 }
+
+/// A snapshot or a clone has the extents as they are, without a row that says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_snapshot_or_a_clone_has_is_not_copied() {
+    let n = Namespace::new().await;
+    let (ino, model) = file_of(&n, 2).await;
+    let bucket = n.vfs.directory_at("b").await.unwrap();
+    let model = scatter(&n, ino, model, 80, 3).await;
+    n.settle().await;
+    let (extents, chunks) = (n.rows(EXTENT), n.chunks());
+    n.vfs.create_snapshot("b/f", "s").await.unwrap();
+    n.vfs.clone_file("b/f@s", "b/c").await.unwrap();
+    let clone = n.lookup(bucket, "c").await.unwrap().ino;
+    // Noted again, of both: the files grow by a piece each.
+    for file in [ino, clone] {
+        n.write(file, (2 * BLOCK) as u64 + 100, &[1; 10]).await;
+        n.vfs.fsync(file, None).await.unwrap();
+    }
+    n.settle().await;
+    assert_eq!(n.vfs.compact().await.unwrap().bytes, 0);
+    n.settle().await;
+    assert_eq!(n.chunks(), chunks + 2);
+    for file in [ino, clone] {
+        assert_eq!(n.read(file).await[..2 * BLOCK], model);
+    }
+    // What changes from then on is a file's own, and is put together without the rest.
+    let mut changed = n.read(ino).await;
+    for at in 0..16 {
+        changed[at * 4096..(at + 1) * 4096].copy_from_slice(&noise(100 + at as u64, 4096));
+        n.write(ino, at as u64 * 4096, &noise(100 + at as u64, 4096))
+            .await;
+        n.vfs.fsync(ino, None).await.unwrap();
+    }
+    n.settle().await;
+    assert_eq!(n.vfs.compact().await.unwrap().bytes, 16 * 4096);
+    assert_eq!(n.read(ino).await, changed);
+    // When nobody else has them they are rewritten like any others.
+    n.vfs.unlink(bucket, b"c").await.unwrap();
+    n.vfs.delete_snapshot("b/f", "s").await.unwrap();
+    for _ in 0..6000 {
+        n.settle().await;
+        if n.rows(0x31) == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    n.write(ino, (2 * BLOCK) as u64 + 100, &[2; 10]).await;
+    n.vfs.fsync(ino, None).await.unwrap();
+    n.vfs.compact().await.unwrap();
+    assert_eq!(n.read(ino).await[..2 * BLOCK], changed[..2 * BLOCK]);
+    assert!(n.rows(EXTENT) < extents / 4, "{}", n.rows(EXTENT));
+}

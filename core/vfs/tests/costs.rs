@@ -245,3 +245,55 @@ async fn renaming_a_directory_is_one_transaction_of_a_few_rows_whatever_it_holds
     }
     assert_eq!(writes[0], writes[1]);
 }
+
+/// What is changed in one bucket asks no snapshot of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_other_buckets_cost_no_rows() {
+    let w = Watched::new().await;
+    let bucket = w.n.bucket("b").await;
+    let dir = w.n.dir(bucket, "d").await;
+    let other = w.n.bucket("other").await;
+    let mut costs = Vec::new();
+    for round in 0..2 {
+        for number in 0..20 {
+            w.n.file(dir, &format!("f{number}")).await;
+        }
+        let renamed = RenameFlags::default();
+        if round == 1 {
+            for number in 0..100 {
+                let name = format!("o{number}");
+                w.n.dir(other, &name).await;
+                w.n.vfs
+                    .create_snapshot(&format!("other/{name}/"), "s")
+                    .await
+                    .unwrap();
+            }
+        }
+        w.n.settle().await;
+        let cost = w
+            .cost(async |n: &Namespace| {
+                for number in 0..20 {
+                    let (name, new) = (format!("f{number}"), format!("g{number}"));
+                    let file = n.lookup(dir, &name).await.unwrap().ino;
+                    n.write(file, 0, b"content").await;
+                    n.vfs.fsync(file, None).await.unwrap();
+                    n.vfs
+                        .rename(dir, name.as_bytes(), dir, new.as_bytes(), renamed)
+                        .await
+                        .unwrap();
+                }
+            })
+            .await;
+        for number in 0..20 {
+            w.n.vfs
+                .unlink(dir, format!("g{number}").as_bytes())
+                .await
+                .unwrap();
+        }
+        w.n.settle().await;
+        costs.push(cost);
+    }
+    // Workers look in between; 20 files asking 100 snapshots would be thousands of rows.
+    let [before, after] = [&costs[0], &costs[1]].map(|cost| (cost.gets, cost.writes));
+    assert!(after.0 <= before.0 + 150 && after.1 <= before.1 + 20, "{costs:?}");
+}

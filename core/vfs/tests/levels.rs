@@ -195,3 +195,35 @@ async fn waiting_and_polling_say_the_same() {
         Err(Error::NotYet(Level::Placed))
     ));
 }
+
+/// What lies in a snapshot has a level of its own to wait for: that of its bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_fsync_in_a_snapshot_stands_for_the_level_of_what_is_there() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    let dir = n.dir(bucket, "d").await;
+    let file = n.file(dir, "f").await;
+    n.write(file, 0, &noise(1, 100_000)).await;
+    n.vfs.create_snapshot("b/d/", "s").await.unwrap();
+    n.vfs.unlink(dir, b"f").await.unwrap();
+    n.settle().await;
+    let list = n.lookup(dir, ".snapshots").await.unwrap().ino;
+    let root = n.lookup(list, "s").await.unwrap().ino;
+    let then = n.lookup(root, "f").await.unwrap().ino;
+    let patience = Duration::from_millis(50);
+    for at in [list, root, then] {
+        assert_eq!(fsync(&n.vfs, at).await, Level::Staged);
+    }
+    assert!(matches!(
+        n.vfs.fsync(then, Some(Level::Placed)).await,
+        Err(Error::NotYet(Level::Placed))
+    ));
+    assert!(matches!(
+        n.vfs.wait_level(then, Level::Placed, patience).await,
+        Err(Error::NotYet(Level::Placed))
+    ));
+    // Its bucket may ask for more by now.
+    n.vfs.set_ack(bucket, Some(Level::Placed)).await.unwrap();
+    assert_eq!(n.vfs.ack_in_force(then).await.unwrap(), Level::Placed);
+    assert_eq!(fsync(&n.vfs, then).await, Level::Placed);
+}

@@ -612,3 +612,92 @@ async fn deletion_goes_on_after_a_crash() {
     // 1,500 blocks of each of the two states that are left.
     assert_eq!(n.chunks(), 3000);
 }
+
+/// What was taken of a directory that is removed is read where the directory was, through names and keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_has_its_snapshots_where_it_was() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    for round in ["old", "new"] {
+        n.put("b", "p/d/e/f", round.as_bytes()).await.unwrap();
+        n.put("b", "p/x", round.as_bytes()).await.unwrap();
+        n.vfs.create_snapshot("b/p/d/", "s").await.unwrap();
+        n.vfs
+            .create_snapshot("b/p/d/e/", &format!("e{round}"))
+            .await
+            .unwrap();
+        n.vfs.create_snapshot("b/p/x", "t").await.unwrap();
+        let p = n.lookup(bucket, "p").await.unwrap().ino;
+        let list = n.lookup(p, ".snapshots").await.unwrap().ino;
+        // What is there is not shown as what was, and comes before it.
+        if round == "old" {
+            assert_eq!(n.names(list).await, ["x@t"]);
+        }
+        assert_eq!(
+            n.read(n.lookup(list, "x@t").await.unwrap().ino).await,
+            round.as_bytes()
+        );
+        // The directories that only the object made go with it.
+        for key in [&b"p/d/e/f"[..], b"p/x"] {
+            n.vfs
+                .delete_object("b", key, Precondition::default())
+                .await
+                .unwrap();
+        }
+        n.settle().await;
+        assert!(n.lookup(bucket, "p").await.is_err());
+    }
+    let list = n.lookup(bucket, ".snapshots").await.unwrap().ino;
+    // Of two of one name the newest is shown.
+    assert_eq!(
+        n.names(list).await,
+        ["p:d:e@enew", "p:d:e@eold", "p:d@s", "p:x@t"]
+    );
+    let d = n.lookup(list, "p:d@s").await.unwrap();
+    assert_eq!(n.vfs.parent(d.ino).await.unwrap(), list);
+    let f = walk(&n, d.ino, "e/f").await.unwrap();
+    assert_eq!(n.read(f).await, b"new");
+    assert_eq!(n.get("b", ".snapshots/p:d@s/e/f").await.unwrap(), b"new");
+    assert_eq!(n.get("b", ".snapshots/p:d:e@eold/f").await.unwrap(), b"old");
+    assert_eq!(n.get("b", ".snapshots/p:x@t").await.unwrap(), b"new");
+    assert!(matches!(
+        n.put("b", ".snapshots/p:d@s/e/f", b"x").await,
+        Err(Error::ReadOnly)
+    ));
+    let request = ListRequest {
+        prefix: b".snapshots/".to_vec(),
+        delimiter: Some(b"/".to_vec()),
+        max: 10,
+        ..ListRequest::default()
+    };
+    let page = n.list("b", request).await;
+    assert_eq!(
+        page.prefixes,
+        [
+            &b".snapshots/p:d:e@enew/"[..],
+            b".snapshots/p:d:e@eold/",
+            b".snapshots/p:d@s/"
+        ]
+    );
+    assert_eq!(page.objects.len(), 1);
+    // Part of the path is there again: so much nearer are they.
+    n.put("b", "p/y", b"").await.unwrap();
+    let p = n.lookup(bucket, "p").await.unwrap().ino;
+    let list = n.lookup(p, ".snapshots").await.unwrap().ino;
+    assert_eq!(n.names(list).await, ["d:e@enew", "d:e@eold", "d@s", "x@t"]);
+    assert!(n.lookup(bucket, ".snapshots").await.is_err());
+    assert_eq!(n.get("b", "p/.snapshots/d@s/e/f").await.unwrap(), b"new");
+    n.vfs.delete_snapshot("b/p/d/", "s").await.unwrap();
+    assert_eq!(n.get("b", "p/.snapshots/d@s/e/f").await.unwrap(), b"old");
+    for (path, name) in [
+        ("d/", "s"),
+        ("x", "t"),
+        ("x", "t"),
+        ("d/e/", "eold"),
+        ("d/e/", "enew"),
+    ] {
+        n.vfs.delete_snapshot(&format!("b/p/{path}"), name).await.unwrap();
+    }
+    assert!(n.lookup(p, ".snapshots").await.is_err());
+    cleaned(&n).await;
+}

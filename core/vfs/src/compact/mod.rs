@@ -7,7 +7,8 @@
 //! and then:
 //! - neighbours that are neighbours in one chunk, too, become one extent. That moves no bytes;
 //! - a run of many small extents without a hole, within one aligned block of [`CHUNK_MAX`] bytes, is
-//!   read, stored as one new chunk, and swapped for it ([`plan`] says when that pays).
+//!   read, stored as one new chunk, and swapped for it ([`plan`] says when that pays). Bytes that
+//!   anybody else has, too, are not among them: another extent, a snapshot, a clone ([`sharing`]).
 //!
 //! The swap is a transaction that looks whether the extents are what was read; if anybody wrote there
 //! meanwhile, it leaves them. The content does not change, so neither do times, size, ETag and what
@@ -18,6 +19,7 @@
 //! than that (by itself, its bucket, or the gateway) is left alone, and bytes that reached more
 //! without being asked are rewritten only where much is gained.
 mod plan;
+mod sharing;
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use store::workers::Worker;
 use store::{CHUNK_MAX, DomainId, Level, Owner};
 
 use self::plan::{Step, plan};
+use self::sharing::Sharing;
 use crate::extent::{self, Extent};
 use crate::schema::{self, ExtentRecord, RAGGED};
 use crate::vfs::Core;
@@ -157,9 +160,13 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
             at = (last_block + 1) * CHUNK_MAX as u64;
         }
         for block in page.chunk_by(|a, b| a.offset / CHUNK_MAX as u64 == b.offset / CHUNK_MAX as u64) {
-            for step in plan(block, |chunk| {
-                Ok((core.level_of(&[chunk])?, core.store.references(chunk)?))
-            })? {
+            let look = |chunk| Ok((core.level_of(&[chunk])?, core.store.references(chunk)?));
+            let steps = {
+                let rows = core.meta.snapshot()?;
+                let sharing = Sharing::of(&*rows, &core.known, ino)?;
+                plan(block, look, |extent| sharing.has(extent))?
+            };
+            for step in steps {
                 let bytes = match step {
                     Step::Join(seen) => join(core, ino, seen, done).await?,
                     Step::Rewrite(seen) => rewrite(core, worker, ino, domain, seen, done).await?,
@@ -223,12 +230,19 @@ async fn rewrite(
     let owner = Owner { inode: ino.0, offset };
     let chunk = core.store.stage(domain, owner, data).await?;
     core.store.sync_staged().await?;
-    let store = core.store.clone();
+    let (store, known) = (core.store.clone(), core.known.clone());
     let gone = core
         .write(Durability::Buffered, move |tx| {
             let Some(range) = unchanged(tx, ino, &seen)? else {
                 return Ok(0);
             };
+            let sharing = Sharing::of(&*tx, &known, ino)?;
+            for extent in &seen {
+                // A snapshot or a clone was made meanwhile.
+                if sharing.has(extent)? {
+                    return Ok(0);
+                }
+            }
             extent::remove(tx, &store, ino, &range)?;
             store.record(tx, &chunk)?;
             let record = ExtentRecord {

@@ -23,22 +23,81 @@ pub(super) enum Step {
     Rewrite(Vec<Extent>),
 }
 
-/// The steps for the extents of one block, in order. `look` answers level and references of a chunk.
-pub(super) fn plan(block: &[Extent], look: impl Fn(ChunkId) -> Result<(Level, u32)>) -> Result<Vec<Step>> {
+/// The steps for the extents of one block, in order. `look` answers level and references of a chunk,
+/// `is_shared` whether a snapshot or the origin of a clone has the extent as its own, too.
+pub(super) fn plan(
+    block: &[Extent],
+    look: impl Fn(ChunkId) -> Result<(Level, u32)>,
+    is_shared: impl Fn(&Extent) -> Result<bool>,
+) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
+    let mut here: HashMap<ChunkId, u32> = HashMap::new();
+    for extent in block {
+        *here.entry(extent.record.chunk).or_default() += 1;
+    }
     for run in block.chunk_by(|a, b| a.end() == b.offset) {
-        if pays(block, run, &look)? {
-            steps.push(Step::Rewrite(run.to_vec()));
+        if run.len() < FEW && !run.windows(2).any(|two| in_line(&two[0], &two[1])) {
             continue;
         }
-        for pieces in run.chunk_by(in_line) {
-            let len: u64 = pieces.iter().map(|piece| u64::from(piece.record.len)).sum();
-            if pieces.len() > 1 && len <= CHUNK_MAX as u64 {
-                steps.push(Step::Join(pieces.to_vec()));
+        let kinds = run
+            .iter()
+            .map(|extent| Of::look(&here, extent, &look, &is_shared))
+            .collect::<Result<Vec<_>>>()?;
+        let mut rest = run;
+        for alike in kinds.chunk_by(|a, b| a.is_own == b.is_own) {
+            let part;
+            (part, rest) = rest.split_at(alike.len());
+            if alike[0].is_own && pays(part, alike) {
+                steps.push(Step::Rewrite(part.to_vec()));
+                continue;
+            }
+            let mut rest = part;
+            for alike in alike.chunk_by(|a, b| a.is_kept == b.is_kept) {
+                let part;
+                (part, rest) = rest.split_at(alike.len());
+                // Whoever has the extents as they are would have to be given rows of its own.
+                if alike[0].is_kept {
+                    continue;
+                }
+                for pieces in part.chunk_by(in_line) {
+                    let len: u64 = pieces.iter().map(|piece| u64::from(piece.record.len)).sum();
+                    if pieces.len() > 1 && len <= CHUNK_MAX as u64 {
+                        steps.push(Step::Join(pieces.to_vec()));
+                    }
+                }
             }
         }
     }
     Ok(steps)
+}
+
+/// Whose an extent's bytes are.
+struct Of {
+    /// Nobody but this block holds them: what others hold stays where it is, and a copy of it would be
+    /// no gain.
+    is_own: bool,
+    /// A snapshot or an origin has the extent, too.
+    is_kept: bool,
+    /// They have left this disk.
+    is_above_staged: bool,
+}
+
+impl Of {
+    fn look(
+        here: &HashMap<ChunkId, u32>,
+        extent: &Extent,
+        look: &impl Fn(ChunkId) -> Result<(Level, u32)>,
+        is_shared: &impl Fn(&Extent) -> Result<bool>,
+    ) -> Result<Self> {
+        let chunk = extent.record.chunk;
+        let (level, references) = look(chunk)?;
+        let is_kept = is_shared(extent)?;
+        Ok(Self {
+            is_own: !is_kept && here.get(&chunk).is_some_and(|here| references <= *here),
+            is_kept,
+            is_above_staged: level > Level::Staged,
+        })
+    }
 }
 
 /// Whether `b` lies right behind `a` in the chunk, too.
@@ -46,31 +105,15 @@ fn in_line(a: &Extent, b: &Extent) -> bool {
     a.record.chunk == b.record.chunk && a.record.start + a.record.len == b.record.start
 }
 
-/// Whether a run is worth rewriting.
-fn pays(block: &[Extent], run: &[Extent], look: &impl Fn(ChunkId) -> Result<(Level, u32)>) -> Result<bool> {
+/// Whether extents of one run are worth rewriting.
+fn pays(run: &[Extent], kinds: &[Of]) -> bool {
     let bytes: u64 = run.iter().map(|extent| u64::from(extent.record.len)).sum();
-    if run.len() < FEW || bytes > CHUNK_MAX as u64 {
-        return Ok(false);
-    }
-    let mut here: HashMap<ChunkId, u32> = HashMap::new();
-    for extent in block {
-        *here.entry(extent.record.chunk).or_default() += 1;
-    }
-    let (mut lowest, mut shared) = (FEW, 0);
-    for extent in run {
-        let (level, references) = look(extent.record.chunk)?;
-        if level > Level::Staged {
-            lowest = FEW_ABOVE_STAGED;
-        }
-        if here
-            .get(&extent.record.chunk)
-            .is_none_or(|here| references > *here)
-        {
-            shared += u64::from(extent.record.len);
-        }
-    }
-    // What others hold stays where it is, and a copy of it is no gain.
-    Ok(run.len() >= lowest && shared * 2 <= bytes)
+    let lowest = if kinds.iter().any(|kind| kind.is_above_staged) {
+        FEW_ABOVE_STAGED
+    } else {
+        FEW
+    };
+    run.len() >= lowest && bytes <= CHUNK_MAX as u64
 }
 
 #[cfg(test)]
@@ -95,32 +138,52 @@ mod tests {
         Ok((Level::Staged, 1))
     }
 
+    #[allow(clippy::unnecessary_wraps)] // as the real one
+    fn own(_: &Extent) -> Result<bool> {
+        Ok(false)
+    }
+
     #[test]
     fn many_small_ones_are_rewritten_and_few_are_not() {
-        assert_eq!(plan(&small(7), staged).unwrap(), []);
-        assert_eq!(plan(&small(8), staged).unwrap(), [Step::Rewrite(small(8))]);
+        assert_eq!(plan(&small(7), staged, own).unwrap(), []);
+        assert_eq!(plan(&small(8), staged, own).unwrap(), [Step::Rewrite(small(8))]);
         let placed = |_| Ok((Level::Placed, 1));
-        assert_eq!(plan(&small(15), placed).unwrap(), []);
-        assert_eq!(plan(&small(16), placed).unwrap(), [Step::Rewrite(small(16))]);
+        assert_eq!(plan(&small(15), placed, own).unwrap(), []);
+        assert_eq!(plan(&small(16), placed, own).unwrap(), [Step::Rewrite(small(16))]);
     }
 
     #[test]
     fn holes_part_runs() {
         let mut extents = small(15);
         extents.remove(7);
-        assert_eq!(plan(&extents, staged).unwrap(), []);
+        assert_eq!(plan(&extents, staged, own).unwrap(), []);
     }
 
     #[test]
     fn what_others_hold_is_not_copied() {
         let shared = |_| Ok((Level::Staged, 2));
-        assert_eq!(plan(&small(20), shared).unwrap(), []);
+        assert_eq!(plan(&small(20), shared, own).unwrap(), []);
         // A chunk that is cut up within the block is held by nobody else.
         let cut: Vec<_> = (0..9)
             .map(|n| extent(n * 4096, 1 + n % 2, 8192 * n as u32, 4096))
             .collect();
         let five = |chunk: ChunkId| Ok((Level::Staged, if chunk == ChunkId(1) { 5 } else { 4 }));
-        assert_eq!(plan(&cut, five).unwrap(), [Step::Rewrite(cut)]);
+        assert_eq!(plan(&cut, five, own).unwrap(), [Step::Rewrite(cut)]);
+    }
+
+    #[test]
+    fn what_a_snapshot_has_too_parts_runs() {
+        let extents = small(30);
+        let first_half = |extent: &Extent| Ok(extent.offset < 15 * 4096);
+        assert_eq!(
+            plan(&extents, staged, first_half).unwrap(),
+            [Step::Rewrite(extents[15..].to_vec())]
+        );
+        let every_fifth = |extent: &Extent| Ok(extent.offset.is_multiple_of(5 * 4096));
+        assert_eq!(plan(&extents, staged, every_fifth).unwrap(), []);
+        // Nor are they joined.
+        let pieces = [extent(0, 1, 0, 10), extent(10, 1, 10, 10)];
+        assert_eq!(plan(&pieces, staged, |_| Ok(true)).unwrap(), []);
     }
 
     #[test]
@@ -133,7 +196,7 @@ mod tests {
             extent(60, 1, 220, 10),
         ];
         assert_eq!(
-            plan(&pieces, staged).unwrap(),
+            plan(&pieces, staged, own).unwrap(),
             [
                 Step::Join(pieces[..2].to_vec()),
                 Step::Join(pieces[2..4].to_vec())

@@ -114,7 +114,7 @@ impl Vfs {
             }
         }
         self.core.meta.sync().await?;
-        self.core.wait_level(&guard, self.terms.and(level)).await
+        self.core.wait_level(ino, self.terms.and(level)).await
     }
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::member::is_member;
 use super::row::{self, SnapshotRecord};
-use crate::{InodeNo, Result};
+use crate::{InodeNo, Result, inode};
 
 /// Inodes of which it is remembered which snapshot they belong to (4 MiB). When there are more, all
 /// are forgotten and looked up again.
@@ -31,8 +31,8 @@ pub(crate) struct Snapshots {
     live: Vec<Arc<Snapshot>>,
     /// Of each root, by number.
     by_root: HashMap<InodeNo, Vec<Arc<Snapshot>>>,
-    /// Those of directories, by number.
-    directories: Vec<Arc<Snapshot>>,
+    /// Those of directories of each bucket, by number.
+    directories: HashMap<u64, Vec<Arc<Snapshot>>>,
     /// Those that users see, by number.
     visible: Vec<Arc<Snapshot>>,
     clones: bool,
@@ -71,7 +71,12 @@ impl Snapshots {
                 loaded.visible.push(snapshot.clone());
             }
             if snapshot.record.directory {
-                loaded.directories.push(snapshot.clone());
+                let domain = snapshot.record.domain;
+                loaded
+                    .directories
+                    .entry(domain)
+                    .or_default()
+                    .push(snapshot.clone());
             }
             loaded.live.push(snapshot);
         }
@@ -122,20 +127,37 @@ impl Snapshots {
         self.numbered(number).filter(|snapshot| !snapshot.record.deleted)
     }
 
-    /// Those that `ino` may belong to, the newest first: its own, and those of directories.
-    fn candidates(&self, ino: InodeNo) -> impl Iterator<Item = &Arc<Snapshot>> {
-        let own = self.all_of(ino).iter().rev();
-        let directories = self.directories.iter().rev();
-        let (mut own, mut directories) = (own.peekable(), directories.peekable());
-        std::iter::from_fn(move || match (own.peek(), directories.peek()) {
-            (Some(a), Some(b)) if a.number > b.number => own.next(),
-            (Some(a), Some(b)) if a.number == b.number => {
-                own.next();
-                directories.next()
+    /// Those that `ino` may belong to, the newest first: its own, and those of directories of its bucket
+    /// that were taken after it was made. The bucket is looked up if it is not `domain`.
+    fn candidates(
+        &self,
+        read: &(impl Read + ?Sized),
+        ino: InodeNo,
+        domain: Option<u64>,
+    ) -> Result<Vec<&Arc<Snapshot>>> {
+        let came_before = |snapshot: &&Arc<Snapshot>| ino.0 < snapshot.record.mark;
+        let mut found: Vec<_> = self.all_of(ino).iter().filter(came_before).collect();
+        // Which bucket it lies in costs a look, which most inodes need not: they are new.
+        if self
+            .directories
+            .values()
+            .flatten()
+            .any(|known| came_before(&known))
+        {
+            let domain = match domain {
+                Some(domain) => Some(domain),
+                None => inode::load_timeless(read, ino)?.map(|record| record.domain),
+            };
+            for (of, directories) in &self.directories {
+                // Of what is gone already the bucket is not known.
+                if domain.is_none_or(|domain| domain == *of) {
+                    let others = directories.iter().filter(came_before);
+                    found.extend(others.filter(|snapshot| snapshot.record.root != ino));
+                }
             }
-            (_, Some(_)) => directories.next(),
-            (_, None) => own.next(),
-        })
+        }
+        found.sort_unstable_by_key(|snapshot| std::cmp::Reverse(snapshot.number));
+        Ok(found)
     }
 
     /// The newest one below `before` that the inode belongs to.
@@ -145,7 +167,8 @@ impl Snapshots {
         ino: InodeNo,
         before: u64,
     ) -> Result<Option<&Arc<Snapshot>>> {
-        for snapshot in self.candidates(ino).filter(|found| found.number < before) {
+        let candidates = self.candidates(read, ino, None)?.into_iter();
+        for snapshot in candidates.filter(|found| found.number < before) {
             if is_member(read, snapshot, ino)? {
                 return Ok(Some(snapshot));
             }
@@ -167,6 +190,11 @@ impl Known {
         Ok(found)
     }
 
+    /// Whether there were snapshots of directories when somebody looked last.
+    pub(crate) fn has_directories(&self) -> bool {
+        !self.loaded.lock().directories.is_empty()
+    }
+
     /// As [`Self::at`] for a transaction that may have changed snapshots itself: what it sees is for
     /// nobody else before it has committed.
     pub(crate) fn within(&self, tx: &(impl Read + ?Sized)) -> Result<Arc<Snapshots>> {
@@ -178,12 +206,13 @@ impl Known {
         Ok(Arc::new(Snapshots::load(tx, changes)?))
     }
 
-    /// The newest of `snapshots` that the inode belongs to.
+    /// The newest of `snapshots` that the inode belongs to. `domain`: its bucket, for who knows it.
     pub(crate) fn newest_of(
         &self,
         read: &(impl Read + ?Sized),
         snapshots: &Snapshots,
         ino: InodeNo,
+        domain: Option<u64>,
     ) -> Result<Option<Arc<Snapshot>>> {
         let Some(last) = snapshots.live.last().map(|last| last.number) else {
             return Ok(None);
@@ -197,10 +226,13 @@ impl Known {
             _ => 0,
         };
         let mut newest = remembered.flatten().cloned();
-        for snapshot in snapshots.candidates(ino).take_while(|found| found.number > up_to) {
-            if is_member(read, snapshot, ino)? {
-                newest = Some(snapshot.clone());
-                break;
+        if up_to < last {
+            let candidates = snapshots.candidates(read, ino, domain)?.into_iter();
+            for snapshot in candidates.take_while(|found| found.number > up_to) {
+                if is_member(read, snapshot, ino)? {
+                    newest = Some(snapshot.clone());
+                    break;
+                }
             }
         }
         let mut checked = self.checked.lock();

@@ -1,6 +1,7 @@
 //! The `.snapshots` directory: it is in no row.
 use std::collections::HashSet;
 
+use super::gone;
 use super::number::{Place, Sight, listing_of};
 use super::path::{self, DIRECTORY};
 use crate::vfs::{Core, View};
@@ -101,10 +102,27 @@ impl Core {
         };
         let record = inode::get(&*sight.read, sight.ino)?;
         match record.kind {
-            Kind::Directory if sight.root == Some(sight.ino) => listing_of(sight.ino),
+            Kind::Directory if sight.root == Some(sight.ino) => listing_of(self.shown_below(ino)?),
             Kind::Directory => sight.show(record.parent),
             _ => Err(Error::NotDirectory),
         }
+    }
+
+    /// The directory in whose `.snapshots` the snapshot is shown that a number for doors leads into.
+    fn shown_below(&self, ino: InodeNo) -> Result<InodeNo> {
+        let Place::View { snapshot, .. } = self.place_of(ino)? else {
+            return Err(Error::NotFound);
+        };
+        let read = self.snapshot()?;
+        let snapshots = self.known.at(&*read)?;
+        let record = &snapshots
+            .visible_numbered(snapshot)
+            .ok_or(Error::NotFound)?
+            .record;
+        if gone::is_gone(&*read, record)? {
+            return Ok(gone::home(&*read, record)?.0);
+        }
+        Ok(record.root)
     }
 
     /// A view of all that a sight sees, without anything buffered.

@@ -32,6 +32,7 @@
 //! after a snapshot, whichever gateway runs it.
 pub(crate) mod as_of;
 mod cleaner;
+mod gone;
 pub(crate) mod hidden;
 mod known;
 mod listing;

@@ -1,13 +1,15 @@
 //! From paths to snapshots and into them.
 //!
 //! A snapshot is named `PATH@NAME`. Its content is found below the `.snapshots` directory of what it
-//! was taken of: `DIRECTORY/.snapshots/NAME/…`, and `DIRECTORY/.snapshots/FILE@NAME` for a file. That
+//! was taken of: `DIRECTORY/.snapshots/NAME/…`, and `DIRECTORY/.snapshots/FILE@NAME` for a file, or for
+//! a file or directory that was there and is deleted ([`gone`]). That
 //! directory is not there for listings of what it lies in, only for who asks for it by name; a real
 //! entry of its name takes precedence over it.
 use std::sync::Arc;
 
 use meta::Read;
 
+use super::gone;
 use super::known::{Known, Snapshot, Snapshots};
 use crate::object::{Key, find as find_key};
 use crate::{Error, InodeNo, Kind, Result, bucket, dentry, inode, names};
@@ -57,7 +59,7 @@ pub(super) fn taken_of(
     let mut found = Vec::new();
     for snapshot in snapshots.visible().iter().filter(was_there) {
         // What was renamed has its snapshots under its new name.
-        if inode::load_timeless(read, snapshot.record.root)?.is_none_or(|root| root.nlink == 0) {
+        if gone::is_gone(read, &snapshot.record)? {
             found.push(snapshot.clone());
         }
     }
@@ -91,12 +93,25 @@ pub(super) fn shown_as(
         None => Ok(text(name).and_then(|name| snapshots.named(directory, &name).cloned())),
         Some(at) => {
             let (file, name) = (&name[..at], &name[at + 1..]);
-            let Some(entry) = dentry::resolve(read, directory, file)? else {
+            let Some(name) = text(name) else {
                 return Ok(None);
             };
-            let is_file = entry.kind == Kind::File;
-            let found = text(name).and_then(|name| snapshots.named(entry.ino, &name).cloned());
-            Ok(found.filter(|_| is_file))
+            if let Some(entry) = dentry::resolve(read, directory, file)?
+                && entry.kind == Kind::File
+                && let Some(found) = snapshots.named(entry.ino, &name)
+            {
+                return Ok(Some(found.clone()));
+            }
+            for snapshot in snapshots.visible().iter().rev() {
+                let record = &snapshot.record;
+                if record.name == name
+                    && gone::is_gone(read, record)?
+                    && gone::home(read, record)? == (directory, file.to_vec())
+                {
+                    return Ok(Some(snapshot.clone()));
+                }
+            }
+            Ok(None)
         }
     }
 }
@@ -107,25 +122,41 @@ pub(crate) fn shown_in(
     snapshots: &Snapshots,
     directory: InodeNo,
 ) -> Result<Vec<(Vec<u8>, Arc<Snapshot>)>> {
+    let Some(domain) = inode::load_timeless(read, directory)?.map(|record| record.domain) else {
+        return Ok(Vec::new());
+    };
     let mut shown = Vec::new();
     for snapshot in snapshots.visible() {
         let record = &snapshot.record;
+        if record.domain != domain {
+            continue;
+        }
         if record.root == directory {
-            shown.push((record.name.clone().into_bytes(), snapshot.clone()));
-        } else if !record.directory
-            && let Some(file) = inode::load_timeless(read, record.root)?
-            && file.parent == directory
-        {
-            let mut name = dentry::display(read, directory, &file.name)?;
-            name.push(b'@');
-            name.extend_from_slice(record.name.as_bytes());
-            if name.len() <= names::SHOWN_MAX {
-                shown.push((name, snapshot.clone()));
+            shown.push((record.name.clone().into_bytes(), false, snapshot.clone()));
+            continue;
+        }
+        let root = inode::load_timeless(read, record.root)?.filter(|root| root.nlink > 0);
+        let is_gone = root.is_none();
+        let (home, mut name) = match root {
+            Some(file) if !record.directory && file.parent == directory => {
+                (directory, dentry::display(read, directory, &file.name)?)
             }
+            Some(_) => continue,
+            None => gone::home(read, record)?,
+        };
+        name.push(b'@');
+        name.extend_from_slice(record.name.as_bytes());
+        if home == directory && name.len() <= names::SHOWN_MAX {
+            shown.push((name, is_gone, snapshot.clone()));
         }
     }
-    shown.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(shown)
+    // Of one name: what is there comes before what is gone, and of that the newest first.
+    shown.sort_by(|a, b| (&a.0, a.1, b.2.number).cmp(&(&b.0, b.1, a.2.number)));
+    shown.dedup_by(|later, first| later.0 == first.0);
+    Ok(shown
+        .into_iter()
+        .map(|(name, _, snapshot)| (name, snapshot))
+        .collect())
 }
 
 /// Whether `directory` has a `.snapshots` for who asks: something to show, and no entry of the name.

@@ -12,7 +12,7 @@
 //!
 //! Whoever changes an extent changes the row first and releases its chunk afterwards: keeping the row
 //! takes the reference that keeps the chunk alive.
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::row;
 use crate::clone::read::{is_of_extents, merged};
 use crate::clone::row::{CLONE, CloneRecord, WINDOW};
 use crate::schema::{self, DENTRY, DentryRecord, EXTENT, ExtentRecord, INODE, LINK};
-use crate::{Error, InodeNo, Result, clone};
+use crate::{Error, InodeNo, Result, clone, inode};
 
 /// A transaction that keeps what snapshots need.
 pub(crate) struct Preserving<'a> {
@@ -36,6 +36,9 @@ pub(crate) struct Preserving<'a> {
     snapshots: OnceCell<Arc<Snapshots>>,
     /// The newest snapshot of each inode that was changed.
     newest: HashMap<InodeNo, Option<Arc<Snapshot>>>,
+    /// Rows of inodes that the operation has read: they say in which bucket the inode lies, which
+    /// needs not be looked up then.
+    seen: RefCell<HashMap<InodeNo, Vec<u8>>>,
     /// Windows of clones that are known to be copied up.
     copied: HashSet<(InodeNo, u64)>,
 }
@@ -57,6 +60,7 @@ impl<'a> Preserving<'a> {
             store,
             snapshots: OnceCell::new(),
             newest: HashMap::new(),
+            seen: RefCell::default(),
             copied: HashSet::new(),
         }
     }
@@ -149,7 +153,11 @@ impl<'a> Preserving<'a> {
         if let Some(found) = self.newest.get(&ino) {
             return Ok(found.clone());
         }
-        let found = self.known.newest_of(&*self.tx, snapshots, ino)?;
+        let domain = match self.seen.get_mut().get(&ino) {
+            Some(row) => Some(inode::decode(row)?.domain),
+            None => None,
+        };
+        let found = self.known.newest_of(&*self.tx, snapshots, ino, domain)?;
         self.newest.insert(ino, found.clone());
         Ok(found)
     }
@@ -199,7 +207,14 @@ fn newer(a: Option<Arc<Snapshot>>, b: Option<Arc<Snapshot>>) -> Option<Arc<Snaps
 
 impl Read for Preserving<'_> {
     fn get(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
-        self.tx.get(key)
+        let value = self.tx.get(key)?;
+        if key.first() == Some(&INODE)
+            && self.known.has_directories()
+            && let (Some(ino), Some(row)) = (row::owner(key), &value)
+        {
+            self.seen.borrow_mut().insert(ino, row.clone());
+        }
+        Ok(value)
     }
 
     fn range<'a>(
