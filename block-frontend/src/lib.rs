@@ -14,6 +14,8 @@
 //! - A `WRITE` that was answered is seen by every other door at once. After an answered `FLUSH`, or
 //!   the answer of a request with FUA, it is as durable as an fsync makes it. This holds over all
 //!   connections to an export (`CAN_MULTI_CONN`).
+//! - When a write was lost, every connection that has the export then is told and only reads from
+//!   there on, whichever flush found out.
 //! - Garbage gets an error reply, or ends its own connection; other connections do not notice.
 //! - However many requests wait for a flush ([`session::WAITING_FLUSHES`]), reads and writes go on.
 //! - A connection holds at most [`session::IN_FLIGHT_BYTES`] of payload, and a client that stops

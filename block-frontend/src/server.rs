@@ -16,7 +16,7 @@ use vfs::Vfs;
 use crate::error::{Error, Result};
 use crate::export::{Namespace, VfsNamespace};
 use crate::handshake;
-use crate::session::Session;
+use crate::session::{Groups, Session};
 use crate::socket::UnixSocket;
 
 /// Longest handshake.
@@ -79,6 +79,7 @@ impl NbdServer {
             abort: CancellationToken::new(),
             tasks: tasks.clone(),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            groups: Arc::default(),
         };
         let server = Self {
             address,
@@ -126,6 +127,7 @@ struct Door<N> {
     abort: CancellationToken,
     tasks: TaskTracker,
     connections: Arc<Semaphore>,
+    groups: Arc<Groups>,
 }
 
 impl<N: Namespace> Door<N> {
@@ -211,6 +213,7 @@ impl<N: Namespace> Door<N> {
         let Some(agreed) = agreed else { return Ok(()) };
         let session = Session::new(
             agreed,
+            &self.groups,
             self.closing.clone(),
             self.abort.clone(),
             self.tasks.clone(),

@@ -54,6 +54,14 @@ impl Command {
         }
     }
 
+    /// Whether it changes bytes, or says that changes are durable.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Write { .. } | Self::Flush | Self::Trim { .. } | Self::WriteZeroes { .. } => true,
+            Self::Read { .. } | Self::Cache { .. } | Self::BlockStatus { .. } => false,
+        }
+    }
+
     /// Whether a flush belongs to it, after everything else.
     pub fn is_flushed(&self) -> bool {
         match self {

@@ -62,6 +62,14 @@ impl Failure {
             message: message.to_owned(),
         }
     }
+
+    /// A write of one of the connections to the export was lost before.
+    pub fn lost() -> Self {
+        Self::new(
+            Errno::Io,
+            "an earlier write was lost: the export only reads until it is connected anew",
+        )
+    }
 }
 
 impl From<vfs::Error> for Failure {

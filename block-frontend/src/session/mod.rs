@@ -16,6 +16,7 @@
 mod check;
 mod command;
 mod flushes;
+mod lost;
 mod reply;
 mod writer;
 
@@ -32,6 +33,8 @@ use self::check::{Limits, check};
 use self::command::Failure;
 use self::flushes::Flushes;
 pub use self::flushes::{RUNNING_FLUSHES, WAITING_FLUSHES};
+pub(crate) use self::lost::Groups;
+use self::lost::Member;
 use self::reply::Reply;
 use crate::error::{Error, Result};
 use crate::export::Device;
@@ -61,6 +64,7 @@ struct Held {
 pub(crate) struct Session<D> {
     device: Arc<D>,
     flushes: Arc<Flushes<D>>,
+    member: Member,
     limits: Limits,
     structured: bool,
     block: u32,
@@ -74,6 +78,7 @@ pub(crate) struct Session<D> {
 impl<D: Device> Session<D> {
     pub(crate) fn new(
         agreed: Agreed<D>,
+        groups: &Groups,
         closing: CancellationToken,
         abort: CancellationToken,
         tasks: TaskTracker,
@@ -86,6 +91,7 @@ impl<D: Device> Session<D> {
                 allocation: agreed.allocation,
             },
             flushes: Arc::new(Flushes::new(device.clone())),
+            member: groups.join(agreed.export.ino),
             device,
             structured: agreed.structured,
             block: smallest_block(&agreed.export),
@@ -182,9 +188,11 @@ impl<D: Device> Session<D> {
 
         let (device, flushes, replies) = (self.device.clone(), self.flushes.clone(), replies.clone());
         let (block, structured) = (self.block, self.structured);
+        let (group, tasks) = (self.member.group().clone(), self.tasks.clone());
         self.tasks.spawn(async move {
             let mut held = held;
             let mut outcome = match checked {
+                Ok(command) if command.is_change() && group.has_lost() => Err(Failure::lost()),
                 Ok(command) => command::run(&*device, block, command, data).await,
                 Err(errno) => Err(Failure::new(errno, "the request makes no sense here")),
             };
@@ -196,7 +204,14 @@ impl<D: Device> Session<D> {
                     };
                 }
                 if let Err(error) = flushes.flush().await {
+                    if matches!(error, vfs::Error::WriteLost) {
+                        let others = group.lose();
+                        tasks.spawn(async move { lost::take_up(&*device, others).await });
+                    }
                     outcome = Err(error.into());
+                } else if group.has_lost() {
+                    // Another connection was told, maybe of what this one flushed.
+                    outcome = Err(Failure::lost());
                 }
             }
             let reply = Reply::encode(&request, outcome, structured);

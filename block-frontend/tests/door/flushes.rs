@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use block_frontend::Error;
 use block_frontend::client::Client;
-use block_frontend::proto::constants::{command, command_flag};
+use block_frontend::proto::constants::{Errno, command, command_flag};
 use block_frontend::proto::reply::SimpleReply;
 use block_frontend::proto::request::Request;
 use block_frontend::session::{
@@ -154,4 +155,43 @@ async fn flushes_beyond_every_place_are_answered_all_the_same() {
         assert!(seen.insert(answered(&mut stream, 0).await));
     }
     client.flush().await.unwrap();
+}
+
+/// Whichever flush is told, every connection to the export learns of it.
+#[tokio::test]
+async fn a_lost_write_leaves_the_export_read_only_until_it_is_connected_anew() {
+    let (memory, _server, address) = serve().await;
+    let disk = memory.disk(b"vm/disk");
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        connections.push(Client::attach(address, b"vm/disk").await.unwrap());
+    }
+    for (number, client) in (0..).zip(&mut connections) {
+        client.write(number * 512, &[7; 512], false).await.unwrap();
+        client.flush().await.unwrap();
+    }
+    disk.lost.store(3, Ordering::SeqCst);
+    let is_error = |done: Result<(), Error>| match done {
+        Err(Error::Failed { errno, .. }) => assert_eq!(errno, Errno::Io),
+        done => panic!("{done:?}"),
+    };
+    is_error(connections[1].write(0, &[8; 512], true).await);
+    for client in &mut connections {
+        is_error(client.flush().await);
+        is_error(client.write(0, &[9; 512], false).await);
+        is_error(client.trim(0, 512, false).await);
+        is_error(client.write_zeroes(0, 512, 0).await);
+        assert_eq!(client.read(512, 512).await.unwrap()[..], [7; 512]);
+    }
+    assert_eq!(disk.bytes.lock()[..512], [8; 512], "nothing was written since");
+    // Who connects anew is not told what the others know.
+    let deadline = tokio::time::Instant::now() + LONG;
+    while disk.lost.load(Ordering::SeqCst) > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it is still to be told");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut anew = Client::attach(address, b"vm/disk").await.unwrap();
+    anew.write(0, &[9; 512], true).await.unwrap();
+    anew.flush().await.unwrap();
+    is_error(connections[0].flush().await);
 }

@@ -42,6 +42,8 @@ pub struct Disk {
     pub flushes_wait: watch::Sender<bool>,
     /// Flushes that have begun.
     pub begun: AtomicU64,
+    /// Openers who have still to be told that a write was lost.
+    pub lost: AtomicU64,
     /// Bytes read, to see what `CACHE` does.
     pub read: AtomicU64,
     sector: u32,
@@ -200,7 +202,11 @@ impl Device for Attached {
         // The sender lives in the disk.
         let _ = self.0.flushes_wait.subscribe().wait_for(|wait| !wait).await;
         self.0.flushes.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        let left = |lost: u64| lost.checked_sub(1);
+        match self.0.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left) {
+            Ok(_) => Err(Error::WriteLost),
+            Err(_) => Ok(()),
+        }
     }
 
     async fn punch(&self, offset: u64, len: u64) -> Result<()> {
