@@ -72,6 +72,10 @@ pub trait Engine: Send + Sync + 'static {
     fn is_quick(&self) -> bool {
         false
     }
+    /// Why [`Self::scour`] is refused, and what to do instead; `None`: it is not.
+    fn cannot_scour(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether [`Self::recover`] can bring this engine back. If not, a failure lasts until a restart.
     fn recovers(&self) -> bool {
         false

@@ -233,6 +233,11 @@ impl Meta {
             .unwrap_or_else(|_| Err(Error::Engine("the rewrite was cut off".into())))
     }
 
+    /// Why [`Self::scour`] is refused by this engine, and what to do instead; `None`: it is not.
+    pub fn cannot_scour(&self) -> Option<&'static str> {
+        self.inner.engine.cannot_scour()
+    }
+
     /// How many other gateways use the namespace now ([`Engine::others`]).
     pub async fn others(&self) -> Result<u64> {
         let engine = Arc::clone(&self.inner.current().engine);

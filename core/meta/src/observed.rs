@@ -165,6 +165,9 @@ impl<E: Engine> Engine for Observed<E> {
     fn is_quick(&self) -> bool {
         self.engine.is_quick()
     }
+    fn cannot_scour(&self) -> Option<&'static str> {
+        self.engine.cannot_scour()
+    }
 
     fn recovers(&self) -> bool {
         self.engine.recovers()

@@ -44,6 +44,9 @@ use self::write::Write;
 use crate::changes::{Changes, Subscribers};
 use crate::{Engine, Error, Read, Result, Transaction};
 
+/// What a scour is answered.
+const CANNOT_SCOUR: &str = "what a database keeps of deleted rows (dead rows, logs, standbys, backups) is for its \
+                            administrator to remove";
 /// Longest wait for the database when the engine is closed.
 const LEAVING: Duration = Duration::from_secs(2);
 
@@ -243,11 +246,11 @@ impl Engine for PostgresEngine {
     }
 
     fn scour(&self) -> Result<()> {
-        Err(Error::Engine(
-            "what a database keeps of deleted rows (dead rows, logs, standbys, backups) is for its \
-             administrator to remove"
-                .into(),
-        ))
+        Err(Error::Engine(CANNOT_SCOUR.into()))
+    }
+
+    fn cannot_scour(&self) -> Option<&'static str> {
+        Some(CANNOT_SCOUR)
     }
 
     fn subscribe(&self) -> Result<Changes> {

@@ -11,8 +11,9 @@
 //!   into files of its own, which it does not sync.
 //!
 //! What it costs: memory for every version that a view which is still open could see; sled's own
-//! memory, which is not counted against the cache; several times the bytes written. After a failed
-//! write only a restart helps.
+//! memory, which is not counted against the cache; several times the bytes written. After a write or
+//! sync that failed nothing is written, synced or read any more ([`State::failed`]): only a restart
+//! helps.
 mod durable;
 mod history;
 mod piece;
@@ -36,6 +37,8 @@ use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
 /// Parts in which sled uses its file. A message of its log is at most a quarter of it; the longest is a node
 /// of the tree with some 256 of the longest keys.
 const SEGMENT_BYTES: usize = 4 << 20;
+/// What a scour is answered.
+const CANNOT_SCOUR: &str = "sled cannot be made to forget deleted rows: move the metadata to another engine, and remove the directory";
 /// How often sled writes out by itself what was committed, and looks for parts to use again.
 const FLUSH_MILLIS: u64 = 500;
 /// How long the lock of a database that was closed may outlast it.
@@ -66,6 +69,26 @@ struct State {
     publisher: Publisher,
     /// Number of the next value that is cut into pieces.
     next_value: u64,
+    /// Why nothing goes on. A batch that failed may be there in part, in memory, and what a sync that
+    /// failed was to cover may be on no disk: neither may be shown, built on, or acknowledged later.
+    failed: Option<String>,
+}
+
+impl State {
+    /// From now on nothing goes on.
+    fn fail(&mut self, error: &Error) {
+        self.failed.get_or_insert_with(|| error.to_string());
+    }
+
+    /// Fails once something has.
+    fn check(&self) -> Result<()> {
+        match &self.failed {
+            Some(reason) => Err(Error::Engine(format!(
+                "sled failed, and has to be opened anew: {reason}"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl SledEngine {
@@ -81,6 +104,7 @@ impl SledEngine {
             history: History::default(),
             publisher: Publisher::default(),
             next_value,
+            failed: None,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -153,15 +177,23 @@ impl Engine for SledEngine {
     }
 
     fn sync(&self) -> Result<()> {
-        self.inner.db.flush().map_err(from_sled)?;
-        durable::check()
+        self.inner.state.read().check()?;
+        let flushed = self.inner.db.flush().map_err(from_sled).map(drop);
+        let done = flushed.and_then(|()| durable::check());
+        let mut state = self.inner.state.write();
+        if let Err(error) = &done {
+            state.fail(error);
+        }
+        // A commit that failed meanwhile was not covered.
+        state.check()
     }
 
     fn scour(&self) -> Result<()> {
-        Err(Error::Engine(
-            "sled cannot be made to forget deleted rows: move the metadata to another engine, and remove the directory"
-                .into(),
-        ))
+        Err(Error::Engine(CANNOT_SCOUR.into()))
+    }
+
+    fn cannot_scour(&self) -> Option<&'static str> {
+        Some(CANNOT_SCOUR)
     }
 
     fn subscribe(&self) -> Result<Changes> {
@@ -227,6 +259,7 @@ impl Drop for View {
 impl View {
     fn page(&self, first: &[u8], behind: Option<&[u8]>, reverse: bool) -> Result<(VecDeque<KeyValue>, bool)> {
         let state = self.inner.state.read();
+        state.check()?;
         let below = self.inner.present_rows(first, behind, reverse);
         let past = state.history.range(first, behind, self.sequence);
         let rows: Box<dyn Iterator<Item = Result<KeyValue>>> = if reverse {
@@ -299,6 +332,7 @@ impl Iterator for Pages<'_> {
 impl Read for View {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let state = self.inner.state.read();
+        state.check()?;
         match state.history.at(key, self.sequence) {
             Some(past) => Ok(past.clone()),
             None => self.inner.present(key),
@@ -374,6 +408,7 @@ impl Transaction for Write {
         let reads = reads.into_inner();
         let inner = Arc::clone(&view.inner);
         let mut state = inner.state.write();
+        state.check()?;
         let since = view.sequence;
         let history = &state.history;
         if reads.keys.iter().any(|key| history.changed(key, since))
@@ -407,8 +442,10 @@ impl Transaction for Write {
             }
             keys.push(key);
         }
-        // A batch that fails may be there in part, in memory: nothing is written after it until a restart.
-        inner.db.apply_batch(batch).map_err(from_sled)?;
+        if let Err(error) = inner.db.apply_batch(batch).map_err(from_sled) {
+            state.fail(&error);
+            return Err(error);
+        }
         state.next_value = next_value;
         state.sequence += 1;
         let sequence = state.sequence;

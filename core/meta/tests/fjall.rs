@@ -35,43 +35,15 @@ fn journal(dir: &Path) -> PathBuf {
     found.pop().expect("a journal")
 }
 
-/// A directory with fjall in it.
-struct Directory {
-    path: PathBuf,
-    // Removed at the end, unless it is another process's.
-    _own: Option<tempfile::TempDir>,
-}
+struct Fjall;
 
-impl conformance::Subject for Directory {
-    const EXACT: bool = true;
-
-    fn new() -> Option<Self> {
-        let own = tempfile::tempdir().unwrap();
-        Some(Self {
-            path: own.path().to_owned(),
-            _own: Some(own),
-        })
-    }
-
-    fn at(place: &str) -> Self {
-        Self {
-            path: place.into(),
-            _own: None,
-        }
-    }
-
-    fn place(&self) -> String {
-        self.path.to_str().unwrap().to_owned()
-    }
-
-    fn open(&self) -> Arc<dyn Engine> {
-        Arc::new(FjallEngine::open(&self.path.join("fjall"), 8 << 20).unwrap())
-    }
-
-    fn directory(&self) -> &Path {
-        &self.path
+impl conformance::directory::Embedded for Fjall {
+    fn open(path: &Path) -> Arc<dyn Engine> {
+        Arc::new(FjallEngine::open(&path.join("fjall"), 8 << 20).unwrap())
     }
 }
+
+type Directory = conformance::directory::Directory<Fjall>;
 
 #[test]
 fn rows_conform() {

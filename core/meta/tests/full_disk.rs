@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use meta::{Durability, EngineKind, Error, Meta, MetaConfig, Result};
+use meta::{Durability, Engine, EngineKind, Error, Meta, MetaConfig, Result, SledEngine};
 
 /// Set to the small disk when a test runs on it.
 const DISK: &str = "CESS_TEST_SMALL_DISK";
@@ -35,6 +35,17 @@ fn small_disk(test: &str) -> Option<PathBuf> {
         _ => eprintln!("SKIPPED: this test needs root and unshare(1)"),
     }
     None
+}
+
+/// Runs a test on the small disk.
+fn on_small_disk<F: Future<Output = ()>>(test: &str, run: impl FnOnce(PathBuf) -> F) {
+    let Some(disk) = small_disk(test) else { return };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run(disk));
 }
 
 fn is_root(of: &std::fs::Metadata) -> bool {
@@ -107,17 +118,11 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_full_disk_stops_writes_and_a_freed_one_brings_them_back() {
     let name = "a_full_disk_stops_writes_and_a_freed_one_brings_them_back";
-    let Some(disk) = small_disk(name) else { return };
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(fill_free_and_fill_again(&disk));
+    on_small_disk(name, fill_free_and_fill_again);
 }
 
-async fn fill_free_and_fill_again(disk: &Path) {
-    let meta = open(disk);
+async fn fill_free_and_fill_again(disk: PathBuf) {
+    let meta = open(&disk);
     let ballast = disk.join("ballast");
     let mut there = Vec::new();
     let mut refused = Vec::new();
@@ -183,17 +188,11 @@ async fn fill_free_and_fill_again(disk: &Path) {
 #[test]
 fn a_scour_that_has_no_room_is_refused_and_harms_nothing() {
     let name = "a_scour_that_has_no_room_is_refused_and_harms_nothing";
-    let Some(disk) = small_disk(name) else { return };
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(scour_without_room(&disk));
+    on_small_disk(name, scour_without_room);
 }
 
-async fn scour_without_room(disk: &Path) {
-    let meta = open(disk);
+async fn scour_without_room(disk: PathBuf) {
+    let meta = open(&disk);
     pair(&meta, 1, Durability::Synced).await.unwrap();
     let ballast = disk.join("ballast");
     fill(&ballast, BALLAST_BYTES);
@@ -205,4 +204,57 @@ async fn scour_without_room(disk: &Path) {
     std::fs::remove_file(&ballast).unwrap();
     meta.scour().await.unwrap();
     assert!(has(&meta, 1) && has(&meta, 2));
+}
+
+#[test]
+fn sled_goes_on_with_nothing_after_a_write_that_failed() {
+    let name = "sled_goes_on_with_nothing_after_a_write_that_failed";
+    on_small_disk(name, fill_under_sled);
+}
+
+async fn fill_under_sled(disk: PathBuf) {
+    let path = disk.join("sled");
+    let commit = |engine: &SledEngine, number: u32| -> Result<()> {
+        let mut tx = engine.begin()?;
+        for side in *b"ab" {
+            let mut key = vec![side];
+            key.extend_from_slice(&number.to_be_bytes());
+            tx.put(&key, &[number as u8; 3000])?;
+        }
+        tx.commit()?;
+        engine.sync()
+    };
+    let engine = SledEngine::open(&path, 8 << 20).unwrap();
+    let ballast = disk.join("ballast");
+    fill(&ballast, DISK_BYTES);
+    let mut there = Vec::new();
+    let mut number = 0;
+    let failed = loop {
+        number += 1;
+        match commit(&engine, number) {
+            Ok(()) => there.push(number),
+            Err(error) => break error,
+        }
+        assert!(number < 100_000, "the disk does not fill up");
+    };
+    assert!(matches!(failed, Error::Engine(_)), "{failed}");
+    // That there is room again changes nothing: what was half written is not built on.
+    std::fs::remove_file(&ballast).unwrap();
+    for other in 1..=5 {
+        assert!(commit(&engine, number + other).is_err());
+        assert!(engine.sync().is_err());
+        assert!(engine.snapshot().unwrap().get(b"a").is_err());
+    }
+    drop(engine);
+    let engine = SledEngine::open(&path, 8 << 20).unwrap();
+    let view = engine.snapshot().unwrap();
+    for number in there {
+        for side in *b"ab" {
+            let mut key = vec![side];
+            key.extend_from_slice(&number.to_be_bytes());
+            assert_eq!(view.get(&key).unwrap(), Some(vec![number as u8; 3000]));
+        }
+    }
+    drop(view);
+    commit(&engine, number + 10).unwrap();
 }

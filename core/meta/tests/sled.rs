@@ -1,7 +1,7 @@
 //! sled against the conformance suite, and what its files are worth after a power cut.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use meta::{Durability, Engine, EngineKind, Error, Meta, MetaConfig, SledEngine};
@@ -10,43 +10,15 @@ use meta::{Durability, Engine, EngineKind, Error, Meta, MetaConfig, SledEngine};
 #[allow(dead_code)]
 mod conformance;
 
-/// A directory with sled in it.
-struct Directory {
-    path: PathBuf,
-    // Removed at the end, unless it is another process's.
-    _own: Option<tempfile::TempDir>,
-}
+struct Sled;
 
-impl conformance::Subject for Directory {
-    const EXACT: bool = true;
-
-    fn new() -> Option<Self> {
-        let own = tempfile::tempdir().unwrap();
-        Some(Self {
-            path: own.path().to_owned(),
-            _own: Some(own),
-        })
-    }
-
-    fn at(place: &str) -> Self {
-        Self {
-            path: place.into(),
-            _own: None,
-        }
-    }
-
-    fn place(&self) -> String {
-        self.path.to_str().unwrap().to_owned()
-    }
-
-    fn open(&self) -> Arc<dyn Engine> {
-        Arc::new(SledEngine::open(&self.path.join("sled"), 8 << 20).unwrap())
-    }
-
-    fn directory(&self) -> &Path {
-        &self.path
+impl conformance::directory::Embedded for Sled {
+    fn open(path: &Path) -> Arc<dyn Engine> {
+        Arc::new(SledEngine::open(&path.join("sled"), 8 << 20).unwrap())
     }
 }
+
+type Directory = conformance::directory::Directory<Sled>;
 
 #[test]
 fn rows_conform() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use meta::{Engine, Read};
 
 pub mod backup;
+pub mod directory;
 pub mod feed;
 pub mod files;
 pub mod isolation;
