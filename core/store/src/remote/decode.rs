@@ -161,7 +161,7 @@ impl Remote {
         let answering = self.any_four(known, segment, None, &probe, log).await?;
         let answering: Vec<usize> = answering.iter().map(|(index, _)| *index).collect();
         let wait = WAIT * self.limit;
-        let _room = tokio::time::timeout(wait, self.memory.decode())
+        let room = tokio::time::timeout(wait, self.memory.decode())
             .await
             .map_err(|_| {
                 format!("the memory for decoding segments (store.read_memory) was in use for {wait:?}")
@@ -172,6 +172,8 @@ impl Remote {
             .await
             .map_err(|_| format!("no four whole fragments came in {hold:?}"))??;
         let decoding = tokio::task::spawn_blocking(move || {
+            // Whoever waits may be gone before this ends; the memory is taken until then.
+            let _room = room;
             let parts: Vec<(usize, &[u8])> = fragments
                 .iter()
                 .map(|(index, bytes)| (*index, bytes.as_ref()))

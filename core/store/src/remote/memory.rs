@@ -30,7 +30,7 @@ pub(crate) struct ReadMemory {
     rebuilding: Semaphore,
     rebuilding_permits: usize,
     /// One permit per segment.
-    decoding: Semaphore,
+    decoding: Arc<Semaphore>,
     decoding_permits: usize,
     segments_kept: usize,
 }
@@ -50,7 +50,7 @@ impl ReadMemory {
             ahead_permits,
             rebuilding: Semaphore::new(rebuilding_permits),
             rebuilding_permits,
-            decoding: Semaphore::new(decodes as usize),
+            decoding: Arc::new(Semaphore::new(decodes as usize)),
             decoding_permits: decodes as usize,
             segments_kept: kept as usize,
         }
@@ -84,9 +84,10 @@ impl ReadMemory {
         self.rebuilding.acquire_many(permits as u32).await.ok()
     }
 
-    /// Room for decoding a segment, once there is.
-    pub(crate) async fn decode(&self) -> Option<SemaphorePermit<'_>> {
-        self.decoding.acquire().await.ok()
+    /// Room for decoding a segment, once there is. It goes to where the memory is taken: a thread that
+    /// decodes keeps it to its end, although nobody may wait for that any more.
+    pub(crate) async fn decode(&self) -> Option<OwnedSemaphorePermit> {
+        self.decoding.clone().acquire_owned().await.ok()
     }
 
     /// Bytes that are taken, decoded segments that are kept left out.
