@@ -337,6 +337,7 @@ impl Store {
     /// Sets how chunks of `domain` are compressed from now on; `None`: as the gateway does. What is
     /// stored stays as it is. [`Error::Key`] when there is no such domain.
     pub async fn set_compression(&self, domain: DomainId, compression: Option<Compression>) -> Result<()> {
+        self.inner.fence.check()?;
         self.inner.domains.set_compression(domain, compression).await
     }
 
@@ -402,6 +403,10 @@ impl Store {
     /// fails in a file that holds a chunk, recording that chunk fails: it has to be staged again.
     pub async fn sync_staged(&self) -> Result<()> {
         self.inner.staging.sync().await
+    }
+    /// [`Error::Superseded`] when this gateway may only read: the namespace was restored elsewhere.
+    pub fn require_writer(&self) -> Result<()> {
+        self.inner.fence.check()
     }
     /// Whether there is room for what grows the metadata without staging anything: names, attributes.
     /// [`Error::StagingFull`] when the disk is down to half of its reserve, [`Error::Superseded`] when
@@ -479,21 +484,39 @@ impl Store {
     /// checkpoint that knows what was committed before the call. Without a network nothing rises
     /// above [`Level::Staged`], and the answer is [`Error::NotYet`] at once.
     pub async fn wait_level(&self, chunks: &[ChunkId], level: Level, timeout: Duration) -> Result<()> {
-        self.sync_all().await?;
-        let began = Instant::now();
-        let mut chunks = chunks.to_vec();
-        chunks.extend(self.checkpoint(level, timeout).await?);
-        let left = timeout.saturating_sub(began.elapsed());
-        levels::wait(&self.inner.meta, self.placing.as_deref(), &chunks, level, left).await
+        self.wait_with_checkpoint(Some(chunks), level, timeout).await
     }
     /// Closes open packs and waits until everything recorded before the call reached `level`, and with
     /// it a checkpoint that knows what was committed before.
     pub async fn flush(&self, level: Level, timeout: Duration) -> Result<()> {
+        self.wait_with_checkpoint(None, level, timeout).await
+    }
+    /// Waits for `chunks` (`None`: for everything recorded before), and for a checkpoint begun after this
+    /// call. One that rots on its way is followed by one that shares nothing with it, which is waited for
+    /// in its place: nobody's own bytes are damaged by it.
+    async fn wait_with_checkpoint(
+        &self,
+        chunks: Option<&[ChunkId]>,
+        level: Level,
+        timeout: Duration,
+    ) -> Result<()> {
         self.sync_all().await?;
         let began = Instant::now();
-        self.checkpoint(level, timeout).await?;
-        let left = timeout.saturating_sub(began.elapsed());
-        levels::flush(&self.inner.meta, self.placing.as_deref(), level, left).await
+        let left = || timeout.saturating_sub(began.elapsed());
+        let (meta, placing) = (&self.inner.meta, self.placing.as_deref());
+        loop {
+            let checkpoint = self.checkpoint(level, left()).await?;
+            if chunks.is_none() {
+                levels::flush(meta, placing, level, left()).await?;
+            }
+            let all = [chunks.unwrap_or_default(), &checkpoint].concat();
+            match levels::wait(meta, placing, &all, level, left()).await {
+                Err(Error::Damaged(chunk)) if checkpoint.contains(&chunk) => {
+                    tracing::warn!(chunk = chunk.0, "a checkpoint is damaged; another one is taken");
+                }
+                done => return done,
+            }
+        }
     }
     /// Chunks of a checkpoint begun after this call, if one is needed for `level`.
     async fn checkpoint(&self, level: Level, timeout: Duration) -> Result<Vec<ChunkId>> {

@@ -86,11 +86,15 @@ impl Checkpoints {
     }
 
     /// The chunks of a checkpoint that was begun after this call: it knows everything committed
-    /// before. Callers at the same time share one.
+    /// before. Callers at the same time share one. What was begun for a caller goes on when that one
+    /// waits no longer: the next finds it done.
     pub(crate) async fn now(&self) -> Result<Vec<ChunkId>> {
-        tokio::select! {
-            taken = self.taker.now() => taken,
-            () = self.stop.cancelled() => Err(crate::Error::ShuttingDown),
+        let (taker, asked) = (self.taker.clone(), self.taker.coverage.tick());
+        let taking = async move { taker.since(asked).await };
+        let taking = self.stop.clone().run_until_cancelled_owned(taking);
+        match self.tasks.spawn(taking).await {
+            Ok(Some(taken)) => taken,
+            Ok(None) | Err(_) => Err(crate::Error::ShuttingDown),
         }
     }
 

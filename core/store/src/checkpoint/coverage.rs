@@ -6,10 +6,14 @@
 //! that was begun after nothing in the file was needed any more.
 //!
 //! Moments are ticks of a counter, not times: what was asked before a checkpoint began has the lower
-//! tick. The wait ends in any case after [`Coverage::patience`], and at once while the territory takes
+//! tick. Nothing is deleted before it is certain that this gateway goes on with the namespace: a look
+//! through all files of the account that finds no later incarnation ([`super::fence`]). Files that
+//! cannot be read hold that up for [`Coverage::patience`] at most.
+//!
+//! The wait ends in any case after [`Coverage::patience`], and at once while the territory takes
 //! no new file, for then no checkpoint can be placed before something is deleted.
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -24,6 +28,9 @@ pub(crate) struct Coverage {
     /// Since when packs wait to be deleted, by their number.
     waiting: Mutex<HashMap<u64, (u64, Instant)>>,
     patience: Duration,
+    opened: Instant,
+    /// No later incarnation is among the files of the account, as far as was looked.
+    alone: AtomicBool,
     /// Somebody wants a checkpoint.
     wanted: Notify,
 }
@@ -36,8 +43,31 @@ impl Coverage {
             placed: AtomicU64::new(0),
             waiting: Mutex::default(),
             patience,
+            opened: Instant::now(),
+            alone: AtomicBool::new(false),
             wanted: Notify::new(),
         }
+    }
+
+    /// All files of the account were looked through, and none is of a later incarnation; `unreadable` of
+    /// them could not be read.
+    pub(crate) fn looked(&self, unreadable: usize) {
+        if self.alone.load(Ordering::SeqCst) || (unreadable > 0 && self.opened.elapsed() < self.patience) {
+            return;
+        }
+        if unreadable > 0 {
+            tracing::warn!(
+                unreadable,
+                "files of the account cannot be read; it is taken for certain that none of them is of a \
+                 restore elsewhere"
+            );
+        }
+        self.alone.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was looked whether another gateway goes on with the namespace.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::SeqCst)
     }
 
     /// Now.
@@ -68,6 +98,9 @@ impl Coverage {
             self.wanted.notify_one();
             (self.tick(), Instant::now())
         });
+        if !self.is_alone() {
+            return false;
+        }
         let covered = self.placed.load(Ordering::SeqCst) > since;
         if !covered && began.elapsed() < self.patience {
             return false;
@@ -95,6 +128,7 @@ mod tests {
     #[test]
     fn a_file_waits_for_a_checkpoint_that_began_later() {
         let coverage = Coverage::new(Duration::MAX);
+        coverage.looked(0);
         let early = coverage.tick();
         assert!(!coverage.may_delete(1) && coverage.is_wanted());
         coverage.placed(early);
@@ -105,6 +139,28 @@ mod tests {
         assert!(coverage.may_delete(1) && !coverage.may_delete(2));
         coverage.give_up(2);
         assert!(!coverage.is_wanted());
-        assert!(Coverage::new(Duration::ZERO).may_delete(1), "patience ends");
+        let impatient = Coverage::new(Duration::ZERO);
+        impatient.looked(0);
+        assert!(impatient.may_delete(1), "patience ends");
+    }
+
+    #[test]
+    fn nothing_is_deleted_before_it_is_known_that_nobody_else_goes_on() {
+        for patience in [Duration::ZERO, Duration::MAX] {
+            let coverage = Coverage::new(patience);
+            assert!(!coverage.may_delete(1));
+            let late = coverage.tick();
+            coverage.placed(late);
+            assert!(!coverage.may_delete(1) && !coverage.is_alone());
+            coverage.looked(0);
+            assert!(coverage.may_delete(1));
+        }
+        // A file that nobody can read does not hold it up for ever.
+        let coverage = Coverage::new(Duration::MAX);
+        coverage.looked(1);
+        assert!(!coverage.is_alone());
+        let coverage = Coverage::new(Duration::ZERO);
+        coverage.looked(1);
+        assert!(coverage.is_alone());
     }
 }

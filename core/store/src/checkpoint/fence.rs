@@ -73,11 +73,11 @@ impl Watch {
         }
     }
 
-    /// Looks once at the files that were not looked at yet.
-    pub(crate) async fn look(&mut self, store: &Store) -> Result<()> {
+    /// Looks once at the files that were not looked at yet; answers how many of them could not be read.
+    pub(crate) async fn look(&mut self, store: &Store) -> Result<usize> {
         let inner = &store.inner;
         let Some(remote) = &inner.remote else {
-            return Ok(());
+            return Ok(0);
         };
         let held: HashSet<Hash> = self.network.held(self.owner).await?.into_iter().collect();
         let (own, mine) = {
@@ -89,7 +89,7 @@ impl Watch {
             (rows::incarnation(&*snapshot)?, mine)
         };
         self.seen.retain(|fid| held.contains(fid));
-        let mut failed = None;
+        let mut unreadable = 0;
         for fid in held {
             if mine.contains(&fid) || self.seen.contains(&fid) {
                 continue;
@@ -103,7 +103,8 @@ impl Watch {
                 Ok(portrait) => portrait,
                 // Others may be readable, and tell.
                 Err(error) => {
-                    failed = Some(error);
+                    tracing::debug!(%fid, %error, "cannot look whether a file is of a later incarnation");
+                    unreadable += 1;
                     continue;
                 }
             };
@@ -111,11 +112,12 @@ impl Watch {
                 .map(|portrait| incarnation_of(portrait.header.pack))
                 .filter(|incarnation| *incarnation > own);
             if let Some(later) = later {
-                return self.superseded(store, fid, own, later).await;
+                self.superseded(store, fid, own, later).await?;
+                return Ok(unreadable);
             }
             self.seen.insert(fid);
         }
-        failed.map_or(Ok(()), Err)
+        Ok(unreadable)
     }
 
     async fn superseded(&self, store: &Store, fid: Hash, own: u32, later: u32) -> Result<()> {

@@ -1,45 +1,55 @@
-//! Which checkpoints stay.
+//! What checkpoints are good for, and which of them stay.
 use std::collections::{BTreeSet, HashSet};
 
 use meta::{Read, Transaction};
 
 use crate::checkpoint::rows::{self, Kept};
-use crate::place::isolate;
-use crate::{ChunkId, Error, Result, Store, health, locations, references};
+use crate::place::local::unpacked;
+use crate::place::{isolate, levels};
+use crate::{ChunkId, Error, Level, Result, Store, health, locations, references};
 
 /// Verified checkpoints that stay.
 const GENERATIONS: usize = 2;
 
-/// Whether something that `kept` needs can never be placed, or cannot be rebuilt any more: then it is
-/// no checkpoint, and nothing is shared with it.
-pub(super) fn is_spoilt<R: Read + ?Sized>(read: &R, kept: &Kept) -> Result<bool> {
+/// What a checkpoint is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Worth {
+    /// Something that it needs can never be placed, cannot be rebuilt any more, or is nowhere: it is no
+    /// checkpoint, and nothing is shared with it.
+    Spoilt,
+    /// On its way.
+    Coming,
+    /// A restore would find it.
+    Placed,
+    /// And it was read back.
+    Good,
+}
+
+/// What `kept` is good for.
+pub(super) fn worth<R: Read + ?Sized>(read: &R, kept: &Kept) -> Result<Worth> {
     let chunks = kept.chunks();
-    let damaged = isolate::all(read)?;
-    if damaged.iter().any(|chunk| chunks.binary_search(chunk).is_ok()) {
-        return Ok(true);
+    let places = locations::get_many(read, &chunks)?;
+    let located: HashSet<ChunkId> = places.iter().map(|(chunk, _)| *chunk).collect();
+    for chunk in &chunks {
+        let rotten = isolate::is_damaged(read, *chunk)?;
+        if rotten || (!located.contains(chunk) && !unpacked::contains(read, *chunk)?) {
+            return Ok(Worth::Spoilt);
+        }
     }
-    let segments: BTreeSet<(u64, u32)> = locations::get_many(read, &chunks)?
+    let segments: BTreeSet<(u64, u32)> = places
         .into_iter()
         .map(|(_, place)| (place.pack, place.segment))
         .collect();
     for (pack, segment) in segments {
-        let lost = health::record::get(read, pack, segment)?.is_some_and(|record| record.lost > 0);
-        if lost {
-            return Ok(true);
+        if health::record::get(read, pack, segment)?.is_some_and(|record| record.lost > 0) {
+            return Ok(Worth::Spoilt);
         }
     }
-    Ok(false)
-}
-
-/// How far a checkpoint has come, as far as it matters to which stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Worth {
-    /// Verified.
-    Good,
-    /// On its way.
-    Coming,
-    /// [`is_spoilt`].
-    Spoilt,
+    Ok(match levels::level(read, &chunks)? {
+        Level::Staged => Worth::Coming,
+        Level::Placed => Worth::Placed,
+        Level::Verified => Worth::Good,
+    })
 }
 
 /// Which of `kept`, oldest first, nobody needs. Needed are those that come, if newer than the newest

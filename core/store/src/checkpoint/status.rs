@@ -12,7 +12,8 @@ pub struct CheckpointStatus {
     pub number: u32,
     /// When its image was taken, in milliseconds since 1970-01-01 UTC.
     pub taken: u64,
-    /// How far it has come.
+    /// How far it has come; `None`: there is none, or a part of it cannot be had any more, so that the next
+    /// shares nothing with it.
     pub level: Option<Level>,
     /// Rows in it.
     pub rows: u64,

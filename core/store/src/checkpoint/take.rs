@@ -15,7 +15,7 @@ use crate::checkpoint::manifest::{Block, Manifest};
 use crate::checkpoint::rows::{self, Kept};
 use crate::checkpoint::status::CheckpointStatus;
 use crate::checkpoint::{BLOCK, DOMAIN, image};
-use crate::place::{Placing, levels};
+use crate::place::Placing;
 use crate::workers::Worker;
 use crate::{CHUNK_MAX, ChunkId, Error, Level, Owner, Result, StagedChunk, Store, health, steps, tables};
 
@@ -84,9 +84,8 @@ impl Taker {
         }
     }
 
-    /// See [`super::Checkpoints::now`].
-    pub(super) async fn now(&self) -> Result<Vec<ChunkId>> {
-        let asked = self.coverage.tick();
+    /// The chunks of a checkpoint that was begun after the tick `asked`.
+    pub(super) async fn since(&self, asked: u64) -> Result<Vec<ChunkId>> {
         let mut last = self.turn.lock().await;
         if last.begun > asked {
             return Ok(last.chunks.clone());
@@ -127,7 +126,7 @@ impl Taker {
             .as_ref()
             .filter(|last| last.manifest.number - last.manifest.lineage < LINEAGE);
         let shared = match shared {
-            Some(last) if keep::is_spoilt(&*snapshot, last)? => None,
+            Some(last) if keep::worth(&*snapshot, last)? == Worth::Spoilt => None,
             shared => shared,
         };
         let known: HashMap<[u8; 16], Block> = shared
@@ -273,40 +272,25 @@ impl Taker {
         let Ok(_turn) = self.turn.try_lock() else {
             return Ok(());
         };
-        let kept = rows::kept(&*self.store.inner.meta.snapshot()?)?;
-        let mut reached = HashMap::new();
-        for one in &kept {
-            reached.insert(one.manifest.number, self.level(one)?);
-        }
-        let snapshot = self.store.inner.meta.snapshot()?;
-        let mut spoilt = HashSet::new();
-        for one in &kept {
-            if keep::is_spoilt(&*snapshot, one)? {
-                spoilt.insert(one.manifest.number);
-            }
-        }
+        let (kept, worth) = {
+            let snapshot = self.store.inner.meta.snapshot()?;
+            let kept = rows::kept(&*snapshot)?;
+            let worth = kept
+                .iter()
+                .map(|one| Ok((one.manifest.number, keep::worth(&*snapshot, one)?)))
+                .collect::<Result<HashMap<u32, Worth>>>()?;
+            (kept, worth)
+        };
+        // One that is gone or spoilt brings nothing back: the next one counts for it.
+        let worth_of = |number: u32| worth.get(&number).copied().unwrap_or(Worth::Spoilt);
         self.known.lock().pending.retain(|(tick, number)| {
-            let level = reached.get(number).filter(|_| !spoilt.contains(number));
-            let placed = level.is_some_and(|level| *level >= Level::Placed);
-            if placed {
+            let worth = worth_of(*number);
+            if worth >= Worth::Placed {
                 self.coverage.placed(*tick);
             }
-            // One that is gone or spoilt brings nothing back: the next one counts for it.
-            level.is_some() && !placed
+            worth == Worth::Coming
         });
-        let mut worth = HashMap::new();
-        for one in &kept {
-            let number = one.manifest.number;
-            let is = match reached.get(&number) {
-                _ if spoilt.contains(&number) => Worth::Spoilt,
-                Some(Level::Verified) => Worth::Good,
-                _ => Worth::Coming,
-            };
-            worth.insert(number, is);
-        }
-        drop(snapshot);
-        let worth = |one: &Kept| worth.get(&one.manifest.number).copied().unwrap_or(Worth::Coming);
-        let gone = keep::superfluous(&kept, worth);
+        let gone = keep::superfluous(&kept, |one| worth_of(one.manifest.number));
         if gone.is_empty() {
             return Ok(());
         }
@@ -317,10 +301,6 @@ impl Taker {
             .write(Durability::Buffered, move |tx| keep::forget(tx, &store, &gone))
             .await?;
         Ok(())
-    }
-
-    fn level(&self, kept: &Kept) -> Result<Level> {
-        levels::level(&*self.store.inner.meta.snapshot()?, &kept.chunks())
     }
 
     /// See [`super::Checkpoints::status`].
@@ -336,15 +316,20 @@ impl Taker {
         let now = health::now();
         let looked = self.known.lock().looked;
         for one in kept.iter().rev() {
-            let (manifest, level) = (&one.manifest, self.level(one)?);
+            let (manifest, worth) = (&one.manifest, keep::worth(&*snapshot, one)?);
             if status.number == 0 {
                 status.number = manifest.number;
                 status.taken = manifest.taken;
-                status.level = Some(level);
+                status.level = match worth {
+                    Worth::Spoilt => None,
+                    Worth::Coming => Some(Level::Staged),
+                    Worth::Placed => Some(Level::Placed),
+                    Worth::Good => Some(Level::Verified),
+                };
                 status.rows = manifest.rows;
                 status.blocks = manifest.blocks.len() as u64;
             }
-            if level >= Level::Placed {
+            if worth >= Worth::Placed {
                 // As long as nothing changed, the last look says as much as a new checkpoint would.
                 let until = if looked.0 == manifest.number {
                     looked.1.max(manifest.taken)

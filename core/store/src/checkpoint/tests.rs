@@ -7,9 +7,10 @@ use tempfile::TempDir;
 
 use crate::checkpoint::rows;
 use crate::place::network::fake::Fake;
+use crate::place::tests::rot::rot;
 use crate::place::tests::store::{make_domain, open_with, write};
 use crate::place::tests::world::LONG;
-use crate::{Error, Level, Store};
+use crate::{Error, Level, Store, testing};
 
 pub(crate) async fn open(dir: &std::path::Path, fake: &Arc<Fake>) -> (Store, Meta) {
     open_with(dir, fake, |config| {
@@ -111,6 +112,86 @@ async fn a_file_is_deleted_when_a_checkpoint_that_does_not_need_it_is_placed() {
     while fake.deleted() == 0 {
         assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    store.shutdown().await;
+}
+
+/// Rows that fill a block of a checkpoint, too large for its chunk to ride in a row.
+async fn put_much(meta: &Meta, seed: u64) {
+    for number in 0..30u64 {
+        put(
+            meta,
+            &[b"much", &number.to_be_bytes()[..]].concat(),
+            &testing::noise(4000, seed * 100 + number),
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_rots_on_its_way_is_followed_by_another_and_fails_nobodys_wait() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..3, 100_000).await;
+    put_much(&meta, 1).await;
+    store.workers().pause("placer").unwrap();
+    let late = store
+        .wait_level(&chunks, Level::Placed, Duration::from_millis(500))
+        .await;
+    assert!(matches!(late, Err(Error::NotYet(_))), "{late:?}");
+    let first = rows::kept(&*meta.snapshot().unwrap()).unwrap().remove(0);
+    rot(dir.path(), &store, first.manifest.blocks[0].chunks[0]);
+    store.workers().resume("placer").unwrap();
+    store.wait_level(&chunks, Level::Placed, LONG).await.unwrap();
+    store.flush(Level::Placed, LONG).await.unwrap();
+    let kept = rows::kept(&*meta.snapshot().unwrap()).unwrap();
+    let last = kept.last().unwrap();
+    assert!(last.manifest.lineage > first.manifest.number, "it shares nothing");
+    let status = store.status().unwrap().checkpoint.unwrap();
+    assert!(status.number > first.manifest.number && status.restorable.is_some());
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_which_a_chunk_is_nowhere_is_none() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    put_much(&meta, 1).await;
+    store.flush(Level::Placed, LONG).await.unwrap();
+    let first = rows::kept(&*meta.snapshot().unwrap()).unwrap().remove(0);
+    let gone = first.manifest.blocks[0].chunks[0];
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        let place = crate::locations::get(tx, gone)?.unwrap();
+        crate::locations::remove(tx, place.pack, [gone])
+    })
+    .await
+    .unwrap();
+    let status = store.status().unwrap().checkpoint.unwrap();
+    assert_eq!((status.level, status.restorable), (None, None));
+    store.flush(Level::Placed, LONG).await.unwrap();
+    let status = store.status().unwrap().checkpoint.unwrap();
+    assert!(status.number > first.manifest.number && status.restorable.is_some());
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_for_somebody_who_waits_no_longer_is_finished() {
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let (store, meta) = open(dir.path(), &fake).await;
+    put_much(&meta, 1).await;
+    store.workers().pause("checkpointer").unwrap();
+    let late = store.flush(Level::Placed, Duration::from_millis(50)).await;
+    assert!(matches!(late, Err(Error::NotYet(_))), "{late:?}");
+    assert_eq!(store.status().unwrap().checkpoint.unwrap().number, 0);
+    store.workers().resume("checkpointer").unwrap();
+    let deadline = tokio::time::Instant::now() + LONG;
+    while store.status().unwrap().checkpoint.unwrap().number == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     store.shutdown().await;
 }

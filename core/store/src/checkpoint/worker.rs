@@ -22,11 +22,15 @@ pub(super) async fn run(taker: Arc<Taker>, mut watch: Watch) {
     loop {
         if due <= Instant::now() {
             worker.turn().await;
-            if let Err(error) = watch.look(&taker.store).await {
-                tracing::debug!(%error, "cannot look whether the namespace was restored elsewhere");
-            }
+            let looked = watch.look(&taker.store).await;
             if taker.store.inner.fence.reason().is_some() {
                 return;
+            }
+            match looked {
+                Ok(unreadable) => taker.coverage.looked(unreadable),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot look whether the namespace was restored elsewhere");
+                }
             }
             let began = Instant::now();
             if let Err(error) = round(&taker, first).await {
@@ -77,7 +81,7 @@ async fn round(taker: &Taker, first: bool) -> Result<()> {
     if empty || (first && !announce) {
         return Ok(());
     }
-    taker.now().await?;
+    taker.since(taker.coverage.tick()).await?;
     if announce {
         taker.placing.close_all()?;
     }

@@ -38,6 +38,19 @@ pub(crate) fn all<R: Read + ?Sized>(read: &R) -> Result<Vec<ChunkId>> {
         .collect()
 }
 
+/// Those of the damaged chunks that this gateway had and lost to its disk. The others never reached the
+/// network before a restore, which notes them with no length: nobody was promised those here.
+pub(crate) fn rotten<R: Read + ?Sized>(read: &R) -> Result<Vec<ChunkId>> {
+    let mut rotten = Vec::new();
+    for row in tables::rows_from(read, DAMAGED, ChunkId(0))? {
+        let (key, len) = row?;
+        if tables::u32_from(&len)? > 0 {
+            rotten.push(tables::chunk_of(&key)?);
+        }
+    }
+    Ok(rotten)
+}
+
 /// Forgets that `chunk` is damaged; false when it was not.
 pub(crate) fn forget(tx: &mut dyn Transaction, chunk: ChunkId) -> Result<bool> {
     let key = tables::chunk_key(DAMAGED, chunk);
@@ -181,7 +194,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Looks at each damaged chunk; `known` are those that were found damaged before.
 async fn look_again(shared: &Arc<Shared>, known: &mut BTreeSet<ChunkId>) -> Result<()> {
-    let damaged = all(&*shared.meta.snapshot()?)?;
+    let damaged = rotten(&*shared.meta.snapshot()?)?;
     known.retain(|chunk| damaged.contains(chunk));
     for chunk in damaged {
         if !is_back(shared, chunk).await? {

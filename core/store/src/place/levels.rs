@@ -1,9 +1,10 @@
 //! How far chunks have come, and waiting for it.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use meta::{Meta, Read};
 
+use crate::checkpoint::rows;
 use crate::health;
 use crate::pack::record;
 use crate::place::local::unpacked;
@@ -154,14 +155,26 @@ pub(crate) async fn flush(
     require_undamaged(meta, level)
 }
 
-/// Whatever else has come how far: what rotted in staging rises no more.
+/// Whatever else has come how far: what rotted in staging rises no more. What a restore found lost was
+/// told by the restore, and is told whoever waits for a file of which it is part. Checkpoints that are
+/// damaged are replaced, which is for who waits for one.
 fn require_undamaged(meta: &Meta, level: Level) -> Result<()> {
-    if level > Level::Staged
-        && let Some(chunk) = isolate::all(&*meta.snapshot()?)?.first()
-    {
-        return Err(Error::Damaged(*chunk));
+    if level == Level::Staged {
+        return Ok(());
     }
-    Ok(())
+    let snapshot = meta.snapshot()?;
+    let rotten = isolate::rotten(&*snapshot)?;
+    if rotten.is_empty() {
+        return Ok(());
+    }
+    let checkpoints: HashSet<ChunkId> = rows::kept(&*snapshot)?
+        .iter()
+        .flat_map(rows::Kept::chunks)
+        .collect();
+    match rotten.into_iter().find(|chunk| !checkpoints.contains(chunk)) {
+        Some(chunk) => Err(Error::Damaged(chunk)),
+        None => Ok(()),
+    }
 }
 
 /// Looks after every progress until `done`.

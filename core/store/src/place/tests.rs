@@ -8,7 +8,7 @@ mod orders;
 mod path;
 mod reading;
 mod reclaim;
-mod rot;
+pub(crate) mod rot;
 mod rules;
 pub(crate) mod store;
 mod unreadable;

@@ -154,7 +154,7 @@ fn may_delete(shared: &Shared, pack: u64) -> bool {
     let Some(coverage) = &shared.settings.coverage else {
         return true;
     };
-    if shared.outlook.lock().state == ChainState::Unpaid {
+    if coverage.is_alone() && shared.outlook.lock().state == ChainState::Unpaid {
         // What would be placed first needs the space that is freed here.
         coverage.give_up(pack);
         return true;

@@ -38,6 +38,11 @@ impl Unlisted {
         }))
     }
 
+    /// Its name on the network.
+    pub(crate) fn fid(&self) -> Hash {
+        self.0.fid
+    }
+
     /// Its names.
     pub(crate) fn names(&self) -> &Names {
         &self.0.names

@@ -145,14 +145,18 @@ impl Packs<'_> {
                 && portrait.header.segments as usize == portraits.len()
         });
         if !together {
-            return Ok(Outcome::Foreign);
+            return Ok(Outcome::Unreadable(patchwork(
+                fid,
+                "its segments are not of one pack",
+            )));
         }
         self.note(fid, first.pack, first.nonce, file.names().clone(), portraits)
             .await?;
         Ok(Outcome::Pack)
     }
 
-    /// What all segments of a file say; `None` when one is not of this namespace.
+    /// What all segments of a file say; `None` when it is not of this namespace, which its first segment
+    /// tells. One whose other segments are something else is damaged: no restore may pass it over.
     async fn portraits(&self, file: &Unlisted) -> Result<Option<Vec<SelfPortrait>>> {
         let inner = &self.store.inner;
         let Some(remote) = &inner.remote else {
@@ -165,14 +169,15 @@ impl Packs<'_> {
         };
         let open = &open;
         let mut others = futures::stream::iter(1..count)
-            .map(|number| async move { remote.self_portrait(file, number, open).await })
+            .map(|number| async move { (number, remote.self_portrait(file, number, open).await) })
             .buffered(SEGMENTS);
         let mut all = vec![first];
-        while let Some(portrait) = others.next().await {
-            match portrait? {
-                Some(portrait) => all.push(portrait),
-                None => return Ok(None),
-            }
+        while let Some((number, portrait)) = others.next().await {
+            let portrait = portrait?.ok_or_else(|| {
+                let reason = format!("segment 0 opens with this namespace's key, segment {number} does not");
+                patchwork(file.fid(), &reason)
+            })?;
+            all.push(portrait);
         }
         Ok(Some(all))
     }
@@ -277,6 +282,14 @@ impl Packs<'_> {
         found.sort_unstable_by_key(|one| one.chunk);
         found.dedup_by_key(|one| one.chunk);
         Ok(found)
+    }
+}
+
+/// A pack of this namespace that is not what was stored.
+fn patchwork(fid: Hash, reason: &str) -> Error {
+    Error::Unavailable {
+        chunk: ChunkId(0),
+        reason: format!("file {fid}: {reason}"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meta::{Durability, Meta};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::checkpoint::tests::{open, put};
@@ -189,6 +190,14 @@ async fn a_chunk_that_lives_and_is_in_no_pack_is_lost() {
         assert!(bytes == content(number as u64 + 2, LEN));
     }
     assert!(!store.status().unwrap().damaged.is_empty());
+    // The restore told of it: only who waits for it is told again.
+    store.flush(Level::Placed, LONG).await.unwrap();
+    store.wait_level(&second, Level::Placed, LONG).await.unwrap();
+    let told = store.wait_level(&first[..1], Level::Placed, LONG).await;
+    assert!(
+        matches!(told, Err(Error::Damaged(chunk)) if chunk == first[0]),
+        "{told:?}"
+    );
     // Letting go of it ends the warning.
     let releasing = store.clone();
     let all = report.lost.clone();
@@ -254,6 +263,44 @@ async fn nothing_is_given_up_because_miners_are_away_and_a_restore_goes_on_where
     let (store, _) = open(dir.path(), &fake).await;
     all_read(&store, &chunks, LEN).await;
     store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_that_is_ours_only_in_part_is_no_strangers_file() {
+    let fake = Arc::new(Fake::new(14));
+    lost(&fake).await;
+    // Another namespace of the account, of which a segment takes the place of one of ours.
+    let other = TempDir::new().unwrap();
+    let (store, meta) = open(other.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    write(&store, &meta, 50..52, LEN).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let theirs: Vec<[u8; 32]> = record::all(&*meta.snapshot().unwrap())
+        .unwrap()
+        .into_iter()
+        .filter_map(|(pack, _)| record::names(&*meta.snapshot().unwrap(), pack).unwrap())
+        .map(|names| names.segments[0].segment)
+        .collect();
+    store.shutdown().await;
+    let foreign = Mutex::new(None);
+    fake.change_files(|file| {
+        if theirs.contains(&file.segments[0].0.0) {
+            *foreign.lock() = Some(file.segments[0].clone());
+            file.owners.clear();
+        }
+    });
+    let foreign = foreign.into_inner().unwrap();
+    fake.change_files(|file| {
+        if !file.owners.is_empty() {
+            file.segments.push(foreign.clone());
+        }
+    });
+    let dir = TempDir::new().unwrap();
+    let refused = restore(dir.path(), &fake).await;
+    assert!(
+        matches!(&refused, Err(Error::CannotRestore(text)) if text.contains("segment 1 does not")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use crate::{ChunkId, Error, Level, PackState, Store};
 const LEN: usize = 60_000;
 
 /// Flips a bit in the staged frame of `chunk`.
-pub(super) fn rot(dir: &Path, store: &Store, chunk: ChunkId) {
+pub(crate) fn rot(dir: &Path, store: &Store, chunk: ChunkId) {
     let snapshot = store.inner.meta.snapshot().unwrap();
     let row = Staging::row(&*snapshot, chunk).unwrap().unwrap();
     let Place::File { file, offset } = row.place else {
