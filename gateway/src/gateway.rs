@@ -262,7 +262,6 @@ async fn meet(config: &ChainConfig) -> Result<Chain, cess::Error> {
 fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreConfig {
     let settings = &plan.store;
     store::StoreConfig {
-        path: data.join("store"),
         staging_limit: settings.staging_limit.as_u64(),
         disk_reserve: settings.disk_reserve.as_u64(),
         memory_cache: settings.memory_cache.as_u64(),
@@ -290,5 +289,6 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
             transfer: settings.reclaim_transfer,
             quiet: settings.reclaim_quiet,
         },
+        ..store::StoreConfig::new(data.join("store"))
     }
 }

@@ -110,6 +110,18 @@ pub trait Engine: Send + Sync + 'static {
     fn others(&self) -> Result<u64> {
         Ok(0)
     }
+    /// The number of this opening among all that a shared store ever had; `None` when only one process at a time
+    /// can use the store.
+    fn start(&self) -> Option<u64> {
+        None
+    }
+    /// Ends another opening of the same store for good: when this returns, everything it committed is visible,
+    /// and it commits nothing any more ([`crate::Error::Ended`]). One that has ended already stays so.
+    fn end(&self, start: u64) -> Result<()> {
+        Err(crate::Error::Engine(format!(
+            "opening {start} cannot be ended: only one process at a time can use this engine"
+        )))
+    }
     /// Bytes on disk, here or where the engine keeps them.
     fn disk_bytes(&self) -> Result<u64>;
 }

@@ -19,6 +19,10 @@ pub enum Error {
     /// The store on disk is not what it should be. Do not continue.
     #[error("metadata store damaged: {0}")]
     Damaged(String),
+    /// Another gateway ended this opening of the store ([`crate::Engine::end`]): nothing that it writes is taken
+    /// any more. Open it again.
+    #[error("another gateway declared this one dead: nothing it writes is taken until it is started again")]
+    Ended,
     /// The database is locked by another process.
     #[error("metadata store is in use by another process")]
     InUse,

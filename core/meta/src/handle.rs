@@ -247,6 +247,20 @@ impl Meta {
             .unwrap_or_else(|_| Err(Error::Engine("the question was cut off".into())))
     }
 
+    /// The number of this opening of a store that several gateways share ([`Engine::start`]).
+    pub fn start(&self) -> Option<u64> {
+        self.inner.engine.start()
+    }
+
+    /// Ends another opening of the same store for good ([`Engine::end`]).
+    pub async fn end(&self, start: u64) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        let ended = tokio::task::spawn_blocking(move || inner.engine.end(start));
+        ended
+            .await
+            .unwrap_or_else(|_| Err(Error::Engine("the request was cut off".into())))
+    }
+
     /// Fails at once while writes would.
     pub fn check(&self) -> Result<()> {
         self.inner.current().sync.check()

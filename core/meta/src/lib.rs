@@ -17,6 +17,8 @@
 //! * [`Meta::subscribe`] tells which keys were committed, by whichever gateway ([`changes`]).
 //! * [`Meta::backup`] writes an image of one moment while writers go on ([`image`]); [`migrate`] moves a
 //!   namespace to another engine.
+//! * A store that several gateways share tells their openings apart, and one can end another's for good
+//!   ([`Engine::end`]): what decides who is dead lies above.
 //! * A small guard file beside the engine remembers how far acknowledged commits went; an engine
 //!   that comes back with less than that (its log lost a middle part) is refused.
 //!
@@ -40,6 +42,7 @@ pub mod observed;
 mod overlay;
 mod place;
 mod postgres_engine;
+pub mod shared;
 mod sled_engine;
 mod sync;
 

@@ -197,6 +197,14 @@ impl<E: Engine> Engine for Observed<E> {
         self.engine.others()
     }
 
+    fn start(&self) -> Option<u64> {
+        self.engine.start()
+    }
+
+    fn end(&self, start: u64) -> Result<()> {
+        self.engine.end(start)
+    }
+
     fn disk_bytes(&self) -> Result<u64> {
         self.engine.disk_bytes()
     }

@@ -277,6 +277,23 @@ impl Engine for PostgresEngine {
         Ok(others? as u64)
     }
 
+    fn start(&self) -> Option<u64> {
+        Some(self.shared.gateway.unsigned_abs())
+    }
+
+    fn end(&self, start: u64) -> Result<()> {
+        let shared = &self.shared;
+        let start = i64::try_from(start).map_err(|_| Error::Engine("there is no such start".into()))?;
+        let deadline = Instant::now() + shared.patience;
+        let (lease, _) = shared.writers.take(deadline)?;
+        let end = schema::end(&lease.client, &shared.connector.config().schema, start);
+        let ended = wait::until(deadline, end).unwrap_or_else(|| Err(Failure::late()));
+        if ended.is_err() {
+            lease.give_up();
+        }
+        Ok(ended?)
+    }
+
     fn disk_bytes(&self) -> Result<u64> {
         let shared = &self.shared;
         let deadline = Instant::now() + shared.patience;

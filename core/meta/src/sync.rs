@@ -352,7 +352,7 @@ fn recover(shared: &Shared, engine: &dyn Engine) {
                 tracing::warn!("the metadata engine is back");
                 return;
             }
-            Err(error @ Error::Damaged(_)) => {
+            Err(error @ (Error::Damaged(_) | Error::Ended)) => {
                 tracing::error!(%error, "the metadata engine cannot come back; nothing is written until a restart");
                 shared.queue.lock().failure = Some(Failure {
                     reason: error.to_string(),

@@ -289,6 +289,80 @@ fn gateways_hear_of_each_others_commits() {
 }
 
 #[test]
+fn a_gateway_that_another_ended_commits_nothing_more() {
+    let Some(server) = Server::start() else { return };
+    let own = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| {
+        let directory = own.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        open(&server.config(), &directory)
+    });
+    let start = one.start().unwrap();
+    assert_ne!(two.start(), Some(start));
+    put(&one, "a", "1").unwrap();
+    // One that has begun, and has read what the other changes, too.
+    let mut begun = one.begin().unwrap();
+    assert!(begun.get(b"a").unwrap().is_some());
+    begun.put(b"b", b"1").unwrap();
+    two.end(start).unwrap();
+    two.end(start).unwrap();
+    assert!(matches!(begun.commit(), Err(Error::Ended | Error::Conflict)));
+    assert!(matches!(put(&one, "c", "1"), Err(Error::Ended)));
+    assert_eq!(get(&one, "a").as_deref(), Some("1"), "it still reads");
+    put(&two, "a", "2").unwrap();
+    assert_eq!((get(&two, "b"), get(&two, "c")), (None, None));
+    // Started again it is another.
+    let directory = own.path().join("one");
+    drop(one);
+    let one = open(&server.config(), &directory);
+    assert_ne!(one.start(), Some(start));
+    put(&one, "c", "3").unwrap();
+    assert_eq!(get(&two, "c").as_deref(), Some("3"));
+}
+
+#[test]
+fn ending_a_gateway_waits_for_what_it_commits() {
+    let Some(server) = Server::start() else { return };
+    let own = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| {
+        let directory = own.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        open(&server.config(), &directory)
+    });
+    let start = one.start().unwrap();
+    let committed = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (one, committed) = (&one, &committed);
+            scope.spawn(move || {
+                for n in 0.. {
+                    match put(one, &format!("{thread}/{n}"), "x") {
+                        Ok(()) => committed.fetch_add(1, std::sync::atomic::Ordering::SeqCst),
+                        Err(Error::Conflict) => continue,
+                        Err(Error::Ended) => break,
+                        Err(error) => panic!("{error}"),
+                    };
+                }
+            });
+        }
+        while committed.load(std::sync::atomic::Ordering::SeqCst) < 100 {
+            std::thread::yield_now();
+        }
+        two.end(start).unwrap();
+        // From here on nothing appears.
+        let count = || {
+            let rows = server.sql("SELECT count(*) FROM cess_gateway.rows");
+            rows.parse::<u64>().unwrap()
+        };
+        let at_the_end = count();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(count(), at_the_end);
+    });
+    let rows = server.sql("SELECT count(*) FROM cess_gateway.rows");
+    assert_eq!(rows.parse::<u64>().unwrap(), committed.into_inner());
+}
+
+#[test]
 fn tables_of_something_else_are_left_alone() {
     let Some(server) = Server::start() else { return };
     let own = tempfile::tempdir().unwrap();

@@ -24,6 +24,7 @@ use crate::health::settings::HealthSettings;
 use crate::health::{Health, report};
 use crate::inner::Inner;
 use crate::keys::{Keys, PassphraseCost};
+use crate::members::{self, Keeper, Members};
 use crate::place::local::unpacked;
 use crate::place::miners::Miners;
 use crate::place::network::{Live, Network};
@@ -144,6 +145,10 @@ pub struct StoreConfig {
     pub reclaim: ReclaimConfig,
     /// How often a checkpoint is taken if the metadata changed; `None`: never.
     pub checkpoint_interval: Option<Duration>,
+    /// What people call this gateway, among others on the same namespace.
+    pub name: String,
+    /// How long another gateway on the namespace is silent before it is declared dead.
+    pub member_patience: Duration,
 }
 
 impl StoreConfig {
@@ -168,6 +173,8 @@ impl StoreConfig {
             pace: Pace::default(),
             reclaim: ReclaimConfig::default(),
             checkpoint_interval: None,
+            name: "gateway".to_owned(),
+            member_patience: Duration::from_secs(15),
         }
     }
 }
@@ -282,6 +289,9 @@ impl Store {
         });
         let superseded = rows::superseded(&*meta.snapshot()?)?;
         let keys = Keys::open(meta.clone(), passphrase, config.passphrase_cost).await?;
+        let patience = config.member_patience;
+        let members = Members::join(meta.clone(), &config.path, config.name.clone(), patience).await?;
+        let (keeper, lease) = Keeper::begin(&members).await?;
         let (staging, ended) = Staging::open(
             &config.path.join("staging"),
             meta.clone(),
@@ -294,6 +304,9 @@ impl Store {
         let workers = Workers::default();
         let settling = staging.settler().run(ended, workers.register("settler"));
         tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(members::run(members.clone())));
+        let keeping = members::run_keeper(members.clone(), keeper.clone(), lease);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(keeping));
         // Longer than a pack may wait, and a pack that is full of other things.
         let interval = config.checkpoint_interval.unwrap_or_default();
         let patience = config.pack_max_age.saturating_add(interval).saturating_mul(2);
@@ -306,6 +319,8 @@ impl Store {
             domains: Domains::new(meta.clone()),
             config,
             meta,
+            members,
+            keeper,
             keys,
             staging,
             remote,
@@ -605,6 +620,9 @@ impl Store {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        if let Err(error) = self.inner.members.leave().await {
+            tracing::debug!(%error, "the other gateways find out by themselves that this one ended");
+        }
         self.inner.disk.close().await;
     }
 

@@ -14,6 +14,7 @@ use crate::checkpoint::fence::Fence;
 use crate::chunk_ids::ChunkIds;
 use crate::domains::Domains;
 use crate::keys::Keys;
+use crate::members::{Keeper, Members};
 use crate::read::Flight;
 use crate::read::trace::Traces;
 use crate::remote::Remote;
@@ -25,6 +26,10 @@ use crate::{ChunkId, Error, Result, StoreConfig};
 pub(crate) struct Inner {
     pub config: StoreConfig,
     pub meta: Meta,
+    /// This gateway among those on the namespace.
+    pub members: Arc<Members>,
+    /// Open when it does the work of all.
+    pub keeper: Keeper,
     pub keys: Keys,
     pub domains: Domains,
     pub ids: ChunkIds,

@@ -20,6 +20,7 @@ mod inner;
 mod keys;
 mod locations;
 pub mod measure;
+mod members;
 #[cfg(test)]
 mod memory_rows;
 mod pack;
@@ -49,6 +50,8 @@ pub use health::report::{FragmentHealth, HealthStatus, ScrubReport, SegmentHealt
 pub use health::settings::HealthSettings;
 pub use ipnetwork::IpNetwork;
 pub use keys::PassphraseCost;
+pub use members::lease::{Lease, Wish};
+pub use members::{MemberRef, MemberStatus};
 pub use place::pace::Pace;
 pub use place::rules::{Country, Placement};
 pub use read::trace::{ReadOutcome, ReadSource, ReadStep, ReadTrace};

@@ -20,6 +20,7 @@
 //! 0x8e …                         PLACING   orders on their way to the chain, scores of miners
 //! 0x8f ‹pack u64›                LIFE      when a pack came how far
 //! 0x91 …                         CHECKPOINT checkpoints, incarnation, a restore under way
+//! 0x92 …                         MEMBERS   gateways on the namespace, and what they hold
 //! ```
 //! What is in one of these tables and in no pack must be in checkpoints: see
 //! [`crate::checkpoint::image`] when a table is added.
@@ -55,6 +56,8 @@ pub(crate) const DAMAGED: u8 = 0x90;
 pub(crate) const PACKING: u8 = 0x8c;
 /// Checkpoints, and a restore that is under way.
 pub(crate) const CHECKPOINT: u8 = 0x91;
+/// Gateways on the namespace.
+pub(crate) const MEMBERS: u8 = 0x92;
 
 /// Key of a row of `table` about `chunk`.
 pub(crate) fn chunk_key(table: u8, chunk: ChunkId) -> [u8; 9] {

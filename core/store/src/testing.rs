@@ -1,5 +1,6 @@
 //! What this crate's tests share.
 use std::path::Path;
+use std::sync::Arc;
 
 use meta::{EngineKind, Meta, MetaConfig};
 use zeroize::Zeroizing;
@@ -14,6 +15,20 @@ pub(crate) fn meta(dir: &Path) -> Meta {
         cache_bytes: 8 << 20,
     })
     .unwrap()
+}
+
+/// A metadata store in `dir/meta`, opened as `count` gateways share one.
+pub(crate) fn shared(dir: &Path, count: usize) -> Vec<Meta> {
+    let path = dir.join("meta");
+    std::fs::create_dir_all(&path).unwrap();
+    let engine = meta::FjallEngine::open(&path, 8 << 20).unwrap();
+    let first = meta::shared::Opening::first(Arc::new(engine));
+    let mut openings: Vec<_> = (1..count).map(|_| first.another()).collect();
+    openings.insert(0, first);
+    openings
+        .into_iter()
+        .map(|opening| Meta::over(Arc::new(opening), &path.join("guard")).unwrap())
+        .collect()
 }
 
 /// Settings for a store in `dir/store` that opens quickly.

@@ -111,6 +111,7 @@ impl From<meta::Error> for Error {
             },
             meta::Error::Engine(text) => Self::Internal(format!("metadata engine: {text}")),
             meta::Error::Damaged(text) => Self::Damaged(format!("metadata: {text}")),
+            ended @ meta::Error::Ended => Self::Internal(ended.to_string()),
             meta::Error::InUse => Self::Busy("the metadata store is in use by another process"),
         }
     }
@@ -137,6 +138,7 @@ impl From<store::Error> for Error {
                 },
                 meta::Error::Engine(text) => Self::Internal(format!("metadata engine: {text}")),
                 meta::Error::Damaged(text) => Self::Damaged(format!("metadata: {text}")),
+                ended @ meta::Error::Ended => Self::Internal(ended.to_string()),
                 meta::Error::InUse => Self::Busy("the metadata store is in use by another process"),
             },
             store::Error::Network(error) => Self::Unavailable(error.to_string()),

@@ -192,7 +192,8 @@ impl Statements {
             )),
             prepare(format!("DELETE FROM {rows} WHERE k = ANY ($1::bytea[])")),
             prepare(format!(
-                "INSERT INTO {schema}.feed (gateway, number, keys) VALUES ($1, $2, $3)"
+                "INSERT INTO {schema}.feed (gateway, number, keys) VALUES \
+                 ((SELECT gateway FROM {schema}.running WHERE gateway = $1 FOR KEY SHARE), $2, $3)"
             )),
         );
         let (reads, others) = futures::future::try_join(reads, others).await?;

@@ -10,6 +10,8 @@ pub(super) enum Failure {
     Conflict,
     /// The row is there already.
     Exists,
+    /// Another gateway ended this start.
+    Ended,
     /// No answer, or not from a server that can be worked with at the moment. Nobody knows what it did.
     Lost(String),
     /// The server does not know the setting that it was asked to change.
@@ -42,6 +44,9 @@ impl From<tokio_postgres::Error> for Failure {
             Self::Conflict
         } else if *code == SqlState::UNIQUE_VIOLATION {
             Self::Exists
+        } else if *code == SqlState::NOT_NULL_VIOLATION {
+            // A commit tells of itself in the name of a start that is there, or of none.
+            Self::Ended
         } else if *code == SqlState::UNDEFINED_OBJECT || *code == SqlState::INVALID_PARAMETER_VALUE {
             Self::UnknownSetting
         } else if passing(code.code()) {
@@ -64,6 +69,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Conflict => Self::Conflict,
             Failure::Lost(reason) => Self::Recovering(reason),
+            Failure::Ended => Self::Ended,
             Failure::Refused(reason) => Self::Engine(reason),
             Failure::Exists => Self::Engine("a row is there already".into()),
             Failure::UnknownSetting => Self::Engine("the database does not know a setting".into()),

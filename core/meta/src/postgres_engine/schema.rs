@@ -1,8 +1,12 @@
 //! The tables, and whose they are.
 //!
 //! One SQL schema holds one namespace: `identity` (one row: the version of these tables and the name of the
-//! namespace), `rows` (the keys and values), `gateways` (one row per start of a gateway) and `feed` (what
-//! each of them committed lately). A schema that holds anything else is left alone.
+//! namespace), `rows` (the keys and values), `gateways` (one row per start of a gateway), `running` (those that may
+//! commit) and `feed` (what each of them committed lately). A schema that holds anything else is left alone.
+//!
+//! Every commit holds a lock on its start's row in `running` while it is under way, taken by the statement that
+//! tells of it and therefore without a round trip. Whoever ends a start deletes that row: the database lets it
+//! wait for commits under way, and refuses those that come later, for they find no start to tell of.
 use std::time::Duration;
 
 use tokio_postgres::Client;
@@ -95,6 +99,7 @@ async fn make(client: &Client, schema: &str) -> Result<(), Failure> {
             "CREATE TABLE IF NOT EXISTS {schema}.gateways \
              (id bigint PRIMARY KEY, trimmed bigint NOT NULL, seen timestamptz NOT NULL)"
         ),
+        format!("CREATE TABLE IF NOT EXISTS {schema}.running (gateway bigint PRIMARY KEY)"),
         format!(
             "CREATE TABLE IF NOT EXISTS {schema}.feed \
              (gateway bigint, number bigint, keys bytea NOT NULL, PRIMARY KEY (gateway, number))"
@@ -124,8 +129,16 @@ async fn identity(client: &Client, schema: &str) -> Result<String> {
     row.try_get(1).map_err(|error| strange(schema, error))
 }
 
-/// Enters a start of a gateway; answers its number.
+/// Enters a start of a gateway, which may commit from now on; answers its number.
 pub(super) async fn enter(client: &Client, schema: &str) -> Result<i64> {
+    let start = number(client, schema).await?;
+    let text = format!("INSERT INTO {schema}.running (gateway) VALUES ($1)");
+    client.execute(&text, &[&start]).await.map_err(Failure::from)?;
+    Ok(start)
+}
+
+/// The number of a new start.
+async fn number(client: &Client, schema: &str) -> Result<i64> {
     let mut attempts = 0;
     loop {
         let entered = client
@@ -186,6 +199,13 @@ pub(super) async fn others(client: &Client, schema: &str, but: i64) -> Result<i6
 /// Enters the end of a gateway: it was there, but is no more.
 pub(super) async fn leave(client: &Client, schema: &str, gateway: i64) -> Result<(), Failure> {
     let text = format!("UPDATE {schema}.gateways SET seen = now() - interval '1 minute' WHERE id = $1");
+    client.execute(&text, &[&gateway]).await?;
+    end(client, schema, gateway).await
+}
+
+/// Lets a start commit nothing any more; waits for what it is committing.
+pub(super) async fn end(client: &Client, schema: &str, gateway: i64) -> Result<(), Failure> {
+    let text = format!("DELETE FROM {schema}.running WHERE gateway = $1");
     client.execute(&text, &[&gateway]).await?;
     Ok(())
 }

@@ -244,6 +244,14 @@ fn batches(writes: &Writes) -> Vec<Batch<'_>> {
     batches
 }
 
+/// What a row of the feed stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Commit,
+    /// That there is no commit of this number, and will be none.
+    Claim,
+}
+
 impl Shared {
     /// Learns what became of a commit whose connection was lost. `Conflict`: it did not happen, and
     /// never will.
@@ -253,6 +261,12 @@ impl Shared {
             let failure = match self.claim(number) {
                 Ok(()) => return Err(Failure::Conflict),
                 Err(Failure::Exists) => return Ok(()),
+                // Whatever became of it had happened when this start was ended.
+                Err(Failure::Ended) => match self.is_told(number) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => return Err(Failure::Ended),
+                    Err(failure) => failure,
+                },
                 Err(failure) => failure,
             };
             let passing = matches!(failure, Failure::Lost(_) | Failure::Conflict);
@@ -279,11 +293,15 @@ impl Shared {
                 let failure = Failure::from(error);
                 if matches!(failure, Failure::Exists) {
                     // By an earlier claim, whose answer was lost, or by the commit?
-                    let claimed = self.is_claim(&lease.client, number, deadline);
-                    if claimed.is_err() {
+                    let told = self.told(&lease.client, number, deadline);
+                    if told.is_err() {
                         lease.give_up();
                     }
-                    return if claimed? { Ok(()) } else { Err(failure) };
+                    return if told? == Some(Told::Claim) {
+                        Ok(())
+                    } else {
+                        Err(failure)
+                    };
                 }
                 if matches!(failure, Failure::Lost(_)) {
                     lease.give_up();
@@ -297,22 +315,35 @@ impl Shared {
         }
     }
 
-    /// Whether the row of a number is a claim's: it names no keys, and every commit's names some.
-    fn is_claim(
+    /// Whether a commit was told under a number.
+    fn is_told(&self, number: u64) -> Result<bool, Failure> {
+        let deadline = Instant::now() + self.patience;
+        let (lease, _) = self.writers.take(deadline)?;
+        let told = self.told(&lease.client, number as i64, deadline);
+        if told.is_err() {
+            lease.give_up();
+        }
+        Ok(told? == Some(Told::Commit))
+    }
+
+    /// Whose the row of a number is, if there is one: a claim's names no keys, and every commit's names some.
+    fn told(
         &self,
         client: &tokio_postgres::Client,
         number: i64,
         deadline: Instant,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Told>, Failure> {
         let text = format!(
             "SELECT octet_length(keys) = 0 FROM {}.feed WHERE gateway = $1 AND number = $2",
             self.connector.config().schema
         );
         let key: [&(dyn ToSql + Sync); 2] = [&self.gateway, &number];
-        match wait::until(deadline, client.query_one(&text, &key)) {
-            Some(row) => Ok(row?.try_get(0)?),
-            None => Err(Failure::late()),
-        }
+        let Some(found) = wait::until(deadline, client.query_opt(&text, &key)) else {
+            return Err(Failure::late());
+        };
+        let Some(row) = found? else { return Ok(None) };
+        let is_claim: bool = row.try_get(0)?;
+        Ok(Some(if is_claim { Told::Claim } else { Told::Commit }))
     }
 }
 
