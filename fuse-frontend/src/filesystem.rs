@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo,
     IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen,
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use vfs::posix::Allocate;
@@ -21,6 +21,7 @@ use crate::directory::Directories;
 use crate::errno::Failure;
 use crate::kernel;
 use crate::listing::list;
+use crate::locks::{self, Wanted};
 use crate::request::{OpenInode, Requests, SYNC_DEADLINE, patiently};
 use crate::seek::{Seek, seek};
 use crate::xattr;
@@ -87,7 +88,7 @@ fn answer_empty(reply: ReplyEmpty, (): ()) {
 
 impl Filesystem for Door {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        kernel::negotiate(config)
+        kernel::negotiate(config, self.vfs.is_shared())
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -321,17 +322,28 @@ impl Filesystem for Door {
         self.requests.serve("write", reply, work, ReplyWrite::written);
     }
 
-    /// Closing a file promises nothing, and all it wrote is with the vfs already; `ENOSYS` tells the
-    /// kernel to save the round trip from now on (it still writes back mapped pages first).
+    /// Where this is the only gateway, closing a file promises nothing, and all it wrote is with the vfs
+    /// already; `ENOSYS` tells the kernel to save the round trip from now on (it still writes back
+    /// mapped pages first). Other gateways see what was written once it is stored.
     fn flush(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         _handle: FileHandle,
-        _owner: LockOwner,
+        owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        reply.error(Errno::ENOSYS);
+        let vfs = self.vfs();
+        if !vfs.is_shared() {
+            return reply.error(Errno::ENOSYS);
+        }
+        let work = async move {
+            let stored = patiently(|| vfs.publish(inode(ino))).await;
+            // Closing a file ends the process's record locks on it.
+            vfs.unlock_all(inode(ino), owner.0).await?;
+            Ok(stored?)
+        };
+        self.requests.serve("flush", reply, work, answer_empty);
     }
 
     fn release(
@@ -340,17 +352,73 @@ impl Filesystem for Door {
         ino: INodeNo,
         _handle: FileHandle,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
         let vfs = self.vfs();
-        self.requests.serve(
-            "release",
-            reply,
-            async move { Ok(vfs.close(inode(ino)).await?) },
-            answer_empty,
-        );
+        let work = async move {
+            let unlocked = match lock_owner {
+                // It had been locked with flock(2).
+                Some(owner) => vfs.unlock_all(inode(ino), owner.0).await,
+                None => Ok(()),
+            };
+            vfs.close(inode(ino)).await?;
+            Ok(unlocked?)
+        };
+        self.requests.serve("release", reply, work, answer_empty);
+    }
+
+    fn getlk(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        kind: i32,
+        pid: u32,
+        reply: ReplyLock,
+    ) {
+        let wanted = Wanted {
+            ino: inode(ino),
+            owner: owner.0,
+            start,
+            end,
+            kind,
+            pid,
+        };
+        let work = locks::find(self.vfs(), wanted);
+        self.requests.serve("getlk", reply, work, |reply, found| {
+            reply.locked(found.start, found.end, found.kind, found.pid);
+        });
+    }
+
+    fn setlk(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        owner: LockOwner,
+        start: u64,
+        end: u64,
+        kind: i32,
+        pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        let wanted = Wanted {
+            ino: inode(ino),
+            owner: owner.0,
+            start,
+            end,
+            kind,
+            pid,
+        };
+        let work = locks::set(self.vfs(), self.requests.clone(), wanted, sleep, request.pid());
+        self.requests
+            .serve_within(SYNC_DEADLINE, "setlk", reply, work, answer_empty);
     }
 
     fn fsync(

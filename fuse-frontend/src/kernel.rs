@@ -27,15 +27,24 @@ const WANTED: [InitFlags; 6] = [
     InitFlags::FUSE_READDIRPLUS_AUTO,
 ];
 
+/// Asked for where other gateways may want the same locks: the kernel then leaves them to this door.
+const SHARED: [InitFlags; 2] = [InitFlags::FUSE_POSIX_LOCKS, InitFlags::FUSE_FLOCK_LOCKS];
+
 /// Without it a cached page could be older than what another door acknowledged.
 const NEEDED: InitFlags = InitFlags::FUSE_AUTO_INVAL_DATA;
 
-/// Fills in this door's side of the handshake.
-pub(crate) fn negotiate(config: &mut KernelConfig) -> io::Result<()> {
+/// Fills in this door's side of the handshake. `shared`: there may be other gateways.
+pub(crate) fn negotiate(config: &mut KernelConfig, shared: bool) -> io::Result<()> {
     if !config.capabilities().contains(NEEDED) {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "this kernel's FUSE cannot invalidate cached data by itself (FUSE_AUTO_INVAL_DATA)",
+        ));
+    }
+    if shared && config.add_capabilities(SHARED[0] | SHARED[1]).is_err() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this kernel's FUSE does not leave locks to several gateways (FUSE_POSIX_LOCKS, FUSE_FLOCK_LOCKS)",
         ));
     }
     for capability in WANTED {

@@ -31,7 +31,13 @@
 //!
 //! # Locks
 //! `flock` and `fcntl` locks are left to the kernel, which then keeps them itself: they hold among
-//! all processes on this mount.
+//! all processes on this mount. Where other gateways may want the same locks, the kernel is told to
+//! bring them here, and they live in the vfs (module `locks`).
+//!
+//! # Other gateways
+//! What another gateway acknowledged shows here as [`vfs`] shows it. For the other way, closing a file
+//! stores what was written through it ([`vfs::Vfs::publish`]); with one gateway alone, closing does
+//! nothing.
 //!
 //! # Limits
 //! Time stamps are signed 64-bit nanoseconds (years 1677 to 2262); others are clamped. File
@@ -43,6 +49,7 @@ mod errno;
 mod filesystem;
 mod kernel;
 mod listing;
+mod locks;
 mod mount;
 mod mount_table;
 mod mountpoint;

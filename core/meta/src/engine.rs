@@ -1,5 +1,6 @@
 //! What an engine must offer.
 use std::ops::Bound;
+use std::time::Instant;
 
 use crate::Result;
 use crate::changes::{Changes, Subscribers};
@@ -99,6 +100,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Goes on telling those who subscribed elsewhere: first that changes were missed, and then all that comes.
     fn take_over(&self, subscribers: Subscribers) {
         drop(subscribers);
+    }
+    /// A moment, by this machine's monotonic clock: whatever other processes had committed by then was
+    /// told to every subscriber. `None` while nothing was heard yet, and always where only one process at a
+    /// time can use the store: there is nobody to hear of.
+    fn heard(&self) -> Option<Instant> {
+        None
     }
     /// Whether its log lies on this machine alone, so that a guard file beside it can tell whether the
     /// log lost acknowledged commits. If not, the engine has to know by itself.

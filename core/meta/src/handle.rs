@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -236,6 +236,15 @@ impl Meta {
     /// Why [`Self::scour`] is refused by this engine, and what to do instead; `None`: it is not.
     pub fn cannot_scour(&self) -> Option<&'static str> {
         self.inner.engine.cannot_scour()
+    }
+    /// Whether other gateways may commit to the same namespace.
+    pub fn is_shared(&self) -> bool {
+        self.inner.engine.start().is_some()
+    }
+
+    /// The moment up to which what other gateways committed was told ([`Engine::heard`]).
+    pub fn heard(&self) -> Option<Instant> {
+        self.inner.engine.heard()
     }
 
     /// How many other gateways use the namespace now ([`Engine::others`]).

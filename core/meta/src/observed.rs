@@ -6,6 +6,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -191,6 +192,10 @@ impl<E: Engine> Engine for Observed<E> {
 
     fn guarded(&self) -> bool {
         self.engine.guarded()
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        self.engine.heard()
     }
 
     fn others(&self) -> Result<u64> {

@@ -67,6 +67,8 @@ struct Shared {
     patience: Duration,
     mark: Mark,
     noted: Mutex<i64>,
+    /// When the last look at what others committed began that went through.
+    heard: Mutex<Option<Instant>>,
 }
 
 impl PostgresEngine {
@@ -112,6 +114,7 @@ impl PostgresEngine {
             patience,
             mark,
             noted: Mutex::new(0),
+            heard: Mutex::new(None),
         });
         threads.spawn(follow::run(Arc::downgrade(&shared), connector));
         Ok(Self { shared, _lock: lock })
@@ -231,6 +234,10 @@ impl Engine for PostgresEngine {
 
     fn guarded(&self) -> bool {
         false
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        *self.shared.heard.lock()
     }
 
     fn recovers(&self) -> bool {

@@ -278,8 +278,18 @@ fn commit(
             }
         }
     }
+    // A volume's size is set, never grown into; one that another gateway made smaller stays so.
+    let size = if record.fixed_size && !layer.is_sized() {
+        record.size
+    } else {
+        layer.size_over(record.size)
+    };
+    if record.size.max(layer.size) > size {
+        // Nothing lies beyond the end, whoever put it there since the changes came.
+        record.allocated -= extent::remove(tx, store, ino, &(size..u64::MAX))?;
+    }
     let ragged = stored.iter().any(|change| match change {
-        Stored::Data(offset, chunk) => compact::is_ragged(*offset, chunk.len, layer.size),
+        Stored::Data(offset, chunk) => compact::is_ragged(*offset, chunk.len, size),
         Stored::Zero(_) => false,
     });
     if ragged {
@@ -287,7 +297,7 @@ fn commit(
         let noted = schema::encode(&(record.generation + 1))?;
         tx.put(&schema::inode_key(RAGGED, ino), &noted)?;
     }
-    record.size = layer.size;
+    record.size = size;
     record.mtime = layer.mtime;
     record.ctime = record.ctime.max(layer.ctime);
     record.modified = layer.ctime;

@@ -22,6 +22,7 @@
 //! What an acknowledgement means: changes of the namespace by S3 and of volumes are durable when
 //! they are answered; those by POSIX are ordered, and durable after an fsync, as are written bytes.
 mod ack;
+mod attached;
 mod bucket;
 mod buffer;
 mod clock;
@@ -32,8 +33,11 @@ mod error;
 mod explain;
 mod extent;
 mod flush;
+mod heard;
 mod inode;
 mod inode_numbers;
+mod inquiry;
+mod locks;
 mod names;
 pub mod object;
 pub mod posix;
@@ -55,6 +59,7 @@ mod xattrs;
 pub use compact::Compacted;
 pub use error::{Error, Result};
 pub use explain::{ChunkUser, ExtentLife, ObjectLife};
+pub use locks::{LockHeld, LockRequest, Locked};
 pub use quota::{QuotaInfo, QuotaLimits};
 pub use snapshot::{SnapshotInfo, SnapshotRule, SnapshotRuleInfo};
 pub use store::Level;

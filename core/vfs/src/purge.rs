@@ -3,7 +3,8 @@
 //! The transaction that takes an inode's last name only leaves an ORPHAN row; its extents may be
 //! millions. This worker removes them in transactions of bounded size once nobody has the inode
 //! open, and goes on where it was after a restart. An orphan that was open when the gateway stopped
-//! is purged at the next start.
+//! is purged at the next start. Other gateways on the namespace are asked first whether they use it
+//! ([`crate::inquiry`]); what they do is looked at again every [`LOOK`].
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use store::DomainId;
 
 use crate::clone::row::COPIED;
 use crate::schema::{
-    self, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, ORPHAN, RAGGED, VOLUME, XATTR,
+    self, ATTACHED, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, LOCKS, ORPHAN, RAGGED, VOLUME, XATTR,
 };
 use crate::vfs::Core;
 use crate::{InodeNo, Result, clone, inode, snapshot};
@@ -22,6 +23,9 @@ const ROWS: usize = 1000;
 /// Pause after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Pause between two looks at what another gateway uses.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// The inode lost its last name.
 pub(crate) fn orphan(tx: &mut dyn Transaction, ino: InodeNo) -> Result<()> {
     Ok(tx.put(&schema::inode_key(ORPHAN, ino), &schema::encode_raw(&[]))?)
@@ -30,17 +34,25 @@ pub(crate) fn orphan(tx: &mut dyn Transaction, ino: InodeNo) -> Result<()> {
 /// The background worker.
 pub(crate) async fn run(core: Arc<Core>) {
     loop {
-        if let Err(error) = pass(&core).await {
-            tracing::warn!(%error, "purging nameless inodes failed; it will be tried again");
-            tokio::select! {
-                () = core.stopped() => return,
-                () = tokio::time::sleep(RETRY_PAUSE) => continue,
-            }
+        let mut passed = pass(&core).await;
+        if let Err(error) = core.take_back_question().await {
+            passed = passed.and(Err(error));
         }
+        let used = match passed {
+            Ok(used) => used,
+            Err(error) => {
+                tracing::warn!(%error, "purging nameless inodes failed; it will be tried again");
+                tokio::select! {
+                    () = core.stopped() => return,
+                    () = tokio::time::sleep(RETRY_PAUSE) => continue,
+                }
+            }
+        };
         tokio::select! {
             () = core.stopped() => return,
             () = core.purge_wanted.notified() => {}
             () = core.nodes.freed.notified() => {}
+            () = tokio::time::sleep(LOOK), if used => {}
         }
     }
 }
@@ -55,31 +67,36 @@ enum Purged {
     Kept,
 }
 
-/// Purges every orphan there is now, except those in use.
-async fn pass(core: &Arc<Core>) -> Result<()> {
-    let (mut gone, mut kept) = (0, 0);
+/// Purges every orphan there is now, except those in use. Answers whether another gateway uses some.
+async fn pass(core: &Arc<Core>) -> Result<bool> {
+    let (mut gone, mut kept, mut used) = (0, 0, false);
     let mut from = schema::inode_key(ORPHAN, InodeNo(0));
     while !core.is_stopping() {
-        let mut claimed = Vec::new();
+        let mut found = Vec::new();
         let mut more = false;
-        {
-            let snapshot = core.snapshot()?;
-            for row in schema::scan_from(&*snapshot, &[ORPHAN], std::ops::Bound::Included(&from))? {
-                let ino = InodeNo(schema::number_at(&row?.0, 1)?);
-                if claimed.len() == ROWS / 4 {
-                    more = true;
-                    break;
+        for row in schema::scan_from(&*core.snapshot()?, &[ORPHAN], std::ops::Bound::Included(&from))? {
+            let ino = InodeNo(schema::number_at(&row?.0, 1)?);
+            if found.len() == ROWS / 4 {
+                more = true;
+                break;
+            }
+            from = schema::inode_key(ORPHAN, InodeNo(ino.0 + 1));
+            found.push(ino);
+        }
+        let elsewhere = core.keep_elsewhere(&found).await?;
+        used |= !elsewhere.is_empty();
+        let mut claimed = Vec::new();
+        for ino in found {
+            let is_orphan = || Ok(core.snapshot()?.get(&schema::inode_key(ORPHAN, ino))?.is_some());
+            if !elsewhere.contains(&ino)
+                && let Ok(node) = core.nodes.claim_for_purge(ino, is_orphan)
+            {
+                if let Some(node) = node {
+                    let mut state = node.state.lock();
+                    core.budget.release(state.bytes());
+                    *state = Default::default();
                 }
-                from = schema::inode_key(ORPHAN, InodeNo(ino.0 + 1));
-                let is_orphan = || Ok(core.snapshot()?.get(&schema::inode_key(ORPHAN, ino))?.is_some());
-                if let Ok(node) = core.nodes.claim_for_purge(ino, is_orphan) {
-                    if let Some(node) = node {
-                        let mut state = node.state.lock();
-                        core.budget.release(state.bytes());
-                        *state = Default::default();
-                    }
-                    claimed.push(ino);
-                }
+                claimed.push(ino);
             }
         }
         let result = purge(core, &claimed).await;
@@ -101,7 +118,7 @@ async fn pass(core: &Arc<Core>) -> Result<()> {
         // The last inode that needed a kept bucket's key may have been among them.
         core.purge_wanted.notify_one();
     }
-    Ok(())
+    Ok(used)
 }
 
 /// Answers how many inodes are gone and how many buckets were kept.
@@ -168,6 +185,11 @@ fn purge_some(
     }
     for table in [INODE, DIR_TIME, VOLUME, ORPHAN, RAGGED] {
         tx.delete(&schema::inode_key(table, ino))?;
+    }
+    if store.is_shared() {
+        for table in [LOCKS, ATTACHED] {
+            tx.delete(&schema::inode_key(table, ino))?;
+        }
     }
     Ok(Purged::Gone)
 }

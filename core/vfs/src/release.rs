@@ -5,7 +5,8 @@
 //! and this worker releases it when nobody can still hold the older view: it looks at the noted
 //! rows, remembers which guards exist at that moment ([`crate::buffer::Nodes`]), and waits until the
 //! guards of that inode among them are gone. Guards made later see the newer extents. References
-//! are counted per inode, so a slow reader of one file holds back nothing of another.
+//! are counted per inode, so a slow reader of one file holds back nothing of another. Then other
+//! gateways on the namespace are asked for theirs ([`crate::inquiry`]).
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ const ROWS: usize = 1000;
 const INODES: usize = 256;
 /// How often readers are looked at while one is waited for.
 const TICK: Duration = Duration::from_millis(100);
+/// The same while another gateway reads.
+const LOOK: Duration = Duration::from_secs(1);
 /// Commits that drop references come in bursts; one pass serves a burst.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -37,31 +40,50 @@ struct Waiting {
 pub(crate) async fn run(core: Arc<Core>) {
     let mut waiting = HashMap::new();
     loop {
+        let mut pause = TICK;
         let more = match pass(&core, &mut waiting).await {
-            Ok(more) => more,
+            Ok(Passed { more, used }) => {
+                if used {
+                    pause = LOOK;
+                }
+                more
+            }
             Err(error) => {
                 tracing::warn!(%error, "releasing chunks failed; it will be tried again");
+                pause = LOOK;
                 true
             }
         };
         let waits = more || !waiting.is_empty();
         tokio::select! {
             () = core.stopped() => return,
-            () = core.release_wanted.notified() => tokio::time::sleep(GATHER).await,
-            () = tokio::time::sleep(TICK), if waits => {}
+            () = core.release_wanted.notified(), if pause == TICK => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep(pause), if waits => {}
         }
     }
 }
 
-/// Releases what can be released; answers whether there may be rows to look at again.
-async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> {
+/// How a pass ended.
+struct Passed {
+    /// There may be rows to look at again.
+    more: bool,
+    /// Another gateway holds some of them back.
+    used: bool,
+}
+
+/// Releases what can be released.
+async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<Passed> {
     let mut more = gather(core, waiting)?;
     let ready: Vec<InodeNo> = waiting
         .iter()
         .filter(|(ino, wait)| core.nodes.is_past(**ino, wait.boundary))
         .map(|(ino, _)| *ino)
         .collect();
+    let elsewhere = core.read_elsewhere(&ready).await?;
     for ino in ready {
+        if elsewhere.contains(&ino) {
+            continue;
+        }
         let Some(Waiting { rows, .. }) = waiting.remove(&ino) else {
             continue;
         };
@@ -76,7 +98,10 @@ async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bo
         })
         .await?;
     }
-    Ok(more)
+    Ok(Passed {
+        more,
+        used: !elsewhere.is_empty(),
+    })
 }
 
 /// Looks at the noted rows of inodes that are not waited for yet.

@@ -10,10 +10,19 @@
 //! was changed since before the snapshot was taken. To know that, keys are spread over *slots*; each
 //! counts the changes of its keys that began, and those that are under way. The reader notes the
 //! count before the snapshot, and compares it, under the slot's lock, when it puts the row back.
+//!
+//! **Several gateways.** What others commit is heard of in the change feed ([`meta::changes`]). Each
+//! look takes in first what was told, as changes that began and ended; what is kept is then as old as
+//! the last time the feed was known to be complete ([`meta::Meta::heard`]). When that is longer ago
+//! than [`LAG`], or before a moment that somebody asked for ([`RowCache::be_newer`]), rows are read from
+//! the engine.
+use std::cell::OnceCell;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use meta::{KeyValue, Read};
+use meta::changes::{Change as Told, Changes};
+use meta::{KeyValue, Meta, Read};
 use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -28,6 +37,8 @@ const BUDGET: u64 = 16 << 20;
 const ENTRY: u64 = 120;
 /// Expected size of an entry, for sizing the tables.
 const TYPICAL: u64 = 200;
+/// How far a row that is kept may lie behind what other gateways committed.
+const LAG: Duration = Duration::from_secs(1);
 /// Slots: many more than transactions under way, so that they rarely meet in one.
 const SLOTS: usize = 1024;
 
@@ -55,6 +66,15 @@ struct Shared {
     rows: Cache<Box<[u8]>, Value, Bytewise>,
     slots: Vec<Mutex<Slot>>,
     hasher: RandomState,
+    /// What other gateways change; `None` when there can be none.
+    others: Option<Others>,
+}
+
+/// What is heard of other gateways.
+struct Others {
+    changes: Mutex<Changes>,
+    /// Nothing that is older than this is good enough.
+    newer_than: Mutex<Option<Instant>>,
 }
 
 /// The cache. Cheap to clone.
@@ -70,8 +90,16 @@ pub(crate) struct Change {
 }
 
 impl RowCache {
-    /// An empty one.
-    pub(crate) fn new() -> Self {
+    /// An empty one of a namespace.
+    pub(crate) fn new(meta: &Meta) -> meta::Result<Self> {
+        let others = if meta.is_shared() {
+            Some(Others {
+                changes: Mutex::new(meta.subscribe()?),
+                newer_than: Mutex::default(),
+            })
+        } else {
+            None
+        };
         let options = OptionsBuilder::new()
             .estimated_items_capacity((BUDGET / TYPICAL) as usize)
             .weight_capacity(BUDGET)
@@ -83,13 +111,14 @@ impl RowCache {
             DefaultHashBuilder::default(),
             DefaultLifecycle::default(),
         );
-        Self {
+        Ok(Self {
             shared: Arc::new(Shared {
                 rows,
                 slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
                 hasher: RandomState::new(),
+                others,
             }),
-        }
+        })
     }
 
     /// Whether rows like this are kept.
@@ -119,7 +148,69 @@ impl RowCache {
     /// Committed rows as they are now: from memory, else from the engine. Different rows may be of
     /// different moments.
     pub(crate) fn reader(core: &Core) -> Rows<'_> {
-        Rows { core }
+        let kept = core.rows.take_in(&core.meta);
+        Rows {
+            core,
+            kept,
+            view: OnceCell::new(),
+        }
+    }
+
+    /// Looks from now on show everything that any gateway committed before.
+    pub(crate) fn be_newer(&self) {
+        if let Some(others) = &self.shared.others {
+            *others.newer_than.lock() = Some(store::clock::monotonic());
+        }
+    }
+
+    /// Forgets these rows, so that the next look asks the engine, if another gateway may have changed
+    /// them unheard.
+    pub(crate) fn forget(&self, keys: &[&[u8]]) {
+        if self.shared.others.is_some() {
+            for key in keys {
+                self.changed(key);
+            }
+        }
+    }
+
+    /// Forgets what other gateways are known to have changed. Answers whether the rest is new enough.
+    fn take_in(&self, meta: &Meta) -> bool {
+        let Some(others) = &self.shared.others else {
+            return true;
+        };
+        // Before the queue is emptied: it holds all that was told until then.
+        let heard = meta.heard();
+        {
+            // Held while they are forgotten: nobody looks in between.
+            let mut changes = others.changes.lock();
+            while let Some(change) = changes.try_next() {
+                match change {
+                    Told::Commit { keys, .. } => keys
+                        .iter()
+                        .filter(|key| Self::keeps(key))
+                        .for_each(|key| self.changed(key)),
+                    Told::Lost => self.changed_all(),
+                }
+            }
+        }
+        let newer_than = *others.newer_than.lock();
+        let oldest = store::clock::monotonic().checked_sub(LAG).max(newer_than);
+        heard.is_some() && heard >= oldest
+    }
+
+    /// Somebody has changed the row.
+    fn changed(&self, key: &[u8]) {
+        let mut slot = self.shared.slots[self.slot(key)].lock();
+        slot.begun += 1;
+        self.shared.rows.remove(key);
+    }
+
+    /// Somebody may have changed any row.
+    fn changed_all(&self) {
+        for slot in &self.shared.slots {
+            slot.lock().begun += 1;
+        }
+        self.shared.rows.clear();
     }
 
     fn slot(&self, key: &[u8]) -> usize {
@@ -158,6 +249,21 @@ impl Drop for Change {
 /// Single rows through the cache.
 pub(crate) struct Rows<'a> {
     core: &'a Core,
+    /// What is kept is new enough.
+    kept: bool,
+    /// Where rows are read from when it is not.
+    view: OnceCell<Box<dyn Read + Send>>,
+}
+
+impl Rows<'_> {
+    /// A row as it was committed when the first one was looked at this way, or later.
+    fn strict(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
+        if let Some(view) = self.view.get() {
+            return view.get(key);
+        }
+        let view = self.core.snapshot().map_err(below)?;
+        self.view.get_or_init(|| view).get(key)
+    }
 }
 
 /// A row as it is committed now.
@@ -168,7 +274,9 @@ fn look(core: &Core, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
 
 impl Read for Rows<'_> {
     fn get(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
-        if RowCache::keeps(key) {
+        if !self.kept {
+            self.strict(key)
+        } else if RowCache::keeps(key) {
             self.core.rows.get(self.core, key)
         } else {
             look(self.core, key)

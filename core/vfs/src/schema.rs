@@ -27,6 +27,11 @@
 //! | [`TRASH`] | bucket inode | its directory, and how long something stays |
 //! | [`TRASHED`] | bucket inode, moment of deletion, inode | the key that it had |
 //! | [`TRASHED_AT`] | inode | that moment |
+//! | [`LOCKS`] | inode | who holds which bytes of it ([`crate::locks`]) |
+//! | [`ATTACHED`] | inode | the gateway that has it attached as a block device |
+//! | [`INQUIRY`] | 0; for an answer: 1, member (2 bytes) | what a gateway asks the others, and what they say ([`crate::inquiry`]) |
+//!
+//! Tables from [`LOCKS`] on are of the gateways that run now: no checkpoint has them.
 //!
 //! The tables of snapshots are described in [`crate::snapshot::row`].
 //!
@@ -62,6 +67,10 @@ pub(crate) const RAGGED: u8 = 0x23;
 pub(crate) const TRASH: u8 = 0x24;
 pub(crate) const TRASHED: u8 = 0x25;
 pub(crate) const TRASHED_AT: u8 = 0x26;
+
+pub(crate) const LOCKS: u8 = 0x7c;
+pub(crate) const ATTACHED: u8 = 0x7d;
+pub(crate) const INQUIRY: u8 = 0x7e;
 
 /// First byte of every value this build writes.
 pub(crate) const VERSION: u8 = 1;

@@ -4,6 +4,8 @@
 //! through [`Watched`], which looks at the keys that are written: what inodes count for goes to the
 //! quotas ([`crate::quota`]), and what is kept of rows in memory is forgotten
 //! ([`crate::row_cache`]).
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Bound;
 
 use meta::{KeyValue, Read, Transaction};
@@ -18,6 +20,8 @@ pub(crate) struct Watched<'a> {
     tx: &'a mut dyn Transaction,
     quotas: &'a Quotas,
     tally: Tally,
+    /// Inodes as they were read or written last in this transaction: who changes one has read it.
+    inodes: RefCell<HashMap<Vec<u8>, Option<Vec<u8>>>>,
     /// Keys of rows that the cache may hold.
     written: Vec<Vec<u8>>,
 }
@@ -42,6 +46,7 @@ impl<'a> Watched<'a> {
             tx,
             quotas,
             tally: Tally::default(),
+            inodes: RefCell::default(),
             written: Vec::new(),
         }
     }
@@ -57,9 +62,13 @@ impl<'a> Watched<'a> {
 
     fn note(&mut self, key: &[u8], value: Option<&[u8]>) -> meta::Result<()> {
         if key.first() == Some(&INODE) {
-            self.tally
-                .inode(&*self.tx, self.quotas, key, value)
-                .map_err(below)?;
+            let inodes = self.inodes.get_mut();
+            let old = || match inodes.get(key) {
+                Some(seen) => Ok(seen.clone()),
+                None => self.tx.get(key),
+            };
+            self.tally.inode(old, self.quotas, value).map_err(below)?;
+            inodes.insert(key.to_vec(), value.map(<[u8]>::to_vec));
         }
         if RowCache::keeps(key) {
             self.written.push(key.to_vec());
@@ -79,7 +88,11 @@ pub(crate) fn below(error: Error) -> meta::Error {
 
 impl Read for Watched<'_> {
     fn get(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
-        self.tx.get(key)
+        let value = self.tx.get(key)?;
+        if key.first() == Some(&INODE) {
+            self.inodes.borrow_mut().insert(key.to_vec(), value.clone());
+        }
+        Ok(value)
     }
 
     fn range<'b>(

@@ -15,14 +15,16 @@ use crate::buffer::{Budget, Nodes};
 use crate::clone::read::WithOrigins;
 use crate::extent::Extent;
 use crate::inode_numbers::InodeNumbers;
+use crate::inquiry::Inquiries;
+use crate::locks::LockTable;
 use crate::quota::{self, Quotas};
 use crate::read_ahead::Readers;
 use crate::row_cache::{RowCache, Rows};
-use crate::schema::{self, INODE, InodeRecord};
+use crate::schema::{self, DIR_TIME, INODE, InodeRecord};
 use crate::snapshot::preserve::Preserving;
 use crate::snapshot::{self, Known, Sight};
 use crate::transaction::{Kept, Watched};
-use crate::{InodeNo, Kind, Result, clock, compact, extent, flush, inode, purge, release, trash};
+use crate::{InodeNo, Kind, Result, clock, compact, extent, flush, heard, inode, purge, release, trash};
 
 /// How often an operation looks again when a name's inode was purged between two looks. Names come
 /// and go, but nobody loses that race so often: beyond it the metadata are damaged.
@@ -76,6 +78,10 @@ pub(crate) struct Core {
     pub clean_wanted: Notify,
     /// Told when a retention rule changed.
     pub rules_wanted: Notify,
+    /// Locks of files.
+    pub locks: LockTable,
+    /// What gateways ask each other.
+    pub inquiries: Inquiries,
     /// The snapshots there are.
     pub known: Arc<Known>,
     /// Snapshots that have been looked at.
@@ -134,6 +140,7 @@ impl Vfs {
         make_root(&meta).await?;
         let counted = meta.snapshot()?;
         let quotas = Quotas::open(meta.clone())?;
+        let rows = RowCache::new(&meta)?;
         let core = Arc::new(Core {
             budget: Budget::new(config.write_buffer),
             readers: Readers::new(store.prefetch_limit()),
@@ -142,13 +149,15 @@ impl Vfs {
             store,
             numbers: InodeNumbers::default(),
             quotas,
-            rows: RowCache::new(),
+            rows,
             nodes: Arc::new(Nodes::default()),
             flush_wanted: Notify::new(),
             purge_wanted: Notify::new(),
             release_wanted: Notify::new(),
             clean_wanted: Notify::new(),
             rules_wanted: Notify::new(),
+            locks: LockTable::default(),
+            inquiries: Inquiries::default(),
             known: Arc::default(),
             slots: Default::default(),
             inodes: AtomicI64::new(0),
@@ -156,13 +165,15 @@ impl Vfs {
         });
         let tasks = vec![
             tokio::spawn(flush::run(core.clone())),
-            tokio::spawn(purge::run(core.clone())),
-            tokio::spawn(release::run(core.clone())),
-            tokio::spawn(quota::run(core.clone())),
-            tokio::spawn(compact::run(core.clone())),
-            tokio::spawn(trash::run(core.clone())),
-            tokio::spawn(snapshot::clean(core.clone())),
-            tokio::spawn(snapshot::keep_rules(core.clone())),
+            tokio::spawn(heard::run(core.clone())),
+            tokio::spawn(heard::answer(core.clone())),
+            tokio::spawn(for_all(core.clone(), purge::run)),
+            tokio::spawn(for_all(core.clone(), release::run)),
+            tokio::spawn(for_all(core.clone(), quota::run)),
+            tokio::spawn(for_all(core.clone(), compact::run)),
+            tokio::spawn(for_all(core.clone(), trash::run)),
+            tokio::spawn(for_all(core.clone(), snapshot::clean)),
+            tokio::spawn(for_all(core.clone(), snapshot::keep_rules)),
             tokio::spawn(count_inodes(core.clone(), counted)),
         ];
         let terms = Terms {
@@ -201,6 +212,17 @@ impl Vfs {
         Ok(self.core.store.flush(level, timeout).await?)
     }
 
+    /// Whether other gateways may use the namespace at the same time.
+    pub fn is_shared(&self) -> bool {
+        self.core.meta.is_shared()
+    }
+
+    /// Stores what is buffered of the inode, so that other gateways see it; not more durable than
+    /// they need ([`Self::fsync`] is).
+    pub async fn publish(&self, ino: InodeNo) -> Result<()> {
+        self.core.flush_inode(self.core.node_of(ino)?).await
+    }
+
     /// Forgets what only speeds things up.
     pub async fn drop_caches(&self) -> Result<()> {
         Ok(self.core.store.drop_caches().await?)
@@ -218,6 +240,15 @@ impl Vfs {
         self.core.flush_dirty().await?;
         Ok(self.core.meta.sync().await?)
     }
+}
+
+/// Work that one gateway does for all, once it is this one's.
+async fn for_all<F: Future<Output = ()>>(core: Arc<Core>, work: impl FnOnce(Arc<Core>) -> F) {
+    tokio::select! {
+        () = core.stopped() => return,
+        () = core.store.keeper() => {}
+    }
+    work(core).await;
 }
 
 /// Counts the inodes there were when the namespace was opened, beside its work: what comes and goes
@@ -323,6 +354,12 @@ impl Core {
     /// Single rows as they are committed now, from memory where they are there.
     pub(crate) fn rows(&self) -> Rows<'_> {
         RowCache::reader(self)
+    }
+
+    /// Looks at the inode itself from now on show everything that any gateway committed before.
+    pub(crate) fn look_again(&self, ino: InodeNo) {
+        self.rows
+            .forget(&[&schema::inode_key(INODE, ino), &schema::inode_key(DIR_TIME, ino)]);
     }
 
     /// A consistent view of everything committed, clones as they read.

@@ -3,6 +3,7 @@ use meta::{Durability, Read};
 
 use crate::object::{Content, NewObject, find, place, split_path};
 use crate::schema::{self, VOLUME, VolumeRecord};
+use crate::vfs::Core;
 use crate::{
     Error, Export, InodeNo, Kind, ObjectMeta, Precondition, Result, Vfs, VolumeInfo, bucket, clock, inode,
     posix,
@@ -89,7 +90,7 @@ impl Vfs {
         let (ino, volume) = self.find_volume(path)?;
         check_size(size, volume.sector)?;
         let guard = self.core.nodes.enter(ino)?;
-        let attached = self.core.nodes.is_attached(ino);
+        let attached = self.core.is_attached(&*self.core.snapshot()?, ino)?;
         self.core
             .change(ino, 0, move |layer, _| {
                 if size < layer.size && !shrink {
@@ -148,6 +149,7 @@ impl Vfs {
     }
 
     fn export_of(&self, ino: InodeNo, read_only: bool) -> Result<Export> {
+        self.core.look_again(ino);
         let size = self.core.current_record(ino)?.size;
         let sight = self.core.sight(ino)?;
         let volume = volume_record(&*sight.read, sight.ino)?;
@@ -163,25 +165,41 @@ impl Vfs {
     }
 
     /// Marks the inode attached (keeps it alive, makes `delete_volume` refuse) until [`Self::detach`].
+    /// `Busy` while it is attached through another gateway, unless it lies in a snapshot.
     pub async fn attach(&self, ino: InodeNo) -> Result<()> {
         let guard = self.core.enter(ino)?;
         self.core.nodes.attach(&guard);
-        match self.core.current_record(ino) {
-            Ok(record) if record.kind == Kind::File => Ok(()),
-            Ok(_) => {
-                self.core.nodes.detach(guard.ino)?;
-                Err(Error::Invalid("not a regular file"))
-            }
-            Err(error) => {
-                self.core.nodes.detach(guard.ino)?;
-                Err(error)
-            }
+        let attached = self.check_attached(ino).await;
+        if attached.is_err() {
+            self.core.nodes.detach(guard.ino)?;
+        }
+        attached
+    }
+
+    async fn check_attached(&self, ino: InodeNo) -> Result<()> {
+        if Core::writable(ino).is_ok() {
+            self.core.claim_attachment(ino).await?;
+        }
+        self.core.look_again(ino);
+        match self.core.current_record(ino)?.kind {
+            Kind::File => Ok(()),
+            _ => Err(Error::Invalid("not a regular file")),
         }
     }
 
-    /// Undoes one [`Self::attach`].
+    /// Undoes one [`Self::attach`]. The last one stores what is buffered before another gateway can
+    /// attach it.
     pub async fn detach(&self, ino: InodeNo) -> Result<()> {
-        self.core.nodes.detach(self.core.node_of(ino)?)
+        let is_shared = self.is_shared() && Core::writable(ino).is_ok();
+        if is_shared {
+            // A failure is not the last word: it is tried again in the background.
+            let _ = self.core.flush_inode(ino).await;
+        }
+        self.core.nodes.detach(self.core.node_of(ino)?)?;
+        if is_shared && !self.core.nodes.is_attached(ino) {
+            self.core.end_attachment(ino).await?;
+        }
+        Ok(())
     }
 
     fn find_volume(&self, path: &str) -> Result<(InodeNo, VolumeRecord)> {

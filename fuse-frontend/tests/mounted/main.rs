@@ -17,4 +17,5 @@ mod rename;
 mod snapshots;
 mod sparse;
 mod support;
+mod two_gateways;
 mod xattrs;

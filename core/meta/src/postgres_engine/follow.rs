@@ -128,7 +128,9 @@ pub(super) async fn run(shared: Weak<Shared>, connector: Arc<Connector>) {
                 Some(session) => session,
                 empty => empty.insert(Session::open(&connector).await?),
             };
+            let asked = Instant::now();
             follower.poll(session, &shared).await?;
+            *shared.heard.lock() = Some(asked);
             if now >= beat + BEAT {
                 beat = now;
                 session.beat(shared.gateway).await?;

@@ -1,7 +1,7 @@
 //! The rows that a checkpoint holds, cut into blocks.
 //!
 //! In this order:
-//! - every row of the namespace (tables `01` to `7f`), as it is;
+//! - every row of the namespace (tables `01` to `7b`), as it is;
 //! - LIVE, key `82 ‹chunk / 256, u64 BE›`: which chunks live ([`super::live`]); such rows exist in
 //!   checkpoints alone, in the place of the locations that a restore finds in the packs' indexes;
 //! - REFS, DOMAIN and EPOCH (sub-keys only), and what domains ask for (`8c 03`), as they are, but for
@@ -30,6 +30,9 @@ pub(crate) const LIVE: u8 = 0x82;
 /// Length of the key of a sub-key; the row of the running epoch is shorter.
 const SUB_KEY: usize = 13;
 
+/// First table of the namespace that is left out: from here on they are of the gateways that run now.
+const NAMESPACE_END: u8 = 0x7c;
+
 /// Cuts a consistent view into blocks and calls `block` with the rows of each; answers the rows in
 /// all.
 pub(crate) fn blocks(read: &dyn Read, mut block: impl FnMut(Vec<u8>) -> Result<()>) -> Result<u64> {
@@ -39,7 +42,7 @@ pub(crate) fn blocks(read: &dyn Read, mut block: impl FnMut(Vec<u8>) -> Result<(
     };
     let foreign = |key: &[u8]| !key[1..].starts_with(&DOMAIN.0.to_be_bytes());
     let sub_keys = |key: &[u8]| key.len() == SUB_KEY && !key[1..].starts_with(&DOMAIN.0.to_be_bytes());
-    cut.copy(read, [&[0x01], &[0x80]], |_| true, &mut block)?;
+    cut.copy(read, [&[0x01], &[NAMESPACE_END]], |_| true, &mut block)?;
     live::each(read, |row, bits| {
         let mut key = [LIVE; 9];
         key[1..].copy_from_slice(&row.to_be_bytes());
@@ -138,7 +141,9 @@ mod tests {
         }
         for (place, wanted) in [
             (vec![0x00, b'g'], false),
-            (vec![0x7f, 0xff], true),
+            (vec![0x7b, 0xff], true),
+            (vec![0x7c, 0x00], false),
+            (vec![0x7f, 0xff], false),
             (tables::chunk_key(tables::REFS, crate::ChunkId(4)).to_vec(), true),
             (tables::domain_key(crate::DomainId(3)).to_vec(), true),
             (tables::domain_key(DOMAIN).to_vec(), false),

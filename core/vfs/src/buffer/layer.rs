@@ -62,8 +62,12 @@ pub(crate) struct Layer {
     pieces: BTreeMap<u64, Piece>,
     /// Bytes of data held.
     bytes: u64,
-    /// Size of the file after the changes.
+    /// Size of the file after the changes, over the size that it had when the first of them came.
     pub size: u64,
+    /// End of the last byte that the changes put there; 0: none.
+    end: u64,
+    /// The size was set, not only grown to hold what was written.
+    sized: bool,
     /// When the last of them came, unless set to something else since.
     pub mtime: Timestamp,
     /// When the last of them came.
@@ -90,7 +94,7 @@ impl Layer {
             return;
         }
         let end = offset + data.len() as u64;
-        self.size = self.size.max(end);
+        self.grow(end);
         if self.overwrite(offset, data) || self.extend(offset, data) {
             return;
         }
@@ -116,12 +120,35 @@ impl Layer {
             .insert(range.start, Piece::Zero(range.end - range.start));
     }
 
+    /// Makes the file at least so long.
+    pub(crate) fn grow(&mut self, end: u64) {
+        self.size = self.size.max(end);
+        self.end = self.end.max(end);
+    }
+
     /// Sets the size. What lay beyond a smaller one is gone for good.
     pub(crate) fn truncate(&mut self, size: u64) {
         if size < self.size {
             self.zero(size..u64::MAX);
         }
         self.size = size;
+        self.sized = true;
+    }
+
+    /// Whether the size was set.
+    pub(crate) fn is_sized(&self) -> bool {
+        self.sized
+    }
+
+    /// Size of the file after the changes, when it is `stored` bytes long without them: another gateway
+    /// may have changed that since they came. A size that was set holds; else the file is as long as
+    /// either needs.
+    pub(crate) fn size_over(&self, stored: u64) -> u64 {
+        if self.sized {
+            self.size
+        } else {
+            stored.max(self.end)
+        }
     }
 
     /// Within one piece: the common case of rewriting a block.

@@ -69,6 +69,12 @@ impl State {
         self.active.as_ref().or(self.flushing.as_deref())
     }
 
+    /// Size of the file with the changes, over the stored one.
+    pub(crate) fn size_over(&self, stored: u64) -> u64 {
+        let layers = self.flushing.as_deref().into_iter().chain(&self.active);
+        layers.fold(stored, |size, layer| layer.size_over(size))
+    }
+
     /// Bytes of data in both layers.
     pub(crate) fn bytes(&self) -> u64 {
         self.active.as_ref().map_or(0, Layer::bytes) + self.flushing.as_ref().map_or(0, |layer| layer.bytes())
@@ -77,13 +83,14 @@ impl State {
     /// Lays size, times and the coming generation over the stored record.
     pub(crate) fn overlay(&self, record: &mut InodeRecord) {
         let Some(newest) = self.newest() else { return };
-        record.size = newest.size;
+        let size = self.size_over(record.size);
+        record.size = size;
         record.mtime = newest.mtime;
         record.ctime = record.ctime.max(newest.ctime);
         record.modified = newest.ctime;
         record.mtime_is_posix = true;
         // Counts overwritten bytes twice until the flush; a file never has more than its size.
-        record.allocated = (record.allocated + self.bytes()).min(newest.size);
+        record.allocated = (record.allocated + self.bytes()).min(size);
         record.generation += u64::from(self.active.is_some()) + u64::from(self.flushing.is_some());
         record.etag = None;
         record.parts = None;

@@ -192,6 +192,20 @@ impl Nodes {
         Ok(inner.entries.remove(&ino).map(|entry| entry.node))
     }
 
+    /// As [`Self::claim_for_purge`], for another gateway that purges. Answers whether nobody has it here.
+    pub(crate) fn give_up(&self, ino: InodeNo) -> bool {
+        let mut inner = self.inner.lock();
+        let free = [ino, views_of(ino)].iter().all(|ino| {
+            inner.entries.get(ino).is_none_or(|entry| {
+                entry.opens == 0 && entry.guards.is_empty() && !entry.node.state.lock().is_dirty()
+            })
+        });
+        if free {
+            inner.purging.insert(ino);
+        }
+        free
+    }
+
     /// The claimed inode's rows are gone (its number is never used again), or the purge failed.
     pub(crate) fn purge_ended(&self, ino: InodeNo) {
         self.inner.lock().purging.remove(&ino);

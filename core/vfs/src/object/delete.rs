@@ -43,7 +43,7 @@ fn delete(
     if !place::is_object(&record) {
         return Ok(false);
     }
-    if record.fixed_size && core.nodes.is_attached(found.ino) {
+    if record.fixed_size && core.is_attached(&*tx, found.ino)? {
         return Err(Error::Busy("attached as a block device"));
     }
     if found.kind == Kind::Directory {

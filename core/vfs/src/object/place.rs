@@ -78,7 +78,7 @@ pub(crate) fn place(
     let old = match existing {
         Some(ino) => {
             let record = inode::get(&*tx, ino)?;
-            if record.fixed_size && core.nodes.is_attached(ino) {
+            if record.fixed_size && core.is_attached(&*tx, ino)? {
                 return Err(Error::Busy("attached as a block device"));
             }
             Some((ino, record))

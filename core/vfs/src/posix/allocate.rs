@@ -31,7 +31,7 @@ impl Vfs {
                 };
                 if extend {
                     check_end(layer, base, Some(end))?;
-                    layer.size = layer.size.max(end);
+                    layer.grow(end);
                 }
                 if zero {
                     layer.zero(offset..end.min(layer.size).max(offset));

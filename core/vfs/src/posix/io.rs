@@ -30,7 +30,7 @@ impl Vfs {
                 Kind::Directory => return Err(Error::IsDirectory),
                 _ => return Err(Error::Invalid("not a regular file")),
             }
-            let size = state.newest().map_or(record.size, |layer| layer.size);
+            let size = state.size_over(record.size);
             let range = offset.min(size)..offset.saturating_add(u64::from(len)).min(size);
             if range.is_empty() {
                 return Ok(Bytes::new());

@@ -26,7 +26,8 @@ impl Vfs {
                     let entry = entry_in(&*sight.read, sight.ino, name)?;
                     sight.show(entry.ok_or(Error::NotFound)?.ino)?
                 } else {
-                    match entry_in(&self.core.rows(), parent, name)? {
+                    let entry = entry_in(&self.core.rows(), parent, name)?;
+                    match entry {
                         Some(entry) => entry.ino,
                         None => return self.core.listing_in(parent, name)?.ok_or(Error::NotFound),
                     }
@@ -62,9 +63,11 @@ impl Vfs {
         Ok(inode::attr(ino, &self.core.current_record(ino)?))
     }
 
-    /// Keeps the inode alive while it is open.
+    /// Keeps the inode alive while it is open. Its attributes and its content are those of this moment
+    /// or later, whichever gateway changed them.
     pub async fn open_inode(&self, ino: InodeNo) -> Result<Attr> {
         let guard = self.core.enter(ino)?;
+        self.core.look_again(ino);
         let attr = self.getattr(ino).await?;
         self.core.nodes.open(&guard);
         Ok(attr)
@@ -75,8 +78,10 @@ impl Vfs {
         self.core.nodes.close(self.core.node_of(ino)?)
     }
 
-    /// Makes every namespace change before the call durable.
+    /// Makes every namespace change before the call durable, and has everything that other gateways
+    /// committed before it show from now on.
     pub async fn sync_namespace(&self) -> Result<()> {
+        self.core.rows.be_newer();
         Ok(self.core.meta.sync().await?)
     }
 

@@ -70,7 +70,8 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<()> {
         }
         drop(work);
     }
-    if core.quotas.take_fold_wanted() {
+    // Another gateway may have left changes behind.
+    if core.quotas.take_fold_wanted() || core.meta.is_shared() {
         for &(root, _) in &roots {
             fold(core, root, worker).await?;
         }

@@ -5,6 +5,10 @@
 //! aside are together never less than what there is. Looking costs a scan. So each quota has a
 //! *ceiling*, which is not less than both: it grows with everything that is set aside, never falls by
 //! itself, and only when something does not fit under the limit is it looked up anew.
+//!
+//! **Several gateways** do not see what the others set aside, only what they committed. So where there
+//! may be others, what is stored is looked up each time, and a limit is exceeded by no more than what
+//! they have under way at that moment: their write buffers, and the requests that they serve.
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,11 +58,13 @@ impl Quotas {
     /// Those of a namespace.
     pub(crate) fn open(meta: Meta) -> Result<Self> {
         let some = schema::scan(&*meta.snapshot()?, &[QUOTA])?.next().transpose()?;
+        // Another gateway may set one at any time.
+        let may_exist = some.is_some() || meta.is_shared();
         Ok(Self {
             shared: Arc::new(Shared {
                 meta,
-                may_exist: AtomicBool::new(some.is_some()),
-                unfolded: AtomicBool::new(some.is_some()),
+                may_exist: AtomicBool::new(may_exist),
+                unfolded: AtomicBool::new(may_exist),
                 origin: store::random::u64(),
                 next: AtomicU64::new(0),
                 quotas: Mutex::default(),
@@ -106,7 +112,7 @@ impl Quotas {
         };
         let mut quotas = self.shared.quotas.lock();
         let known = quotas.entry(root).or_default();
-        if !known.ceiling.is_some_and(fits) {
+        if self.shared.meta.is_shared() || !known.ceiling.is_some_and(fits) {
             // Under the lock: whatever was let go of before is committed, and seen here.
             let stored = record::usage(&*self.shared.meta.snapshot()?, root)?.amounts();
             let ceiling = stored.plus(known.aside);

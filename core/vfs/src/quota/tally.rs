@@ -21,19 +21,18 @@ fn counts_nowhere(row: &[u8]) -> bool {
 }
 
 impl Tally {
-    /// An inode's row is about to become `new` (`None`: to go).
+    /// An inode's row is about to become `new` (`None`: to go). `old` looks up what it is now.
     pub(crate) fn inode(
         &mut self,
-        tx: &dyn Transaction,
+        old: impl FnOnce() -> meta::Result<Option<Vec<u8>>>,
         quotas: &Quotas,
-        key: &[u8],
         new: Option<&[u8]>,
     ) -> Result<()> {
         let new = new.filter(|row| !counts_nowhere(row));
         if new.is_none() && !quotas.may_exist() {
             return Ok(());
         }
-        let old = tx.get(key)?.filter(|row| !counts_nowhere(row));
+        let old = old()?.filter(|row| !counts_nowhere(row));
         if let Some(old) = old {
             let record = inode::decode(&old)?;
             self.add(record.quota, Usage::of(&record).minus());

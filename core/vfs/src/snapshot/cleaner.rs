@@ -80,7 +80,7 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<()> {
                 let kept = gather(&*core.snapshot()?, number, ino, from.as_deref())?;
                 if kept.keys.iter().any(|key| row::table_of_kept(key) == Some(CLONE)) {
                     // Who reads a clone reads its origin, which may go with this row.
-                    wait_for_readers(core, ino).await;
+                    wait_for_readers(core, ino).await?;
                 }
                 let (known, keys, is_last) = (core.known.clone(), kept.keys, kept.next.is_none());
                 let (dropped, moved) = core
@@ -106,12 +106,16 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<()> {
     }
 }
 
-/// Waits for whoever reads the inode in any snapshot now.
-async fn wait_for_readers(core: &Core, ino: InodeNo) {
+/// Waits for whoever reads the inode in any snapshot now, through whichever gateway.
+async fn wait_for_readers(core: &Core, ino: InodeNo) -> Result<()> {
     let boundary = core.nodes.boundary();
     while !core.nodes.is_past(ino, boundary) && !core.is_stopping() {
         tokio::time::sleep(READERS_TICK).await;
     }
+    while !core.is_stopping() && !core.read_elsewhere(&[ino]).await?.is_empty() {
+        tokio::time::sleep(READERS_TICK).await;
+    }
+    Ok(())
 }
 
 /// An inode of which rows are kept under the number.

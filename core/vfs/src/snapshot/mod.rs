@@ -52,6 +52,6 @@ pub use manage::SnapshotInfo;
 pub(crate) use number::Sight;
 pub(crate) use path::{Listing, Located, locate, refuse_change, shown_in};
 pub(crate) use row::any_in_bucket;
-pub(crate) use rules::run as keep_rules;
+pub(crate) use rules::{RULE, run as keep_rules};
 pub use rules::{SnapshotRule, SnapshotRuleInfo};
 pub(crate) use users::kept_extents;

@@ -260,11 +260,11 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     data
 }
 
-fn passphrase() -> zeroize::Zeroizing<Vec<u8>> {
+pub fn passphrase() -> zeroize::Zeroizing<Vec<u8>> {
     zeroize::Zeroizing::new(b"a passphrase for tests".to_vec())
 }
 
-fn store_config(path: PathBuf) -> StoreConfig {
+pub fn store_config(path: PathBuf) -> StoreConfig {
     let mut config = StoreConfig::new(path);
     config.passphrase_cost = PassphraseCost::LIGHT;
     config.memory_cache = 16 << 20;

@@ -1,9 +1,11 @@
 //! A namespace in a temporary directory, mounted.
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fuse_frontend::{Mount, MountConfig};
-use meta::{EngineKind, Meta, MetaConfig};
+use meta::shared::Opening;
+use meta::{EngineKind, FjallEngine, Meta, MetaConfig};
 use store::{PassphraseCost, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -34,6 +36,14 @@ pub(crate) fn can_mount() -> bool {
     can
 }
 
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
 /// A namespace in `data`, without a network.
 pub(crate) async fn open_namespace(data: &Path) -> (Vfs, Store) {
     let engine = MetaConfig {
@@ -42,6 +52,11 @@ pub(crate) async fn open_namespace(data: &Path) -> (Vfs, Store) {
         cache_bytes: 8 << 20,
     };
     let meta = Meta::open(&engine).expect("open the metadata");
+    namespace_over(meta, data).await
+}
+
+/// A namespace over metadata that are open, with its store in `data`.
+async fn namespace_over(meta: Meta, data: &Path) -> (Vfs, Store) {
     let config = StoreConfig {
         staging_limit: 1 << 30,
         memory_cache: 8 << 20,
@@ -79,17 +94,40 @@ impl Gateway {
         if !can_mount() {
             return None;
         }
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime = runtime();
         let data = dir.path().join("data");
         std::fs::create_dir_all(&data).expect("the data directory");
         let (vfs, store) = runtime.block_on(open_namespace(&data));
+        Some(Self::mounted(runtime, vfs, store, dir))
+    }
+
+    /// Two on one namespace, as they share a database.
+    pub(crate) fn two() -> Option<[Self; 2]> {
+        if !can_mount() {
+            return None;
+        }
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let path = dirs[0].path().join("meta");
+        let engine = FjallEngine::open(&path, 8 << 20).expect("open the metadata");
+        let first = Opening::first(Arc::new(engine));
+        let openings = [first.another(), first];
+        let mut gateways = openings.into_iter().zip(dirs).map(|(opening, dir)| {
+            let runtime = runtime();
+            let data = dir.path().join("data");
+            std::fs::create_dir_all(&data).expect("the data directory");
+            let meta = Meta::over(Arc::new(opening), &data.join("guard")).expect("open the metadata");
+            let (vfs, store) = runtime.block_on(namespace_over(meta, &data));
+            Self::mounted(runtime, vfs, store, dir)
+        });
+        let gateways = [gateways.next()?, gateways.next()?];
+        std::fs::create_dir(&gateways[0].bucket).expect("make the bucket");
+        Some(gateways)
+    }
+
+    fn mounted(runtime: Runtime, vfs: Vfs, store: Store, dir: TempDir) -> Self {
         let root = dir.path().join("mnt");
         let mount = mount(&runtime, &root, &vfs, false).expect("mount");
-        Some(Self {
+        Self {
             mount: Some(mount),
             vfs,
             store,
@@ -97,7 +135,7 @@ impl Gateway {
             bucket: root.join("bucket"),
             root,
             dir,
-        })
+        }
     }
 
     /// A path in the bucket.
