@@ -254,11 +254,13 @@ fn commit(
     stored: &[Stored],
 ) -> Result<()> {
     let mut record = inode::get(&*tx, ino)?;
+    let before = record.size;
     for change in stored {
         match change {
             Stored::Zero(range) => record.allocated -= extent::remove(tx, store, ino, range)?,
             Stored::Data(offset, chunk) => {
-                let range = *offset..*offset + u64::from(chunk.len);
+                let offset = layer.offset_over(before, *offset);
+                let range = offset..offset + u64::from(chunk.len);
                 record.allocated -= extent::remove(tx, store, ino, &range)?;
                 store.record(tx, chunk)?;
                 let record_of_chunk = ExtentRecord {
@@ -270,7 +272,7 @@ fn commit(
                     tx,
                     ino,
                     &Extent {
-                        offset: *offset,
+                        offset,
                         record: record_of_chunk,
                     },
                 )?;
@@ -289,7 +291,9 @@ fn commit(
         record.allocated -= extent::remove(tx, store, ino, &(size..u64::MAX))?;
     }
     let ragged = stored.iter().any(|change| match change {
-        Stored::Data(offset, chunk) => compact::is_ragged(*offset, chunk.len, size),
+        Stored::Data(offset, chunk) => {
+            compact::is_ragged(layer.offset_over(before, *offset), chunk.len, size)
+        }
         Stored::Zero(_) => false,
     });
     if ragged {

@@ -71,6 +71,25 @@ pub(crate) struct Inquiries {
     done: tokio::sync::Mutex<Done>,
 }
 
+/// Inodes that the other gateways gave up.
+pub(crate) struct GivenUp<'a> {
+    used: BTreeSet<InodeNo>,
+    /// Nothing else is asked meanwhile.
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl GivenUp<'_> {
+    /// Whether one of them uses the inode.
+    pub(crate) fn is_used(&self, ino: InodeNo) -> bool {
+        self.used.contains(&ino)
+    }
+
+    /// Whether they use any of those that were asked for.
+    pub(crate) fn is_any_used(&self) -> bool {
+        !self.used.is_empty()
+    }
+}
+
 /// What was answered last.
 #[derive(Default)]
 struct Done {
@@ -103,13 +122,17 @@ impl Core {
     /// Those of the inodes that somebody reads through another gateway, by what the metadata were
     /// before this call.
     pub(crate) async fn read_elsewhere(&self, inodes: &[InodeNo]) -> Result<BTreeSet<InodeNo>> {
+        let _turn = self.inquiries.asking.lock().await;
         self.ask(inodes, false).await
     }
 
-    /// Has the other gateways give up inodes without a name; answers those that one of them uses. The
-    /// rest is nobody's there until [`Self::take_back_question`].
-    pub(crate) async fn keep_elsewhere(&self, inodes: &[InodeNo]) -> Result<BTreeSet<InodeNo>> {
-        self.ask(inodes, true).await
+    /// Has the other gateways give up inodes without a name, but for those that one of them uses. While
+    /// the answer lives nobody there has the rest; afterwards, until the next question or
+    /// [`Self::take_back_question`].
+    pub(crate) async fn given_up_elsewhere(&self, inodes: &[InodeNo]) -> Result<GivenUp<'_>> {
+        let turn = self.inquiries.asking.lock().await;
+        let used = self.ask(inodes, true).await?;
+        Ok(GivenUp { used, _turn: turn })
     }
 
     /// What others gave up is theirs again, if it is still there.
@@ -122,11 +145,11 @@ impl Core {
             .await
     }
 
+    /// For whoever has the turn.
     async fn ask(&self, inodes: &[InodeNo], give_up: bool) -> Result<BTreeSet<InodeNo>> {
         if inodes.is_empty() || !self.store.is_shared() {
             return Ok(BTreeSet::new());
         }
-        let _one = self.inquiries.asking.lock().await;
         if self.others()?.is_empty() {
             return Ok(BTreeSet::new());
         }

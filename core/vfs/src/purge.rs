@@ -83,12 +83,12 @@ async fn pass(core: &Arc<Core>) -> Result<bool> {
             from = schema::inode_key(ORPHAN, InodeNo(ino.0 + 1));
             found.push(ino);
         }
-        let elsewhere = core.keep_elsewhere(&found).await?;
-        used |= !elsewhere.is_empty();
+        let elsewhere = core.given_up_elsewhere(&found).await?;
+        used |= elsewhere.is_any_used();
         let mut claimed = Vec::new();
         for ino in found {
             let is_orphan = || Ok(core.snapshot()?.get(&schema::inode_key(ORPHAN, ino))?.is_some());
-            if !elsewhere.contains(&ino)
+            if !elsewhere.is_used(ino)
                 && let Ok(node) = core.nodes.claim_for_purge(ino, is_orphan)
             {
                 if let Some(node) = node {

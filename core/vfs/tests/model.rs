@@ -10,11 +10,16 @@ mod namespace;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use meta::shared::Opening;
+use meta::{FjallEngine, Meta};
 use namespace::{ME, Namespace, noise};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
 use vfs::object::CopyMeta;
 use vfs::{Error, InodeNo, Kind, Precondition, RenameFlags, Result, SetAttr};
 
@@ -163,12 +168,33 @@ impl Model {
 
 struct Run {
     n: Namespace,
+    /// Another gateway on the same namespace.
+    other: Option<Namespace>,
     bucket: InodeNo,
     model: Model,
     random: StdRng,
 }
 
+/// Longest object, and how far files reach.
+const REACH: usize = 20_000;
+/// The same with two gateways: frames of this length lie in the metadata, which both have.
+const SHARED_REACH: usize = 12_000;
+
 impl Run {
+    fn reach(&self) -> usize {
+        if self.other.is_some() { SHARED_REACH } else { REACH }
+    }
+
+    /// The next operation goes to any of the gateways; what was written through the last one is stored.
+    async fn hand_over(&mut self) {
+        if let Some(other) = &mut self.other
+            && self.random.random_bool(0.5)
+        {
+            store(&self.n).await;
+            std::mem::swap(&mut self.n, other);
+        }
+    }
+
     fn path(&mut self) -> String {
         let depth = self.random.random_range(1..4);
         let names: Vec<_> = (0..depth)
@@ -204,7 +230,7 @@ impl Run {
         let choice = self.random.random_range(0..15);
         match choice {
             0 | 1 => {
-                let size = self.random.random_range(0..20_000);
+                let size = self.random.random_range(0..self.reach());
                 let data = noise(self.random.random(), size);
                 self.n.put("b", key, &data).await.unwrap();
                 self.model.imply_parents(key);
@@ -365,7 +391,7 @@ impl Run {
                 }
                 let content = self.model.file(key).unwrap();
                 let ino = self.n.lookup(dir.unwrap(), &name).await.unwrap().ino;
-                let offset = self.random.random_range(0..15_000);
+                let offset = self.random.random_range(0..self.reach() as u64 - 5_000);
                 if choice == 12 {
                     let size = SetAttr {
                         size: Some(offset),
@@ -440,11 +466,20 @@ impl Run {
     }
 }
 
+/// Everything buffered is stored.
+async fn store(n: &Namespace) {
+    n.vfs
+        .flush_all(vfs::Level::Staged, Duration::from_secs(10))
+        .await
+        .unwrap();
+}
+
 async fn run(seed: u64) {
     let n = Namespace::new().await;
     let bucket = n.bucket("b").await;
     let mut run = Run {
         n,
+        other: None,
         bucket,
         model: Model::default(),
         random: StdRng::seed_from_u64(seed),
@@ -459,11 +494,7 @@ async fn run(seed: u64) {
             run.compare().await;
         }
         if round % 4 == 3 {
-            run.n
-                .vfs
-                .flush_all(vfs::Level::Staged, std::time::Duration::from_secs(10))
-                .await
-                .unwrap();
+            store(&run.n).await;
             run.n = run.n.crash_image().await;
             run.compare().await;
         }
@@ -489,5 +520,67 @@ async fn run(seed: u64) {
 async fn random_operations_agree_with_the_model() {
     for seed in 0..6 {
         run(seed).await;
+    }
+}
+
+/// Two gateways on one namespace, of which one or the other dies now and then and comes back.
+async fn run_two(seed: u64) {
+    let dir = TempDir::new().unwrap();
+    let engine = FjallEngine::open(&dir.path().join("meta"), 8 << 20).unwrap();
+    let spare = Opening::first(Arc::new(engine));
+    let open = |own: TempDir| {
+        let meta = Meta::over(Arc::new(spare.another()), &dir.path().join("guard")).unwrap();
+        Namespace::member(own, meta, Duration::from_secs(60))
+    };
+    let n = open(TempDir::new().unwrap()).await;
+    let bucket = n.bucket("b").await;
+    let mut run = Run {
+        n,
+        other: Some(open(TempDir::new().unwrap()).await),
+        bucket,
+        model: Model::default(),
+        random: StdRng::seed_from_u64(seed),
+    };
+    for _ in 0..5 {
+        for _ in 0..60 {
+            run.hand_over().await;
+            run.step().await;
+        }
+        run.compare().await;
+        store(&run.n).await;
+        let other = run.other.take().unwrap();
+        std::mem::swap(&mut run.n, run.other.insert(other));
+        run.compare().await;
+        let dead = run.other.take().unwrap();
+        let start = dead.meta.start().unwrap();
+        run.n.meta.end(start).await.unwrap();
+        assert!(dead.vfs.mkdir(bucket, b"too late", ME).await.is_err());
+        dead.store.shutdown().await;
+        let Namespace { dir: own, .. } = dead;
+        run.other = Some(open(own).await);
+    }
+    for key in run.n.keys("b").await {
+        run.hand_over().await;
+        run.n
+            .vfs
+            .delete_object("b", key.as_bytes(), Precondition::default())
+            .await
+            .unwrap();
+    }
+    run.n.vfs.delete_bucket("b").await.unwrap();
+    // Nothing is left but the root, at any gateway.
+    for _ in 0..3000 {
+        if [0x0b, 0x0d, 0x80].iter().all(|table| run.n.rows(*table) == 0) && run.n.rows(0x02) == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the workers do not come to an end, seed {seed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_agree_with_the_model() {
+    for seed in 0..2 {
+        run_two(seed).await;
     }
 }

@@ -11,11 +11,10 @@ use futures::StreamExt as _;
 use meta::observed::{Observed, Observer};
 use meta::shared::Opening;
 use meta::{FjallEngine, Meta};
-use namespace::{ME, Namespace, noise, quiet};
+use namespace::{ME, Namespace, noise};
 use rand::{Rng as _, SeedableRng as _};
-use store::{Store, StoreConfig};
 use tempfile::TempDir;
-use vfs::{Error, InodeNo, Kind, LockRequest, Locked, Precondition, RenameFlags, SetAttr, Vfs};
+use vfs::{Error, InodeNo, Kind, LockRequest, Locked, Precondition, RenameFlags, SetAttr};
 
 /// How long something may take that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,24 +25,6 @@ struct Two {
     b: Namespace,
     observer: Observer,
     _dir: TempDir,
-}
-
-async fn gateway(meta: Meta, patience: Duration) -> Namespace {
-    let dir = TempDir::new().unwrap();
-    let config = StoreConfig {
-        member_patience: patience,
-        ..namespace::store_config(dir.path().join("store"))
-    };
-    let store = Store::open(config, meta.clone(), namespace::passphrase(), None)
-        .await
-        .unwrap();
-    let vfs = Vfs::open(quiet(), meta.clone(), store.clone()).await.unwrap();
-    Namespace {
-        dir,
-        vfs,
-        store,
-        meta,
-    }
 }
 
 impl Two {
@@ -59,8 +40,8 @@ impl Two {
         let first = Opening::first(Arc::new(Observed::new(engine, observer.clone())));
         let second = first.another();
         let over = |opening| Meta::over(Arc::new(opening), &dir.path().join("guard")).unwrap();
-        let a = gateway(over(first), patience).await;
-        let b = gateway(over(second), patience).await;
+        let gateway = |opening| Namespace::member(TempDir::new().unwrap(), over(opening), patience);
+        let (a, b) = (gateway(first).await, gateway(second).await);
         Self {
             a,
             b,
@@ -227,6 +208,46 @@ async fn two_writers_of_a_file_leave_a_file() {
         let beyond = a.vfs.read(file, size, 20_000).await.unwrap();
         assert!(beyond.iter().all(|byte| *byte == 0), "round {round}");
     }
+}
+
+/// Who only appends loses nothing to others who append, whichever gateways they use.
+#[tokio::test(flavor = "multi_thread")]
+async fn appenders_of_both_gateways_never_overlap() {
+    const RECORDS: usize = 60;
+    let Two { a, b, .. } = Two::new().await;
+    let bucket = a.bucket("b").await;
+    let file = a.file(bucket, "log").await;
+    let appender = |n: &Namespace, name: &'static str| {
+        let vfs = n.vfs.clone();
+        tokio::spawn(async move {
+            for number in 0..RECORDS {
+                let record = format!("{name} {number:>5}\n");
+                vfs.append(file, record.into()).await.unwrap();
+                if number % 3 == 0 {
+                    vfs.fsync(file, None).await.unwrap();
+                }
+            }
+            vfs.fsync(file, None).await.unwrap();
+        })
+    };
+    let (one, two) = (appender(&a, "one"), appender(&b, "two"));
+    one.await.unwrap();
+    two.await.unwrap();
+    let log = String::from_utf8(a.read(file).await).unwrap();
+    assert_eq!(b.read(file).await, log.as_bytes());
+    for name in ["one", "two"] {
+        let own: Vec<_> = log.lines().filter(|line| line.starts_with(name)).collect();
+        let wanted: Vec<_> = (0..RECORDS).map(|number| format!("{name} {number:>5}")).collect();
+        assert_eq!(own, wanted);
+    }
+    assert_eq!(log.lines().count(), 2 * RECORDS);
+    // What is only buffered shows behind what another one stored since.
+    a.vfs.append(file, Bytes::from_static(b"mine")).await.unwrap();
+    b.vfs.append(file, Bytes::from_static(b"theirs ")).await.unwrap();
+    b.vfs.fsync(file, None).await.unwrap();
+    assert!(a.vfs.read(file, log.len() as u64, 100).await.unwrap() == "theirs mine");
+    a.vfs.fsync(file, None).await.unwrap();
+    assert!(b.vfs.read(file, log.len() as u64, 100).await.unwrap() == "theirs mine");
 }
 
 #[tokio::test(flavor = "multi_thread")]

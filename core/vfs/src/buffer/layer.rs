@@ -3,6 +3,10 @@
 //! A layer is a set of ranges over the stored content: data, or zeroes (a hole to be). It also
 //! carries the size after the changes. Truncation is a change like any other: zeroes from the new
 //! end to infinity, and the size.
+//!
+//! Another gateway may change the stored content under a layer. Bytes that were written somewhere stay
+//! there; a layer to which nothing was done but appending belongs behind the end, wherever that is when it
+//! is stored.
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -68,6 +72,8 @@ pub(crate) struct Layer {
     end: u64,
     /// The size was set, not only grown to hold what was written.
     sized: bool,
+    /// Size that the first change found, as long as all changes append.
+    appends_to: Option<u64>,
     /// When the last of them came, unless set to something else since.
     pub mtime: Timestamp,
     /// When the last of them came.
@@ -79,6 +85,7 @@ impl Layer {
     pub(crate) fn over(size: u64) -> Self {
         Self {
             size,
+            appends_to: Some(size),
             ..Self::default()
         }
     }
@@ -94,6 +101,7 @@ impl Layer {
             return;
         }
         let end = offset + data.len() as u64;
+        // Growing to it ends an append, too.
         self.grow(end);
         if self.overwrite(offset, data) || self.extend(offset, data) {
             return;
@@ -110,11 +118,20 @@ impl Layer {
         }
     }
 
+    /// Writes `data` at the end; answers where that is.
+    pub(crate) fn append(&mut self, data: &[u8]) -> u64 {
+        let (offset, appends_to) = (self.size, self.appends_to);
+        self.write(offset, data);
+        self.appends_to = appends_to;
+        offset
+    }
+
     /// Makes the range zero. The size stays.
     pub(crate) fn zero(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
+        self.appends_to = None;
         self.clear(range.clone());
         self.pieces
             .insert(range.start, Piece::Zero(range.end - range.start));
@@ -124,6 +141,7 @@ impl Layer {
     pub(crate) fn grow(&mut self, end: u64) {
         self.size = self.size.max(end);
         self.end = self.end.max(end);
+        self.appends_to = None;
     }
 
     /// Sets the size. What lay beyond a smaller one is gone for good.
@@ -133,6 +151,7 @@ impl Layer {
         }
         self.size = size;
         self.sized = true;
+        self.appends_to = None;
     }
 
     /// Whether the size was set.
@@ -146,9 +165,30 @@ impl Layer {
     pub(crate) fn size_over(&self, stored: u64) -> u64 {
         if self.sized {
             self.size
+        } else if let Some(base) = self.appends_to {
+            stored + (self.size - base)
         } else {
             stored.max(self.end)
         }
+    }
+
+    /// Where a change at `offset` goes in a file of `stored` bytes.
+    pub(crate) fn offset_over(&self, stored: u64, offset: u64) -> u64 {
+        self.appends_to
+            .map_or(offset, |base| offset.saturating_sub(base).saturating_add(stored))
+    }
+
+    /// As [`Self::pieces_in`], over a file of `stored` bytes.
+    pub(crate) fn pieces_over(&self, stored: u64, range: &Range<u64>) -> Vec<(u64, Piece)> {
+        let Some(base) = self.appends_to.filter(|base| *base != stored) else {
+            return self.pieces_in(range);
+        };
+        let back = |at: u64| at.saturating_add(base).saturating_sub(stored);
+        let mut pieces = self.pieces_in(&(back(range.start)..back(range.end)));
+        for (offset, _) in &mut pieces {
+            *offset = self.offset_over(stored, *offset);
+        }
+        pieces
     }
 
     /// Within one piece: the common case of rewriting a block.

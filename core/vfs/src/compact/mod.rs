@@ -18,6 +18,11 @@
 //! **Levels.** A new chunk is `staged`, whatever the old ones were. So a file that asks for more
 //! than that (by itself, its bucket, or the gateway) is left alone, and bytes that reached more
 //! without being asked are rewritten only where much is gained.
+//!
+//! **Several gateways.** A new chunk lies with the gateway that made it until the network has it, and so
+//! does what becomes of chunks that others staged, or that all of them can read in the metadata. So
+//! where there may be other gateways, only what the network has already is rewritten; the rest keeps
+//! its note, and is looked at again.
 mod plan;
 mod sharing;
 
@@ -110,12 +115,18 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<Compacted> {
             let ino = InodeNo(schema::number_at(&row, 1)?);
             let _work = worker.working(format!("inode {}", ino.0));
             // What cannot be read now is looked at again in the next pass, and others get their turn.
-            if let Err(error) = file(core, worker, ino, &mut done).await {
-                worker.failed(&error);
-                tracing::warn!(ino = ino.0, %error, "a file cannot be compacted now");
+            let later = match file(core, worker, ino, &mut done).await {
+                Ok(later) => later,
+                Err(error) => {
+                    worker.failed(&error);
+                    tracing::warn!(ino = ino.0, %error, "a file cannot be compacted now");
+                    continue;
+                }
+            };
+            done.files += 1;
+            if later {
                 continue;
             }
-            done.files += 1;
             // What was written meanwhile noted it again.
             core.write(Durability::Buffered, move |tx| {
                 if tx.get(&row)?.as_ref() == Some(&noted) {
@@ -129,18 +140,20 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<Compacted> {
     }
 }
 
-async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compacted) -> Result<()> {
+/// Goes over one file. Answers whether some of it is left for later.
+async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compacted) -> Result<bool> {
     // Keeps the chunks that are seen below readable.
     let Ok(_guard) = core.nodes.enter(ino) else {
-        return Ok(());
+        return Ok(false);
     };
+    let mut later = false;
     let domain = {
         let snapshot = core.snapshot()?;
         let Some(record) = inode::load_timeless(&*snapshot, ino)? else {
-            return Ok(());
+            return Ok(false);
         };
         if ack::in_force(&*snapshot, ino)?.max(core.config.ack) > Level::Staged {
-            return Ok(());
+            return Ok(false);
         }
         DomainId(record.domain)
     };
@@ -149,7 +162,7 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
         let mut page = extent::overlapping(&*core.snapshot()?, ino, &(at..u64::MAX), PAGE)?;
         let more = page.len() == PAGE;
         let Some(last) = page.last() else {
-            return Ok(());
+            return Ok(later);
         };
         let last_block = last.offset / CHUNK_MAX as u64;
         if more && last_block * CHUNK_MAX as u64 > at {
@@ -169,6 +182,10 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
             for step in steps {
                 let bytes = match step {
                     Step::Join(seen) => join(core, ino, seen, done).await?,
+                    Step::Rewrite(seen) if core.store.is_shared() && is_staged(core, &seen)? => {
+                        later = true;
+                        0
+                    }
                     Step::Rewrite(seen) => rewrite(core, worker, ino, domain, seen, done).await?,
                 };
                 worker.count("bytes rewritten", bytes);
@@ -176,13 +193,19 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
             }
             // No pause here: the file is held, and what it drops cannot be released meanwhile.
             if core.is_stopping() {
-                return Ok(());
+                return Ok(true);
             }
         }
         if !more {
-            return Ok(());
+            return Ok(later);
         }
     }
+}
+
+/// Whether the network does not have all of it.
+fn is_staged(core: &Core, seen: &[Extent]) -> Result<bool> {
+    let chunks: Vec<_> = seen.iter().map(|extent| extent.record.chunk).collect();
+    Ok(core.level_of(&chunks)? == Level::Staged)
 }
 
 /// Makes one extent of some that lie one behind the other in one chunk.

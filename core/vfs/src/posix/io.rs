@@ -37,11 +37,10 @@ impl Vfs {
             }
             let mut pieces = Vec::new();
             // Lower first: later pieces cover earlier ones.
-            if let Some(layer) = &state.flushing {
-                pieces.extend(layer.pieces_in(&range));
-            }
-            if let Some(layer) = &state.active {
-                pieces.extend(layer.pieces_in(&range));
+            let mut below = record.size;
+            for layer in state.flushing.as_deref().into_iter().chain(&state.active) {
+                pieces.extend(layer.pieces_over(below, &range));
+                below = layer.size_over(below);
             }
             let (reader, ahead) = state.readers.note(&self.core.readers, &range);
             if let Some(ahead) = ahead {
@@ -91,10 +90,8 @@ impl Vfs {
         let room = self.core.room_for(ino, None, len).await?;
         self.core
             .change_within(ino, len, room, move |layer, base| {
-                let offset = layer.size;
-                check_end(layer, base, offset.checked_add(len))?;
-                layer.write(offset, &data);
-                Ok(offset)
+                check_end(layer, base, layer.size.checked_add(len))?;
+                Ok(layer.append(&data))
             })
             .await
     }

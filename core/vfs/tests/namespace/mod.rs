@@ -75,6 +75,25 @@ impl Namespace {
         }
     }
 
+    /// One gateway among several that share `meta`, with its store in `dir`. It declares others dead
+    /// that are silent for so long.
+    pub async fn member(dir: TempDir, meta: Meta, patience: Duration) -> Self {
+        let config = StoreConfig {
+            member_patience: patience,
+            ..store_config(dir.path().join("store"))
+        };
+        let store = Store::open(config, meta.clone(), passphrase(), None)
+            .await
+            .unwrap();
+        let vfs = Vfs::open(quiet(), meta.clone(), store.clone()).await.unwrap();
+        Self {
+            dir,
+            vfs,
+            store,
+            meta,
+        }
+    }
+
     /// Opens a copy of the directory as it is on disk now: what a crash of the gateway leaves.
     pub async fn crash_image(&self) -> Self {
         let dir = TempDir::new().unwrap();
@@ -260,11 +279,11 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     data
 }
 
-pub fn passphrase() -> zeroize::Zeroizing<Vec<u8>> {
+fn passphrase() -> zeroize::Zeroizing<Vec<u8>> {
     zeroize::Zeroizing::new(b"a passphrase for tests".to_vec())
 }
 
-pub fn store_config(path: PathBuf) -> StoreConfig {
+fn store_config(path: PathBuf) -> StoreConfig {
     let mut config = StoreConfig::new(path);
     config.passphrase_cost = PassphraseCost::LIGHT;
     config.memory_cache = 16 << 20;
