@@ -235,16 +235,17 @@ impl Meta {
 
     /// Why [`Self::scour`] is refused by this engine, and what to do instead; `None`: it is not.
     pub fn cannot_scour(&self) -> Option<&'static str> {
-        self.inner.engine.cannot_scour()
+        self.inner.current().engine.cannot_scour()
     }
+
     /// Whether other gateways may commit to the same namespace.
     pub fn is_shared(&self) -> bool {
-        self.inner.engine.start().is_some()
+        self.inner.current().engine.start().is_some()
     }
 
     /// The moment up to which what other gateways committed was told ([`Engine::heard`]).
     pub fn heard(&self) -> Option<Instant> {
-        self.inner.engine.heard()
+        self.inner.current().engine.heard()
     }
 
     /// How many other gateways use the namespace now ([`Engine::others`]).
@@ -258,13 +259,13 @@ impl Meta {
 
     /// The number of this opening of a store that several gateways share ([`Engine::start`]).
     pub fn start(&self) -> Option<u64> {
-        self.inner.engine.start()
+        self.inner.current().engine.start()
     }
 
     /// Ends another opening of the same store for good ([`Engine::end`]).
     pub async fn end(&self, start: u64) -> Result<()> {
-        let inner = Arc::clone(&self.inner);
-        let ended = tokio::task::spawn_blocking(move || inner.engine.end(start));
+        let engine = Arc::clone(&self.inner.current().engine);
+        let ended = tokio::task::spawn_blocking(move || engine.end(start));
         ended
             .await
             .unwrap_or_else(|_| Err(Error::Engine("the request was cut off".into())))

@@ -166,6 +166,7 @@ impl<E: Engine> Engine for Observed<E> {
     fn is_quick(&self) -> bool {
         self.engine.is_quick()
     }
+
     fn cannot_scour(&self) -> Option<&'static str> {
         self.engine.cannot_scour()
     }
