@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer};
+use clap::ValueEnum as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::placement::PlacementSettings;
 
@@ -85,7 +86,9 @@ pub struct Metadata {
 }
 
 /// Engines by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum MetadataEngine {
     /// fjall, on this machine.
@@ -98,6 +101,13 @@ pub enum MetadataEngine {
 }
 
 impl Metadata {
+    /// Where each engine that is configured keeps the namespace, or would.
+    pub fn places(&self, data: &Path, cache_bytes: u64) -> BTreeMap<MetadataEngine, meta::Place> {
+        let engines = MetadataEngine::value_variants().iter().copied();
+        let place = |engine| Some((engine, self.place(engine, data, cache_bytes).ok()?));
+        engines.filter_map(place).collect()
+    }
+
     /// Where `engine` keeps the namespace of the gateway whose data directory is `data`.
     pub fn place(&self, engine: MetadataEngine, data: &Path, cache_bytes: u64) -> Result<meta::Place> {
         let path = data.join("meta");

@@ -1,6 +1,8 @@
 //! The wiring: metadata, chain, store and namespace below, three doors and the admin API above.
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,7 +14,7 @@ use vfs::Vfs;
 use zeroize::Zeroizing;
 
 use crate::admin::{Admin, AdminState};
-use crate::config::StoreSettings;
+use crate::config::{MetadataEngine, StoreSettings};
 use crate::data_dir::{AdminAddress, DataDir};
 
 /// How long requests under way may take to finish when the gateway stops.
@@ -31,8 +33,10 @@ pub struct Plan {
     pub territory: String,
     /// Longest wait for one fragment.
     pub miner_timeout: Duration,
-    /// Where the namespace lives.
-    pub metadata: meta::Place,
+    /// Which engine holds the namespace.
+    pub engine: MetadataEngine,
+    /// Where each engine that is configured keeps it, or would.
+    pub places: BTreeMap<MetadataEngine, meta::Place>,
     /// Sizes and levels.
     pub store: StoreSettings,
     /// Where packs may be placed.
@@ -106,8 +110,10 @@ impl Gateway {
         let miners =
             MinerClient::new(miner_key, plan.miner_timeout).context("cannot make the miner client")?;
 
-        let place = plan.metadata.clone();
-        let meta = tokio::task::spawn_blocking(move || meta::Meta::at(&place))
+        let mut others = plan.places.clone();
+        let place = others.remove(&plan.engine).context("no place for the metadata")?;
+        let others: Vec<_> = others.into_values().collect();
+        let meta = tokio::task::spawn_blocking(move || meta::Meta::at_among(&place, &others))
             .await
             .context("opening the metadata was cut off")?
             .context("cannot open the metadata")?;
@@ -132,7 +138,7 @@ impl Gateway {
             ack: plan.store.ack,
             ack_timeout: plan.store.ack_timeout,
         };
-        let vfs = Vfs::open(vfs_config, meta, store.clone())
+        let vfs = Vfs::open(vfs_config, meta.clone(), store.clone())
             .await
             .context("cannot open the namespace")?;
 
@@ -163,6 +169,8 @@ impl Gateway {
         let state = AdminState {
             vfs: vfs.clone(),
             store: store.clone(),
+            meta,
+            places: Arc::new(plan.places),
             chain: chain.clone(),
             owner,
             territory: plan.territory.clone(),

@@ -45,6 +45,29 @@ impl Client {
             .context("the gateway's answer makes no sense to this version")
     }
 
+    /// `POST path`, for an answer of one JSON object a line, each of which `line` gets as it comes.
+    pub async fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        mut line: impl FnMut(T),
+    ) -> Result<()> {
+        let mut response = self.send(Method::POST, path, Some(body)).await?;
+        let mut waiting = Vec::new();
+        while let Some(some) = response.chunk().await.context("the gateway stopped to answer")? {
+            waiting.extend_from_slice(&some);
+            while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
+                let rest = waiting.split_off(end + 1);
+                let text = std::mem::replace(&mut waiting, rest);
+                line(
+                    serde_json::from_slice(&text)
+                        .context("the gateway's answer makes no sense to this version")?,
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// `POST path`, for its effect.
     pub async fn act(&self, path: &str, body: &impl Serialize) -> Result<()> {
         self.send(Method::POST, path, Some(body)).await.map(drop)

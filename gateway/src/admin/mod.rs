@@ -5,6 +5,7 @@
 pub mod client;
 mod health;
 pub mod levels;
+pub mod metadata;
 pub mod model;
 pub mod quotas;
 mod server;

@@ -1,6 +1,8 @@
 //! Answers the admin API.
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -21,6 +23,7 @@ use super::model::{
     ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, Reclaim, ResizeVolume, Status, TerritoryStatus,
     Volumes,
 };
+use crate::config::MetadataEngine;
 
 /// Longest time `status` waits for the chain: an operator asks it first when the chain is gone.
 const CHAIN_PATIENCE: Duration = Duration::from_secs(3);
@@ -32,6 +35,10 @@ pub struct AdminState {
     pub vfs: Vfs,
     /// The store.
     pub store: store::Store,
+    /// The metadata below both.
+    pub meta: meta::Meta,
+    /// Where each engine that is configured would keep them.
+    pub places: Arc<BTreeMap<MetadataEngine, meta::Place>>,
     /// The chain.
     pub chain: Chain,
     /// Owner of the territory.
@@ -71,6 +78,7 @@ impl Admin {
             .merge(super::quotas::routes())
             .merge(super::trash::routes())
             .merge(super::health::routes())
+            .merge(super::metadata::routes())
             .merge(super::snapshots::routes())
             .with_state(state)
             .layer(middleware::from_fn_with_state(Token(token.into()), authorize));

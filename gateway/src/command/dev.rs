@@ -12,7 +12,7 @@ use subxt_signer::sr25519::Keypair;
 use zeroize::Zeroizing;
 
 use super::run;
-use crate::config::StoreSettings;
+use crate::config::{Metadata, MetadataEngine, StoreSettings};
 use crate::data_dir::{DataDir, read_or_make_private, write_private};
 use crate::gateway::{DoorLevels, Gateway, Plan};
 use crate::ready::{ChainReady, DevnetReady, MinerReady, NbdReady, Ready, S3Ready};
@@ -205,11 +205,8 @@ impl Dev {
             owner: None,
             territory: TERRITORY.to_owned(),
             miner_timeout: Duration::from_secs(60),
-            metadata: meta::Place::Directory(meta::MetaConfig {
-                engine: meta::EngineKind::Fjall,
-                path: data.join("meta"),
-                cache_bytes: StoreSettings::default().meta_cache.as_u64(),
-            }),
+            engine: MetadataEngine::default(),
+            places: Metadata::default().places(&data.join(""), StoreSettings::default().meta_cache.as_u64()),
             store: StoreSettings {
                 pack_max_age: self.pack_max_age,
                 pack_segments: self.pack_segments,

@@ -143,11 +143,10 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             .context("in network.owner")?,
         territory: network.territory.clone(),
         miner_timeout: network.miner_timeout,
-        metadata: config.metadata.place(
-            config.metadata.engine,
-            &data.join(""),
-            config.store.meta_cache.as_u64(),
-        )?,
+        engine: config.metadata.engine,
+        places: config
+            .metadata
+            .places(&data.join(""), config.store.meta_cache.as_u64()),
         store: config.store.clone(),
         placement: config.placement.placement()?,
         pace: store::Pace::default(),
