@@ -1,0 +1,261 @@
+//! One gateway whose namespace moves from engine to engine, as an operator moves it.
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use cess::chain::{Chain, ChainConfig};
+use product_tests::process::{Process, program};
+use product_tests::product::S3;
+use product_tests::s3::S3Client;
+use product_tests::{content, tools};
+use subxt_signer::SecretUri;
+use subxt_signer::sr25519::Keypair;
+
+// What breaks the server is not used.
+#[allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#[path = "../../core/meta/tests/postgres_server/mod.rs"]
+mod postgres_server;
+
+use postgres_server::Server;
+
+fn secret(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(())
+}
+
+struct Site<'a> {
+    dir: &'a Path,
+    rpc: String,
+    /// `[metadata.postgres]`, if there is a server.
+    database: String,
+}
+
+impl Site<'_> {
+    /// Writes the configuration with this engine.
+    fn choose(&self, engine: &str) -> Result<()> {
+        let (dir, rpc, database) = (self.dir.display(), &self.rpc, &self.database);
+        let text = format!(
+            r#"
+data = "{dir}/data"
+[keys]
+passphrase_file = "{dir}/passphrase"
+[network]
+rpc = ["{rpc}"]
+signer_file = "{dir}/signer"
+territory = "archive"
+[metadata]
+engine = "{engine}"
+{database}
+[s3]
+listen = "127.0.0.1:0"
+credentials_file = "{dir}/credentials"
+[mount]
+path = "{dir}/mnt"
+"#
+        );
+        Ok(std::fs::write(self.dir.join("gateway.toml"), text)?)
+    }
+
+    fn start(&self) -> Result<(Process, S3)> {
+        let mut serve = Command::new(program("cess-gateway")?);
+        serve
+            .args(["serve", "--json", "--config"])
+            .arg(self.dir.join("gateway.toml"));
+        let (gateway, line) = Process::start(&mut serve, &self.dir.join("gateway.log"))?;
+        let ready: serde_json::Value = serde_json::from_str(&line)?;
+        let endpoint = ready["s3"]["endpoint"].as_str().context("an endpoint")?;
+        let door = S3 {
+            endpoint: endpoint.to_owned(),
+            region: "us-east-1".into(),
+            access_key: "AK".into(),
+            secret_key: "SK".into(),
+        };
+        Ok((gateway, door))
+    }
+
+    fn move_to(&self, from: &str, to: &str) -> Result<u64> {
+        let mut migrate = Command::new(program("cess-gateway")?);
+        migrate.args([
+            "meta", "migrate", "--json", "--from", from, "--to", to, "--config",
+        ]);
+        let moved = tools::run(migrate.arg(self.dir.join("gateway.toml")))?;
+        let moved: serde_json::Value = serde_json::from_slice(&moved.stdout)?;
+        moved["rows"].as_u64().context("a number of rows")
+    }
+}
+
+fn object(n: u64) -> (String, Vec<u8>) {
+    (format!("object-{n}"), content::bytes(n, 1000 << (n % 8)))
+}
+
+/// A network with a territory, and the secrets of a gateway; answers where the chain is.
+async fn network(dir: &Path) -> Result<(Process, String)> {
+    let mut network = Command::new(program("cess-devnet")?);
+    network
+        .args(["up", "--miners", "12", "--rpc", "127.0.0.1:0", "--data"])
+        .arg(dir.join("network"));
+    let (network, line) = Process::start(&mut network, &dir.join("network.log"))?;
+    let line: serde_json::Value = serde_json::from_str(&line)?;
+    let rpc = line["chain"]["rpc"]
+        .as_str()
+        .context("where the chain is")?
+        .to_owned();
+    let chain = Chain::connect(ChainConfig {
+        endpoints: vec![rpc.clone()],
+        signer: Keypair::from_uri(&SecretUri::from_str("//Bob")?)?,
+        miner_endpoints: BTreeMap::new(),
+        rpc_timeout: Duration::from_secs(30),
+    });
+    chain.await?.mint_territory(b"archive", 10, 30).await?;
+    secret(&dir.join("passphrase"), "correct horse battery staple\n")?;
+    secret(&dir.join("signer"), "//Bob\n")?;
+    secret(&dir.join("credentials"), "AK:SK\n")?;
+    Ok((network, rpc))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_moves_under_a_running_gateway() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let dir = scratch.path();
+    let (mut network, rpc) = network(dir).await?;
+    let site = Site {
+        dir,
+        rpc,
+        database: String::new(),
+    };
+    site.choose("fjall")?;
+    let (mut gateway, door) = site.start()?;
+    let s3 = S3Client::new(&door, "papers")?;
+    s3.create_bucket().await?;
+    for n in 0..100 {
+        let (name, body) = object(n);
+        s3.put(&name, body).await?;
+    }
+    // Through the mount as well: what a process has open goes on.
+    let open = std::fs::File::create(dir.join("mnt/papers/open"))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (s3, stop) = (S3Client::new(&door, "papers")?, stop.clone());
+        async move {
+            let mut next = 100;
+            while !stop.load(Ordering::SeqCst) {
+                let (name, body) = object(next);
+                s3.put(&name, body).await?;
+                next += 1;
+            }
+            anyhow::Ok(next)
+        }
+    });
+    let moved = tokio::task::block_in_place(|| site.move_to("fjall", "sled"));
+    // It goes on there.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.store(true, Ordering::SeqCst);
+    let (rows, made) = (moved?, writer.await??);
+    ensure!(rows > 300 && made > 100, "{rows} rows, {made} objects");
+    std::os::unix::fs::FileExt::write_all_at(&open, b"written after", 0)?;
+    open.sync_all()?;
+    drop(open);
+    gateway.kill()?;
+    let refused = site.start().err().context("the old engine opens")?;
+    ensure!(
+        refused.to_string().contains("were moved to") && refused.to_string().contains("sled"),
+        "{refused}"
+    );
+    site.choose("sled")?;
+    let (mut gateway, door) = site.start()?;
+    let s3 = S3Client::new(&door, "papers")?;
+    for n in 0..made {
+        let (name, body) = object(n);
+        let found = s3.get(&name).await?;
+        ensure!(found.is_some_and(|found| found == body), "{name} after the move");
+    }
+    let written = s3.get("open").await?;
+    ensure!(written.is_some_and(|found| found == "written after"));
+    gateway.stop()?;
+    network.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_moves_from_engine_to_engine() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let dir = scratch.path();
+    let (mut network, rpc) = network(dir).await?;
+    let server = Server::start();
+    let database = server.as_ref().map(|server| {
+        let config = server.config();
+        format!(
+            "[metadata.postgres]\nhosts = [{:?}]\ndatabase = {:?}\nuser = {:?}\n",
+            config.hosts[0], config.database, config.user
+        )
+    });
+    let site = Site {
+        dir,
+        rpc,
+        database: database.unwrap_or_default(),
+    };
+    let mut engines = vec!["fjall", "sled"];
+    if server.is_some() {
+        engines.push("postgres");
+    }
+    let mut bodies: Vec<(String, Vec<u8>)> = Vec::new();
+    for (turn, engine) in engines.iter().copied().enumerate() {
+        if turn > 0 {
+            let rows = site.move_to(engines[turn - 1], engine)?;
+            ensure!(rows > 40 * turn as u64, "{rows} rows");
+            // Where it was it does not open any more, and says where it is.
+            let refused = site.start().err().context("two engines hold the namespace")?;
+            ensure!(
+                refused.to_string().contains("were moved to") && refused.to_string().contains(engine),
+                "{refused}"
+            );
+        }
+        site.choose(engine)?;
+        let (mut gateway, door) = site.start()?;
+        let s3 = S3Client::new(&door, "papers")?;
+        if turn == 0 {
+            s3.create_bucket().await?;
+        }
+        for (name, body) in &bodies {
+            let found = s3.get(name).await?;
+            ensure!(found.is_some_and(|found| found == *body), "{name} on {engine}");
+        }
+        for n in 0..20 {
+            let name = format!("{engine}/{n}");
+            let body = content::bytes(100 * turn as u64 + n, 1000 << (n % 10));
+            s3.put(&name, body.clone()).await?;
+            ensure!(
+                std::fs::read(dir.join("mnt/papers").join(&name))? == body,
+                "{name} in the mount"
+            );
+            bodies.push((name, body));
+        }
+        // Many at once: more than there are connections to a database.
+        let puts = (0..100).map(|n| {
+            let (s3, name) = (&s3, format!("{engine}/many/{n}"));
+            async move { s3.put(&name, content::bytes(n, 300)).await }
+        });
+        futures::future::try_join_all(puts).await?;
+        ensure!(std::fs::read_dir(dir.join("mnt/papers").join(engine).join("many"))?.count() == 100);
+        // The last one is killed, and has everything all the same.
+        if turn + 1 < engines.len() {
+            gateway.stop()?;
+        } else {
+            gateway.kill()?;
+            let (mut gateway, door) = site.start()?;
+            let s3 = S3Client::new(&door, "papers")?;
+            for (name, body) in &bodies {
+                let found = s3.get(name).await?;
+                ensure!(found.is_some_and(|found| found == *body), "{name} after a crash");
+            }
+            gateway.stop()?;
+        }
+    }
+    network.stop()
+}
