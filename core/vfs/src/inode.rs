@@ -49,6 +49,16 @@ pub(crate) fn decode(row: &[u8]) -> Result<InodeRecord> {
     })
 }
 
+/// What the inode is, without decoding the rest of its record: it is the first field.
+pub(crate) fn kind(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Option<Kind>> {
+    let Some(row) = read.get(&schema::inode_key(INODE, ino))? else {
+        return Ok(None);
+    };
+    let (kind, _) = postcard::take_from_bytes(schema::decode_raw(&row)?)
+        .map_err(|_| schema::damaged("unreadable row"))?;
+    Ok(Some(kind))
+}
+
 /// The record without the times of a directory, which other transactions write at any moment.
 pub(crate) fn load_timeless(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Option<InodeRecord>> {
     read.get(&schema::inode_key(INODE, ino))?

@@ -195,6 +195,7 @@ pub(crate) fn damaged(what: &str) -> Error {
 /// What is known of an inode besides its bytes, names and attributes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InodeRecord {
+    /// The first field: it can be read without the rest.
     pub kind: Kind,
     /// Permission bits (07777).
     pub mode: u32,

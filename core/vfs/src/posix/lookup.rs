@@ -109,11 +109,11 @@ fn entry_in(
     directory: InodeNo,
     name: &[u8],
 ) -> Result<Option<dentry::Entry>> {
-    let record = inode::load_timeless(read, directory)?.ok_or(Error::NotFound)?;
-    if record.kind != Kind::Directory {
-        return Err(Error::NotDirectory);
+    match inode::kind(read, directory)? {
+        Some(Kind::Directory) => dentry::resolve(read, directory, name),
+        Some(_) => Err(Error::NotDirectory),
+        None => Err(Error::NotFound),
     }
-    dentry::resolve(read, directory, name)
 }
 
 /// `bucket/key` of an inode; directories end in `/`.
