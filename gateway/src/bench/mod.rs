@@ -4,6 +4,7 @@
 //! protocol forces; what many small objects cost; and what the namespace adds to its engine.
 //!
 //! Figures from one machine and one moment: compare ratios, and medians of several runs.
+mod alone;
 pub mod codec;
 pub mod fuse;
 pub mod meta;

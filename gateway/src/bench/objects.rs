@@ -4,17 +4,17 @@
 //! No network and no door: metadata, store and namespace alone, in this process, so that its
 //! resident memory is theirs. Each PUT is acknowledged durable, as through a door.
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use meta::Meta;
-use store::{Store, StoreConfig};
+use store::Store;
+use vfs::Vfs;
 use vfs::object::Commit;
-use vfs::{Level, Vfs, VfsConfig};
-use zeroize::Zeroizing;
 
+use super::alone::{self, META_CACHE};
 use super::{Line, Samples, noise};
 
 const BUCKET: &str = "bench-objects";
@@ -24,8 +24,6 @@ const OBJECT: usize = 4 << 10;
 const WRITERS: u64 = 64;
 /// Objects read back after the restart.
 const READS: u64 = 2000;
-/// Block cache of the metadata engine.
-const META_CACHE: u64 = 128 << 20;
 
 struct Opened {
     meta: Meta,
@@ -40,20 +38,7 @@ impl Opened {
             path: dir.join("meta"),
             cache_bytes: META_CACHE,
         })?;
-        let config = StoreConfig {
-            staging_limit: 1 << 40,
-            passphrase_cost: store::PassphraseCost::LIGHT,
-            ..StoreConfig::new(dir.join("store"))
-        };
-        let passphrase = Zeroizing::new(b"bench".to_vec());
-        let store = Store::open(config, meta.clone(), passphrase, None).await?;
-        let config = VfsConfig {
-            write_buffer: 128 << 20,
-            write_back_age: Duration::from_secs(5),
-            ack: Level::Staged,
-            ack_timeout: Duration::from_secs(600),
-        };
-        let vfs = Vfs::open(config, meta.clone(), store.clone()).await?;
+        let (store, vfs) = alone::open(dir, &meta).await?;
         Ok(Self { meta, store, vfs })
     }
 

@@ -16,15 +16,13 @@ use std::time::Duration;
 use anyhow::Result;
 use meta::observed::{Observed, Observer};
 use meta::{FjallEngine, Meta};
-use store::{Store, StoreConfig};
-use vfs::{Creator, InodeNo, Kind, Level, Vfs, VfsConfig};
-use zeroize::Zeroizing;
+use store::Store;
+use vfs::{Creator, InodeNo, Kind, Vfs};
 
 use super::Line;
+use super::alone::{self, META_CACHE};
 pub use opening::die;
 
-/// Block cache of the metadata engine.
-const META_CACHE: u64 = 128 << 20;
 const BUCKET: &str = "bench-meta";
 const ME: Creator = Creator {
     uid: 0,
@@ -50,20 +48,7 @@ impl Opened {
         let engine = FjallEngine::open(&engine_dir(dir), META_CACHE)?;
         let engine = Observed::new(engine, observer.clone());
         let meta = Meta::over(Arc::new(engine), &dir.join("meta/guard"))?;
-        let config = StoreConfig {
-            staging_limit: 1 << 40,
-            passphrase_cost: store::PassphraseCost::LIGHT,
-            ..StoreConfig::new(dir.join("store"))
-        };
-        let passphrase = Zeroizing::new(b"bench".to_vec());
-        let store = Store::open(config, meta.clone(), passphrase, None).await?;
-        let config = VfsConfig {
-            write_buffer: 128 << 20,
-            write_back_age: Duration::from_secs(5),
-            ack: Level::Staged,
-            ack_timeout: Duration::from_secs(600),
-        };
-        let vfs = Vfs::open(config, meta.clone(), store.clone()).await?;
+        let (store, vfs) = alone::open(dir, &meta).await?;
         Ok(Self {
             observer,
             meta,
