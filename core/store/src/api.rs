@@ -602,8 +602,9 @@ impl Store {
     }
     /// Forgets what only speeds things up: memory cache and disk cache, files included, and what the
     /// metadata engine's files still hold of small chunks that left staging. Rewrites the metadata
-    /// store: takes as long as copying it.
-    pub async fn drop_caches(&self) -> Result<()> {
+    /// store: takes as long as copying it. Answers why the latter was left out, where the engine cannot do
+    /// it.
+    pub async fn drop_caches(&self) -> Result<Option<&'static str>> {
         self.inner.drop_caches().await
     }
     /// Stops the workers at a safe point. Staged data stays staged.

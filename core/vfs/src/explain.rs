@@ -68,9 +68,12 @@ impl Vfs {
     /// The regular file at `bucket/key`; `InvalidName` when it is not of that form.
     pub async fn file_at_key(&self, path: &[u8]) -> Result<InodeNo> {
         let (bucket, key) = split_path(path)?;
-        let snapshot = self.core.snapshot()?;
-        let bucket = bucket::find(&*snapshot, bucket)?;
-        let found = find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?;
+        let look = || {
+            let snapshot = self.core.snapshot()?;
+            let bucket = bucket::find(&*snapshot, bucket)?;
+            find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)
+        };
+        let found = self.core.unfolding(look).await?;
         regular(found.kind)?;
         Ok(found.ino)
     }

@@ -51,6 +51,7 @@ mod schema;
 mod snapshot;
 mod transaction;
 mod trash;
+mod tree;
 mod types;
 mod vfs;
 pub mod volume;

@@ -16,7 +16,7 @@ use crate::schema::{
     self, ATTACHED, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, LOCKS, ORPHAN, RAGGED, VOLUME, XATTR,
 };
 use crate::vfs::Core;
-use crate::{InodeNo, Result, clone, inode, snapshot};
+use crate::{Error, InodeNo, Kind, Result, clone, inode, snapshot, tree};
 
 /// Rows removed in one transaction.
 const ROWS: usize = 1000;
@@ -69,7 +69,7 @@ enum Purged {
 
 /// Purges every orphan there is now, except those in use. Answers whether another gateway uses some.
 async fn pass(core: &Arc<Core>) -> Result<bool> {
-    let (mut gone, mut kept, mut used) = (0, 0, false);
+    let (mut gone, mut kept, mut shed, mut used) = (0, 0, false, false);
     let mut from = schema::inode_key(ORPHAN, InodeNo(0));
     while !core.is_stopping() {
         let mut found = Vec::new();
@@ -103,9 +103,10 @@ async fn pass(core: &Arc<Core>) -> Result<bool> {
         for ino in claimed {
             core.nodes.purge_ended(ino);
         }
-        let (now_gone, now_kept) = result?;
-        gone += now_gone;
-        kept += now_kept;
+        let done = result?;
+        gone += done.gone;
+        kept += done.kept;
+        shed |= done.shed;
         if !more {
             break;
         }
@@ -114,48 +115,75 @@ async fn pass(core: &Arc<Core>) -> Result<bool> {
         // The last clone of a deleted snapshot may have been among them.
         core.clean_wanted.notify_one();
     }
-    if kept > 0 && gone > 0 {
-        // The last inode that needed a kept bucket's key may have been among them.
+    if shed || (kept > 0 && gone > 0) {
+        // What directories held has no name either now, or the last inode that needed a kept bucket's key
+        // may have been among them.
         core.purge_wanted.notify_one();
     }
     Ok(used)
 }
 
-/// Answers how many inodes are gone and how many buckets were kept.
-async fn purge(core: &Arc<Core>, claimed: &[InodeNo]) -> Result<(usize, usize)> {
+/// What became of several.
+#[derive(Default)]
+struct Done {
+    /// Inodes that are gone.
+    gone: usize,
+    /// Buckets that were kept.
+    kept: usize,
+    /// Directories among them had names: what those led to may be orphans now.
+    shed: bool,
+}
+
+async fn purge(core: &Arc<Core>, claimed: &[InodeNo]) -> Result<Done> {
     let mut rest = claimed.to_vec();
-    let (mut gone, mut kept) = (0, 0);
+    let mut all = Done::default();
     while !rest.is_empty() && !core.is_stopping() {
         let (store, inodes) = (core.store.clone(), rest.clone());
         let done = core
             .write_beyond_limits(Durability::Buffered, move |tx| {
                 let mut budget = ROWS;
-                let (mut gone, mut kept) = (0, 0);
+                let mut done = Done::default();
                 for &ino in &inodes {
-                    match purge_some(tx, &store, ino, &mut budget)? {
-                        Purged::Gone => gone += 1,
-                        Purged::Kept => kept += 1,
+                    match purge_some(tx, &store, ino, &mut budget, &mut done.shed)? {
+                        Purged::Gone => done.gone += 1,
+                        Purged::Kept => done.kept += 1,
                         Purged::Partly => break,
                     }
                 }
-                Ok((gone, kept))
+                Ok(done)
             })
             .await?;
-        core.count_inodes(-(done.0 as i64));
-        rest.drain(..done.0 + done.1);
-        gone += done.0;
-        kept += done.1;
+        core.count_inodes(-(done.gone as i64));
+        rest.drain(..done.gone + done.kept);
+        all.gone += done.gone;
+        all.kept += done.kept;
+        all.shed |= done.shed;
     }
-    Ok((gone, kept))
+    Ok(all)
 }
 
-/// Removes up to `budget` rows of the inode.
+/// Removes up to `budget` rows of the inode. Sets `shed` when it was a directory that had names.
 fn purge_some(
     tx: &mut dyn Transaction,
     store: &store::Store,
     ino: InodeNo,
     budget: &mut usize,
+    shed: &mut bool,
 ) -> Result<Purged> {
+    let is_directory = match inode::load_timeless(&*tx, ino) {
+        Ok(record) => record.is_some_and(|record| record.kind == Kind::Directory),
+        // It goes all the same.
+        Err(Error::Damaged(_)) => false,
+        Err(error) => return Err(error),
+    };
+    if is_directory {
+        let before = *budget;
+        let more = tree::shed(tx, ino, budget)?;
+        *shed |= *budget < before;
+        if more {
+            return Ok(Purged::Partly);
+        }
+    }
     // First: what is left are a clone's own extents.
     clone::row::leave_origin(tx, ino)?;
     for table in [EXTENT, COPIED, XATTR, LINK] {

@@ -1,7 +1,7 @@
 //! The handle every door holds, and what is behind it.
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use meta::{Durability, Meta, Read, Transaction};
@@ -11,7 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::ack::Terms;
-use crate::buffer::{Budget, Nodes};
+use crate::buffer::{Budget, Dirty, Nodes};
+use crate::clone::fold::Folds;
 use crate::clone::read::WithOrigins;
 use crate::extent::Extent;
 use crate::inode_numbers::InodeNumbers;
@@ -24,7 +25,9 @@ use crate::schema::{self, DIR_TIME, INODE, InodeRecord};
 use crate::snapshot::preserve::Preserving;
 use crate::snapshot::{self, Known, Sight};
 use crate::transaction::{Kept, Watched};
-use crate::{InodeNo, Kind, Result, clock, compact, extent, flush, heard, inode, purge, release, trash};
+use crate::{
+    Error, InodeNo, Kind, Result, clock, clone, compact, extent, flush, heard, inode, purge, release, trash,
+};
 
 /// How often an operation looks again when a name's inode was purged between two looks. Names come
 /// and go, but nobody loses that race so often: beyond it the metadata are damaged.
@@ -84,6 +87,8 @@ pub(crate) struct Core {
     pub inquiries: Inquiries,
     /// The snapshots there are.
     pub known: Arc<Known>,
+    /// Directories of clones that have to take over names.
+    pub folds: Arc<Folds>,
     /// Snapshots that have been looked at.
     pub slots: snapshot::number::Slots,
     inodes: AtomicI64,
@@ -93,12 +98,16 @@ pub(crate) struct Core {
 /// A moment of the rows, and which inodes had changes beyond it.
 pub(crate) struct View<'a> {
     core: &'a Core,
-    dirty: HashSet<InodeNo>,
+    dirty: HashMap<InodeNo, Dirty>,
     snapshot: Box<dyn Read + Send>,
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(core: &'a Core, dirty: HashSet<InodeNo>, snapshot: Box<dyn Read + Send>) -> Self {
+    pub(crate) fn new(
+        core: &'a Core,
+        dirty: HashMap<InodeNo, Dirty>,
+        snapshot: Box<dyn Read + Send>,
+    ) -> Self {
         Self {
             core,
             dirty,
@@ -113,10 +122,12 @@ impl<'a> View<'a> {
 
     /// The record of an inode that has a name in the snapshot, with what is buffered.
     pub(crate) fn record(&self, ino: InodeNo) -> Result<InodeRecord> {
-        if self.dirty.contains(&ino)
-            && let Ok(record) = self.core.current_record(ino)
-        {
-            return Ok(record);
+        if let Some(dirty) = self.dirty.get(&ino) {
+            let found = dirty.over(|| inode::load(&*self.snapshot, ino))?;
+            // What was stored since lies over a newer record than this view has.
+            if let Some(record) = found.or_else(|| self.core.current_record(ino).ok()) {
+                return Ok(record);
+            }
         }
         inode::load(&*self.snapshot, ino)?.ok_or_else(|| schema::damaged("a name without an inode"))
     }
@@ -141,6 +152,11 @@ impl Vfs {
         let counted = meta.snapshot()?;
         let quotas = Quotas::open(meta.clone())?;
         let rows = RowCache::new(&meta)?;
+        let folds = Folds::open(&*meta.snapshot()?)?;
+        if meta.is_shared() {
+            // Others fold directories, too, and what they do is heard of too late for who removes an empty one.
+            folds.exist();
+        }
         let core = Arc::new(Core {
             budget: Budget::new(config.write_buffer),
             readers: Readers::new(store.prefetch_limit()),
@@ -159,6 +175,7 @@ impl Vfs {
             locks: LockTable::default(),
             inquiries: Inquiries::default(),
             known: Arc::default(),
+            folds: Arc::new(folds),
             slots: Default::default(),
             inodes: AtomicI64::new(0),
             stopping,
@@ -173,6 +190,7 @@ impl Vfs {
             tokio::spawn(for_all(core.clone(), compact::run)),
             tokio::spawn(for_all(core.clone(), trash::run)),
             tokio::spawn(for_all(core.clone(), snapshot::clean)),
+            tokio::spawn(for_all(core.clone(), clone::unfold_all)),
             tokio::spawn(for_all(core.clone(), snapshot::keep_rules)),
             tokio::spawn(count_inodes(core.clone(), counted)),
         ];
@@ -223,8 +241,9 @@ impl Vfs {
         self.core.flush_inode(self.core.node_of(ino)?).await
     }
 
-    /// Forgets what only speeds things up.
-    pub async fn drop_caches(&self) -> Result<()> {
+    /// Forgets what only speeds things up. Answers why something of it is left in the metadata store, where
+    /// its engine cannot forget.
+    pub async fn drop_caches(&self) -> Result<Option<&'static str>> {
         Ok(self.core.store.drop_caches().await?)
     }
 
@@ -305,7 +324,7 @@ impl Core {
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.meta.write(durability, self.watched(true, f)).await
+        self.write_watched(durability, true, false, f).await
     }
 
     /// As [`Self::write`], for what takes a few rows, whatever it meets: see [`Meta::write_short`].
@@ -314,7 +333,7 @@ impl Core {
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.meta.write_short(durability, self.watched(true, f)).await
+        self.write_watched(durability, true, true, f).await
     }
 
     /// As [`Self::write`], for what must not be refused any more: room for it was made before, or it
@@ -324,28 +343,72 @@ impl Core {
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.meta.write(durability, self.watched(false, f)).await
+        self.write_watched(durability, false, false, f).await
+    }
+
+    /// Runs `f`, `short` or not, as often as it meets folded directories, which are unfolded in between.
+    async fn write_watched<T, F>(
+        &self,
+        durability: Durability,
+        enforce: bool,
+        short: bool,
+        f: F,
+    ) -> Result<T>
+    where
+        F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let f = Arc::new(Mutex::new(f));
+        loop {
+            let held = Arc::new(AtomicBool::new(false));
+            let run = self.watched(enforce, f.clone(), held.clone());
+            let done = if short {
+                self.meta.write_short(durability, run).await
+            } else {
+                self.meta.write(durability, run).await
+            };
+            match done {
+                Err(Error::Conflict) if held.load(Ordering::Relaxed) => self.unfold_wanted().await?,
+                done => return done,
+            }
+        }
+    }
+
+    /// As [`Self::write_beyond_limits`], once. Sets `held` and answers [`Error::Conflict`] when `f` met a
+    /// folded directory ([`clone::fold`]).
+    pub(crate) async fn attempt<T, F>(
+        &self,
+        durability: Durability,
+        f: Arc<Mutex<F>>,
+        held: Arc<AtomicBool>,
+    ) -> Result<T>
+    where
+        F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.meta.write(durability, self.watched(false, f, held)).await
     }
 
     /// `f` with all that goes along with a transaction. With `enforce`, quotas must have room for it.
     fn watched<T, F>(
         &self,
         enforce: bool,
-        mut f: F,
+        f: Arc<Mutex<F>>,
+        held: Arc<AtomicBool>,
     ) -> impl FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static + use<T, F>
     where
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
         let (quotas, rows) = (self.quotas.clone(), self.rows.clone());
-        let (known, store) = (self.known.clone(), self.store.clone());
+        let (known, store, folds) = (self.known.clone(), self.store.clone(), self.folds.clone());
         // Lives in the closure: it is let go of when the transaction has ended, even if nobody waits
         // for its end.
         let mut kept = Kept::default();
         move |tx: &mut dyn Transaction| {
             kept.let_go();
             let mut watched = Watched::new(tx, &quotas);
-            let value = f(&mut Preserving::new(&mut watched, &known, &store))?;
+            let value = (f.lock())(&mut Preserving::new(&mut watched, &known, &store, &folds, &held))?;
             kept = watched.settle(&rows, enforce)?;
             Ok(value)
         }
@@ -365,7 +428,11 @@ impl Core {
     /// A consistent view of everything committed, clones as they read.
     pub(crate) fn snapshot(&self) -> Result<Box<dyn Read + Send>> {
         let rows = self.meta.snapshot()?;
-        Ok(Box::new(WithOrigins::new(rows, self.known.clone())))
+        Ok(Box::new(WithOrigins::new(
+            rows,
+            self.known.clone(),
+            Some(self.folds.clone()),
+        )))
     }
 
     /// Lays what is buffered over a stored record. The record must have been read after the node was
@@ -390,7 +457,7 @@ impl Core {
     pub(crate) fn view(&self) -> Result<View<'_>> {
         // What is dirty first: what is flushed in between is looked up anew, what becomes dirty later
         // need not show.
-        let dirty = self.nodes.dirty().into_iter().collect();
+        let dirty = self.nodes.dirty_now().collect();
         Ok(View::new(self, dirty, self.snapshot()?))
     }
 

@@ -87,7 +87,7 @@ impl Vfs {
     /// Changes the size; shrinking needs `shrink`, and that nobody has it attached. Who has it
     /// attached sees a larger size at the next attach.
     pub async fn resize_volume(&self, path: &str, size: u64, shrink: bool) -> Result<VolumeInfo> {
-        let (ino, volume) = self.find_volume(path)?;
+        let (ino, volume) = self.core.unfolding(|| self.find_volume(path)).await?;
         check_size(size, volume.sector)?;
         let guard = self.core.nodes.enter(ino)?;
         let attached = self.core.is_attached(&*self.core.snapshot()?, ino)?;
@@ -112,7 +112,7 @@ impl Vfs {
 
     /// Removes a volume. `Busy` while attached.
     pub async fn delete_volume(&self, path: &str) -> Result<()> {
-        self.find_volume(path)?;
+        self.core.unfolding(|| self.find_volume(path)).await?;
         let (bucket, key) = split_path(path.as_bytes())?;
         // Deleting refuses attached volumes itself, in its transaction.
         let found = self
@@ -126,7 +126,7 @@ impl Vfs {
     pub async fn export(&self, name: &[u8]) -> Result<Export> {
         let live = self.export_live(name).await;
         if matches!(live, Err(Error::NotFound))
-            && let Some(ino) = self.core.file_in_snapshot(name)?
+            && let Some(ino) = self.core.unfolding(|| self.core.file_in_snapshot(name)).await?
         {
             return self.export_of(ino, true);
         }
@@ -135,17 +135,17 @@ impl Vfs {
 
     async fn export_live(&self, name: &[u8]) -> Result<Export> {
         let (bucket, key) = split_path(name).map_err(|_| Error::NotFound)?;
-        let ino = {
+        let look = || {
             let snapshot = self.core.snapshot()?;
             let bucket = bucket::find(&*snapshot, bucket)?;
-            let found = find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?;
-            match found.kind {
-                Kind::File => found.ino,
-                Kind::Directory => return Err(Error::IsDirectory),
-                _ => return Err(Error::Invalid("not a regular file")),
-            }
+            find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)
         };
-        self.export_of(ino, false)
+        let found = self.core.unfolding(look).await?;
+        match found.kind {
+            Kind::File => self.export_of(found.ino, false),
+            Kind::Directory => Err(Error::IsDirectory),
+            _ => Err(Error::Invalid("not a regular file")),
+        }
     }
 
     fn export_of(&self, ino: InodeNo, read_only: bool) -> Result<Export> {

@@ -179,7 +179,7 @@ async fn what_a_snapshot_or_a_clone_has_is_not_copied() {
     n.settle().await;
     let (extents, chunks) = (n.rows(EXTENT), n.chunks());
     n.vfs.create_snapshot("b/f", "s").await.unwrap();
-    n.vfs.clone_file("b/f@s", "b/c").await.unwrap();
+    n.vfs.make_clone("b/f@s", "b/c").await.unwrap();
     let clone = n.lookup(bucket, "c").await.unwrap().ino;
     // Noted again, of both: the files grow by a piece each.
     for file in [ino, clone] {

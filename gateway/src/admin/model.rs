@@ -139,6 +139,13 @@ pub struct Volumes {
     pub volumes: Vec<VolumeInfo>,
 }
 
+/// `POST /v1/cache/drop`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CachesDropped {
+    /// Why the metadata store still holds sealed bytes of small chunks, where its engine cannot forget them.
+    pub left: Option<String>,
+}
+
 /// Body of every answer that is not 2xx.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {

@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use vfs::{Vfs, VolumeInfo};
 
 use super::model::{
-    ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, Reclaim, ResizeVolume, Status, TerritoryStatus,
-    Volumes,
+    CachesDropped, ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, Reclaim, ResizeVolume, Status,
+    TerritoryStatus, Volumes,
 };
 use crate::config::MetadataEngine;
 
@@ -272,9 +272,11 @@ async fn reclaim(
     Ok(Json(plan))
 }
 
-async fn drop_caches(State(state): State<AdminState>) -> Result<StatusCode, AdminError> {
-    state.vfs.drop_caches().await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn drop_caches(State(state): State<AdminState>) -> Result<Json<CachesDropped>, AdminError> {
+    let left = state.vfs.drop_caches().await?;
+    Ok(Json(CachesDropped {
+        left: left.map(str::to_owned),
+    }))
 }
 
 async fn volumes(State(state): State<AdminState>) -> Result<Json<Volumes>, AdminError> {

@@ -1,5 +1,6 @@
 //! Snapshots and clones over the admin API: `GET` and `POST /v1/snapshots`, `POST
-//! /v1/snapshots/delete`, `GET` and `POST /v1/snapshots/rules`, `POST /v1/clones`.
+//! /v1/snapshots/delete`, `GET` and `POST /v1/snapshots/rules`, `POST /v1/clones`, `POST
+//! /v1/trees/remove`.
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -68,6 +69,13 @@ pub struct Cloned {
     pub size: u64,
 }
 
+/// `POST /v1/trees/remove`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RemoveTree {
+    /// `bucket/directory`.
+    pub path: String,
+}
+
 /// The routes.
 pub(super) fn routes() -> Router<AdminState> {
     Router::new()
@@ -75,6 +83,7 @@ pub(super) fn routes() -> Router<AdminState> {
         .route("/v1/snapshots/delete", post(delete))
         .route("/v1/snapshots/rules", get(rules).post(set_rule))
         .route("/v1/clones", post(clone))
+        .route("/v1/trees/remove", post(remove_tree))
 }
 
 async fn list(
@@ -119,10 +128,18 @@ async fn clone(
     State(state): State<AdminState>,
     Json(request): Json<MakeClone>,
 ) -> Result<Json<Cloned>, AdminError> {
-    let made = state.vfs.clone_file(&request.from, &request.to).await?;
+    let made = state.vfs.make_clone(&request.from, &request.to).await?;
     Ok(Json(Cloned {
         path: request.to,
         ino: made.ino.0,
         size: made.size,
     }))
+}
+
+async fn remove_tree(
+    State(state): State<AdminState>,
+    Json(request): Json<RemoveTree>,
+) -> Result<StatusCode, AdminError> {
+    state.vfs.remove_tree(&request.path).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

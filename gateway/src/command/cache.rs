@@ -3,6 +3,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::Target;
+use crate::admin::model::CachesDropped;
 
 /// The caches.
 #[derive(Args)]
@@ -26,11 +27,14 @@ impl Cache {
     /// Does it.
     pub async fn run(self) -> Result<()> {
         let Action::Drop { target } = self.action;
-        target.client()?.act("/v1/cache/drop", &()).await?;
+        let done: CachesDropped = target.client()?.post("/v1/cache/drop", &()).await?;
         if target.json {
-            println!("{{\"dropped\":true}}");
+            println!("{}", serde_json::json!({ "dropped": true, "left": done.left }));
         } else {
             println!("the caches are empty");
+            if let Some(left) = done.left {
+                println!("left are sealed bytes of small chunks in the metadata store: {left}");
+            }
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `cess-gateway clone`: a file or volume that begins as another one.
+//! `cess-gateway clone`: a file, volume or directory that begins as another one.
 use anyhow::{Context as _, Result};
 use bytesize::ByteSize;
 use clap::Args;
@@ -6,7 +6,7 @@ use clap::Args;
 use super::Target;
 use crate::admin::snapshots::{Cloned, MakeClone};
 
-/// Make a writable clone of a file or volume. It is instant and shares all its bytes at first.
+/// Make a writable clone of a file, volume or directory. It is instant and shares all its bytes at first.
 #[derive(Args)]
 pub struct CloneFile {
     /// `bucket/key` as it is now, or `bucket/key@snapshot`.

@@ -11,6 +11,7 @@ mod metadata;
 mod moment;
 mod quota;
 mod reclaim;
+mod remove;
 mod restore;
 mod run;
 mod scrub;
@@ -80,8 +81,10 @@ enum Command {
     Restore(restore::Restore),
     /// Take, list and delete snapshots.
     Snapshot(snapshot::Snapshot),
-    /// Make a writable clone of a file or volume.
+    /// Make a writable clone of a file, volume or directory.
     Clone(clone::CloneFile),
+    /// Remove a directory with all below it, for good.
+    Remove(remove::Remove),
     /// Move the namespace to another metadata engine.
     Meta(metadata::Metadata),
     /// Forget what only speeds things up.
@@ -169,6 +172,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Restore(command) => command.run().await,
         Command::Snapshot(command) => command.run().await,
         Command::Clone(command) => command.run().await,
+        Command::Remove(command) => command.run().await,
         Command::Meta(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,

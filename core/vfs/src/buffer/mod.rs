@@ -14,4 +14,4 @@ mod table;
 pub(crate) use budget::{Budget, Reservation};
 pub(crate) use layer::{Change, Layer, Piece};
 pub(crate) use node::{Base, Node, State};
-pub(crate) use table::{Guard, Nodes};
+pub(crate) use table::{Dirty, Guard, Nodes};

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Node;
+use crate::schema::InodeRecord;
 use crate::snapshot::number::views_of;
 use crate::{Error, InodeNo, Result};
 
@@ -150,6 +151,23 @@ impl Nodes {
             .collect()
     }
 
+    /// The same, for who looks at their records later.
+    pub(crate) fn dirty_now(&self) -> impl Iterator<Item = (InodeNo, Dirty)> {
+        let nodes: Vec<_> = self
+            .inner
+            .lock()
+            .entries
+            .iter()
+            .map(|(&ino, entry)| (ino, entry.node.clone()))
+            .collect();
+        nodes.into_iter().filter_map(|(ino, node)| {
+            let state = node.state.lock();
+            let (is_dirty, flushed) = (state.is_dirty(), state.flushed);
+            drop(state);
+            is_dirty.then_some((ino, Dirty { node, flushed }))
+        })
+    }
+
     /// A number above that of every guard made so far.
     pub(crate) fn boundary(&self) -> u64 {
         self.inner.lock().next_guard
@@ -229,6 +247,32 @@ impl Nodes {
         if idle {
             inner.entries.remove(&ino);
         }
+    }
+}
+
+/// Changes that were not stored at one moment.
+pub(crate) struct Dirty {
+    node: Arc<Node>,
+    /// What was stored before.
+    flushed: u64,
+}
+
+impl Dirty {
+    /// A record that was read after that moment, with the changes over it. `None` when they were stored
+    /// since, or there is no record: then the one that was read may be older than they are.
+    pub(crate) fn over(
+        &self,
+        read: impl FnOnce() -> Result<Option<InodeRecord>>,
+    ) -> Result<Option<InodeRecord>> {
+        let state = self.node.state.lock();
+        if state.flushed != self.flushed {
+            return Ok(None);
+        }
+        let mut record = read()?;
+        if let Some(record) = &mut record {
+            state.overlay(record);
+        }
+        Ok(record)
     }
 }
 

@@ -11,20 +11,22 @@ use crate::{
 };
 
 /// Longest chain of clones of clones: each link is one more look per extent that is read.
-const LINKS_MAX: usize = 16;
+pub(super) const LINKS_MAX: usize = 16;
 
 impl Vfs {
-    /// Makes `to` (`bucket/key`, free, in the same bucket) a clone of the file or volume `from`: of what
-    /// is at `bucket/key` now, else of what `bucket/key@snapshot` was. Mode, owner, attributes and the
-    /// sector size are the origin's. Writes a few rows, whatever the size; durable when it returns.
-    pub async fn clone_file(&self, from: &str, to: &str) -> Result<Attr> {
+    /// Makes `to` (`bucket/key`, free, in the same bucket) a clone of the file, volume or directory `from`:
+    /// of what is at `bucket/key` now, else of what `bucket/key@snapshot` was. Mode, owner, attributes and
+    /// the sector size are the origin's. Writes a few rows, whatever the size; durable when it returns.
+    pub async fn make_clone(&self, from: &str, to: &str) -> Result<Attr> {
+        let source = self.core.unfolding(|| self.core.clone_source(from)).await?;
+        if source.directory {
+            return self.clone_directory(source, to).await;
+        }
         let (bucket, key) = split_path(to.as_bytes())?;
         if key.is_directory() {
-            return Err(Error::InvalidName("a clone's key does not end in a slash"));
-        }
-        let source = self.core.clone_source(from)?;
-        if source.directory {
-            return Err(Error::IsDirectory);
+            return Err(Error::InvalidName(
+                "the key of a file's clone does not end in a slash",
+            ));
         }
         if source.number.is_none() {
             self.core.flush_inode(source.root).await?;
@@ -96,7 +98,11 @@ impl Vfs {
 }
 
 /// Where the clone's content comes from: the snapshot, if it is still there, or one of this moment.
-fn origin_of(tx: &mut dyn Transaction, source: &Source, now: crate::Timestamp) -> Result<CloneRecord> {
+pub(super) fn origin_of(
+    tx: &mut dyn Transaction,
+    source: &Source,
+    now: crate::Timestamp,
+) -> Result<CloneRecord> {
     let (snapshot, mark) = match source.number {
         Some(number) => (number, hidden::still_there(&*tx, number)?.mark),
         None => hidden::take(tx, source.root, now)?,
@@ -109,7 +115,7 @@ fn origin_of(tx: &mut dyn Transaction, source: &Source, now: crate::Timestamp) -
 }
 
 /// How many origins are behind an inode.
-fn chain_of(rows: &dyn meta::Read, ino: InodeNo) -> Result<usize> {
+pub(super) fn chain_of(rows: &dyn meta::Read, ino: InodeNo) -> Result<usize> {
     match row::origin(rows, ino)? {
         None => Ok(0),
         Some(origin) => {

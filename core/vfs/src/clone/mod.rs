@@ -1,5 +1,5 @@
-//! Clones: files and volumes that begin as what another was in a snapshot, and are written like any
-//! other.
+//! Clones: files, volumes and directories that begin as what another was in a snapshot, and are written
+//! like any other.
 //!
 //! # Creation writes a few rows
 //! A clone is an inode of its own with a row that names its *origin*, an inode in a snapshot. It has
@@ -15,10 +15,21 @@
 //! `snapshot::preserve` what they write through. The rows of clones are kept for snapshots as all
 //! others are, so that a clone can be in a snapshot, and be cloned again.
 //!
+//! # Directories unfold
+//! The clone of a directory is one inode that is *folded*: its names are those of its origin
+//! ([`fold`]). Before anybody reads one of them it takes over all, in bounded transactions ([`unfold`]):
+//! each gets an inode that is itself a clone, and directories among them are folded in turn. So nobody
+//! ever sees an inode that has no rows of its own.
+//!
 //! # The origin stays
 //! A clone counts on its snapshot. A snapshot that is deleted while clones need it is out of sight,
 //! but what it needs is given back only with the last of them. A clone made of a live file has a
 //! snapshot of its own that was never in sight.
 mod create;
+mod directory;
+pub(crate) mod fold;
 pub(crate) mod read;
 pub(crate) mod row;
+mod unfold;
+
+pub(crate) use unfold::{refuse_folded, run as unfold_all};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use meta::{KeyValue, Read};
 use store::CHUNK_MAX;
 
+use super::fold::Folds;
 use super::row::{self, CloneRecord, WINDOW};
 use crate::extent::Extent;
 use crate::schema::{self, EXTENT};
@@ -24,16 +25,27 @@ const BATCH: usize = 1024;
 pub(crate) struct WithOrigins {
     rows: Box<dyn Read + Send>,
     known: Arc<Known>,
+    /// Set for rows as they are now: in snapshots nothing is folded.
+    folds: Option<Arc<Folds>>,
     /// Whether these rows have clones; looked at once.
     clones: OnceCell<bool>,
 }
 
 impl WithOrigins {
-    pub(crate) fn new(rows: Box<dyn Read + Send>, known: Arc<Known>) -> Self {
+    pub(crate) fn new(rows: Box<dyn Read + Send>, known: Arc<Known>, folds: Option<Arc<Folds>>) -> Self {
         Self {
             rows,
             known,
+            folds,
             clones: OnceCell::new(),
+        }
+    }
+
+    /// Names in a folded directory are not read before they are there.
+    fn refuse_folded(&self, key: &[u8]) -> meta::Result<()> {
+        match &self.folds {
+            Some(folds) if folds.may_exist() && folds.hold(&*self.rows, key)? => Err(meta::Error::Conflict),
+            _ => Ok(()),
         }
     }
 
@@ -49,10 +61,14 @@ impl WithOrigins {
 impl Read for WithOrigins {
     /// Nobody asks for an extent by its key without having found it in a range.
     fn get(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
+        self.refuse_folded(key)?;
         self.rows.get(key)
     }
 
     fn range<'a>(&'a self, from: Bound<&[u8]>, to: Bound<&[u8]>, reverse: bool) -> meta::Result<Rows<'a>> {
+        if let Bound::Included(key) | Bound::Excluded(key) = from {
+            self.refuse_folded(key)?;
+        }
         if is_of_extents(from) && self.has_clones().map_err(engine_error)? {
             let rows: &dyn Read = &*self.rows;
             if let Some(merged) = merged(rows, from, to, reverse).map_err(engine_error)? {

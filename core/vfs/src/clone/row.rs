@@ -55,11 +55,12 @@ pub(crate) fn leave_origin(tx: &mut dyn Transaction, ino: InodeNo) -> Result<()>
 }
 
 /// One more row needs the snapshot, or one fewer (`up` is false). Rows that need it are the CLONE
-/// rows there are, and those that are kept for other snapshots.
+/// and FOLDED rows there are, and those that are kept for other snapshots.
 pub(crate) fn count(tx: &mut dyn Transaction, snapshot: u64, up: bool) -> Result<()> {
     let key = snapshots::snapshot_key(snapshot);
     let row = tx.get(&key)?.ok_or(Error::NotFound)?;
     let mut record: SnapshotRecord = schema::decode(&row)?;
+    let before = record.clones;
     record.clones = if up {
         record.clones.checked_add(1)
     } else {
@@ -67,6 +68,10 @@ pub(crate) fn count(tx: &mut dyn Transaction, snapshot: u64, up: bool) -> Result
     }
     .ok_or_else(|| schema::damaged("clones of a snapshot are counted wrong"))?;
     tx.put(&key, &schema::encode(&record)?)?;
+    if before > 0 && record.clones > 0 {
+        // Whether there are any is all that others go by.
+        return Ok(());
+    }
     let mut state = snapshots::state(&*tx)?;
     state.changes += 1;
     Ok(tx.put(&[SNAPSHOTS], &schema::encode(&state)?)?)

@@ -1,9 +1,7 @@
 //! Listing what lies in snapshots.
-use meta::Read;
-
 use super::list::{entry_info, list_below};
 use crate::snapshot::{Listing, Located, Snapshots, shown_in};
-use crate::vfs::Core;
+use crate::vfs::{Core, View};
 use crate::{ListPage, ListRequest, Result};
 
 /// A page of a listing whose prefix leads below the `.snapshots` of a directory.
@@ -12,14 +10,14 @@ use crate::{ListPage, ListRequest, Result};
 /// snapshots of directories as rolled-up prefixes; without it only those of files.
 pub(super) fn list(
     core: &Core,
-    read: &(impl Read + ?Sized),
+    view: View<'_>,
     snapshots: &Snapshots,
     located: Located,
     request: &ListRequest,
 ) -> Result<ListPage> {
     let (listing, snapshot, prefix, rest) = match located {
         Located::Live => return Ok(ListPage::default()),
-        Located::Listing(listing) => return list_names(core, read, snapshots, &listing, request),
+        Located::Listing(listing) => return list_names(core, view, snapshots, &listing, request),
         Located::Inside {
             listing,
             snapshot,
@@ -28,8 +26,10 @@ pub(super) fn list(
         } => (listing, snapshot, prefix, rest),
     };
     if !snapshot.record.directory {
-        return list_names(core, read, snapshots, &listing, request);
+        return list_names(core, view, snapshots, &listing, request);
     }
+    // One view at a time: a database gives out few.
+    drop(view);
     let start_after = match &request.start_after {
         Some(after) => match after.strip_prefix(prefix.as_slice()) {
             Some(after) => Some(after.to_vec()).filter(|after| !after.is_empty()),
@@ -57,14 +57,14 @@ pub(super) fn list(
 /// Lists the snapshots of a directory and of the files in it.
 fn list_names(
     core: &Core,
-    read: &(impl Read + ?Sized),
+    view: View<'_>,
     snapshots: &Snapshots,
     listing: &Listing,
     request: &ListRequest,
 ) -> Result<ListPage> {
     let rolls_up = request.delimiter.as_deref() == Some(b"/");
     let mut shown = Vec::new();
-    for (name, snapshot) in shown_in(read, snapshots, listing.directory)? {
+    for (name, snapshot) in shown_in(view.snapshot(), snapshots, listing.directory)? {
         let end: &[u8] = if snapshot.record.directory { b"/" } else { b"" };
         let key = [listing.prefix.as_slice(), &name, end].concat();
         let is_after = request.start_after.as_ref().is_none_or(|after| key > *after);
@@ -72,6 +72,7 @@ fn list_names(
             shown.push((key, snapshot));
         }
     }
+    drop(view);
     shown.sort_by(|a, b| a.0.cmp(&b.0));
     let mut page = ListPage::default();
     if shown.len() > request.max {

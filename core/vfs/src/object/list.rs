@@ -5,6 +5,7 @@
 //! of the tree, whatever the bucket holds. When a key rolls up into a prefix, the walk seeks to the
 //! first key behind that prefix and never sees what it skips.
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::{in_snapshot, place};
 use crate::dentry::Entry;
@@ -21,11 +22,17 @@ impl Vfs {
     ///
     /// A rolled-up prefix is listed when it is itself greater than `start_after`.
     pub async fn list_objects(&self, bucket: &str, request: ListRequest) -> Result<ListPage> {
-        let (core, bucket) = (self.core.clone(), bucket.to_owned());
+        let (core, bucket, request) = (self.core.clone(), bucket.to_owned(), Arc::new(request));
         let list = move || list(&core, &bucket, &request);
-        tokio::task::spawn_blocking(list)
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?
+        loop {
+            let page = tokio::task::spawn_blocking(list.clone())
+                .await
+                .map_err(|error| Error::Internal(error.to_string()))?;
+            match page {
+                Err(Error::Conflict) => self.core.unfold_wanted().await?,
+                page => return page,
+            }
+        }
     }
 }
 
@@ -35,7 +42,7 @@ fn list(core: &Core, bucket: &str, request: &ListRequest) -> Result<ListPage> {
     let known = core.known.at(view.snapshot())?;
     match snapshot::locate(view.snapshot(), &known, bucket, &request.prefix)? {
         Located::Live => list_below(&view, bucket, request, Ok),
-        located => in_snapshot::list(core, view.snapshot(), &known, located, request),
+        located => in_snapshot::list(core, view, &known, located, request),
     }
 }
 

@@ -50,16 +50,19 @@ impl Vfs {
     pub async fn get_object(&self, bucket: &str, key: &[u8]) -> Result<ObjectReader> {
         let key = Key::new(key)?;
         for _ in 0..vfs::LOOKS {
-            let ino = {
+            let look = || {
                 let snapshot = self.core.snapshot()?;
                 let bucket = bucket::find(&*snapshot, bucket)?;
                 let known = self.core.known.at(&*snapshot)?;
-                match snapshot::locate(&*snapshot, &known, bucket, key.bytes())? {
-                    Located::Live => find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?.ino,
-                    Located::Listing(_) => return Err(Error::NotFound),
+                let located = snapshot::locate(&*snapshot, &known, bucket, key.bytes())?;
+                match located {
+                    Located::Live => Ok(find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)?.ino),
+                    Located::Listing(_) => Err(Error::NotFound),
                     Located::Inside {
                         snapshot: at, rest, ..
                     } => {
+                        // One view at a time: a database gives out few.
+                        drop(snapshot);
                         let sight = self.core.sight_into(self.core.meta.snapshot()?, &at)?;
                         let ino = if at.record.directory {
                             let found = find(&*sight.read, sight.ino, &Key::new(&rest).map_err(no_key)?)?;
@@ -67,10 +70,11 @@ impl Vfs {
                         } else {
                             sight.ino
                         };
-                        sight.show(ino)?
+                        sight.show(ino)
                     }
                 }
             };
+            let ino = self.core.unfolding(look).await?;
             // When it is purged in between, the key may have a new inode: look again.
             let Ok(guard) = self.core.enter(ino) else {
                 continue;

@@ -16,21 +16,21 @@ impl Vfs {
     /// no listing shows it; what lies in it is read-only.
     pub async fn lookup(&self, parent: InodeNo, name: &[u8]) -> Result<Attr> {
         if let Place::Listing(directory) = self.core.place_of(parent)? {
-            return self.core.lookup_snapshot(directory, name);
+            let look = || self.core.lookup_snapshot(directory, name);
+            return self.core.unfolding(look).await;
         }
         for _ in 0..vfs::LOOKS {
-            let entry = {
-                let place = self.core.place_of(parent)?;
-                if let Place::View { .. } = place {
-                    let sight = self.core.sight(parent)?;
-                    let entry = entry_in(&*sight.read, sight.ino, name)?;
-                    sight.show(entry.ok_or(Error::NotFound)?.ino)?
+            let entry = if let Place::View { .. } = self.core.place_of(parent)? {
+                let sight = self.core.sight(parent)?;
+                let entry = entry_in(&*sight.read, sight.ino, name)?;
+                sight.show(entry.ok_or(Error::NotFound)?.ino)?
+            } else {
+                let look = || entry_in(&self.core.rows(), parent, name);
+                if let Some(entry) = self.core.unfolding(look).await? {
+                    entry.ino
                 } else {
-                    let entry = entry_in(&self.core.rows(), parent, name)?;
-                    match entry {
-                        Some(entry) => entry.ino,
-                        None => return self.core.listing_in(parent, name)?.ok_or(Error::NotFound),
-                    }
+                    let look = || self.core.listing_in(parent, name);
+                    return self.core.unfolding(look).await?.ok_or(Error::NotFound);
                 }
             };
             match self.getattr(entry).await {
@@ -45,7 +45,7 @@ impl Vfs {
     /// The directory that holds the directory `ino` (root: itself).
     pub async fn parent(&self, ino: InodeNo) -> Result<InodeNo> {
         if Core::writable(ino).is_err() {
-            return self.core.parent_in_view(ino);
+            return self.core.unfolding(|| self.core.parent_in_view(ino)).await;
         }
         let record = inode::load_timeless(&*self.core.snapshot()?, ino)?.ok_or(Error::NotFound)?;
         match record.kind {

@@ -13,7 +13,8 @@ impl Vfs {
         max: usize,
     ) -> Result<Vec<DirEntry>> {
         if let Place::Listing(directory) = self.core.place_of(dir)? {
-            return self.core.list_snapshots(directory, after.as_ref(), max);
+            let list = || self.core.list_snapshots(directory, after.as_ref(), max);
+            return self.core.unfolding(list).await;
         }
         let core = self.core.clone();
         let list = move || -> Result<Vec<DirEntry>> {
@@ -60,8 +61,14 @@ impl Vfs {
             }
             Ok(entries)
         };
-        tokio::task::spawn_blocking(list)
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?
+        loop {
+            let listed = tokio::task::spawn_blocking(list.clone())
+                .await
+                .map_err(|error| Error::Internal(error.to_string()))?;
+            match listed {
+                Err(Error::Conflict) => self.core.unfold_wanted().await?,
+                listed => return listed,
+            }
+        }
     }
 }

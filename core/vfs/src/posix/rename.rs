@@ -41,7 +41,8 @@ impl Vfs {
             to_name: to_name.to_vec(),
             flags,
         };
-        if let Some(source) = replaces(&self.core, &rename)? {
+        let source = self.core.unfolding(|| replaces(&self.core, &rename)).await?;
+        if let Some(source) = source {
             self.core.flush_inode(source).await?;
         }
         let (core, now) = (self.core.clone(), clock::now());

@@ -22,7 +22,7 @@ use super::tally;
 use crate::dentry::Entry;
 use crate::schema::{self, INODE, QUOTA, UNCOUNTED, USAGE};
 use crate::vfs::Core;
-use crate::{InodeNo, Kind, Result, dentry, inode};
+use crate::{Error, InodeNo, Kind, Result, dentry, inode};
 
 /// Entries counted, and changes folded, in one transaction.
 const BATCH: usize = 256;
@@ -40,8 +40,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         if core.quotas.may_exist()
             && let Err(error) = pass(&core, &worker).await
         {
-            worker.failed(&error);
-            tracing::warn!(%error, "counting for quotas failed; it will be tried again");
+            failed(&worker, &error);
         }
         tokio::select! {
             () = core.stopped() => return,
@@ -51,6 +50,12 @@ pub(crate) async fn run(core: Arc<Core>) {
     }
 }
 
+fn failed(worker: &Worker, error: &Error) {
+    worker.failed(error);
+    tracing::warn!(%error, "counting for quotas failed; it will be tried again");
+}
+
+/// Counts and folds what there is to; a quota that fails keeps no other from its turn.
 async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<()> {
     let mut roots = Vec::new();
     for row in schema::scan(&*core.snapshot()?, &[QUOTA])? {
@@ -63,17 +68,28 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<()> {
             continue;
         }
         let work = worker.working(format!("counting what inode {} holds", root.0));
-        while !core.is_stopping() && count_step(core, root, worker).await? {
+        while !core.is_stopping() {
+            match count_step(core, root, worker).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    failed(worker, &error);
+                    break;
+                }
+            }
             if !core.turn(worker).await {
                 return Ok(());
             }
         }
         drop(work);
     }
-    // Another gateway may have left changes behind.
+    // Another gateway may have left changes behind. What comes from here on is folded the next time.
     if core.quotas.take_fold_wanted() || core.meta.is_shared() {
         for &(root, _) in &roots {
-            fold(core, root, worker).await?;
+            if let Err(error) = fold(core, root, worker).await {
+                core.quotas.fold_wanted();
+                failed(worker, &error);
+            }
         }
     }
     Ok(())
@@ -82,11 +98,10 @@ async fn pass(core: &Arc<Core>, worker: &Worker) -> Result<()> {
 /// Counts some entries; answers whether there may be more.
 async fn count_step(core: &Arc<Core>, root: InodeNo, worker: &Worker) -> Result<bool> {
     let rows = schema::inode_key(UNCOUNTED, root);
-    let (row, seen, dir, batch) = {
+    let look = || {
         let snapshot = core.snapshot()?;
         let Some(first) = schema::scan(&*snapshot, &rows)?.next() else {
-            drop(snapshot);
-            return finish(core, root).await;
+            return Ok(None);
         };
         let (row, seen) = first?;
         let dir = InodeNo(schema::number_at(&row, 9)?);
@@ -99,7 +114,10 @@ async fn count_step(core: &Arc<Core>, root: InodeNo, worker: &Worker) -> Result<
         let batch: Vec<Entry> = dentry::scan(&*snapshot, dir, from)?
             .take(BATCH)
             .collect::<Result<_>>()?;
-        (row, seen, dir, batch)
+        Ok(Some((row, seen, dir, batch)))
+    };
+    let Some((row, seen, dir, batch)) = core.unfolding(look).await? else {
+        return finish(core, root).await;
     };
     let quotas = core.quotas.clone();
     let counted = core
@@ -232,6 +250,9 @@ async fn fold(core: &Arc<Core>, root: InodeNo, worker: &Worker) -> Result<()> {
         })
         .await?;
         worker.count("changes folded", folded);
+        if more && core.is_stopping() {
+            core.quotas.fold_wanted();
+        }
         if !more || core.is_stopping() {
             return Ok(());
         }

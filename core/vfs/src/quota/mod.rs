@@ -72,17 +72,18 @@ pub struct QuotaInfo {
 impl Vfs {
     /// The directory at `bucket` or `bucket/directory`, with or without a `/` at the end.
     pub async fn directory_at(&self, path: &str) -> Result<InodeNo> {
-        let snapshot = self.core.snapshot()?;
         let path = path.trim_end_matches('/');
         if !path.contains('/') {
-            return bucket::find(&*snapshot, path);
+            return bucket::find(&*self.core.snapshot()?, path);
         }
         let (bucket, key) = object::split_path(format!("{path}/").as_bytes())
             .map(|(bucket, key)| (bucket.to_owned(), key))?;
-        let bucket = bucket::find(&*snapshot, &bucket)?;
-        Ok(object::find(&*snapshot, bucket, &key)?
-            .ok_or(Error::NotFound)?
-            .ino)
+        let look = || {
+            let snapshot = self.core.snapshot()?;
+            let bucket = bucket::find(&*snapshot, &bucket)?;
+            object::find(&*snapshot, bucket, &key)?.ok_or(Error::NotFound)
+        };
+        Ok(self.core.unfolding(look).await?.ino)
     }
 
     /// Sets what the directory `dir` may hold; no limit at all lifts its quota. Durable when it

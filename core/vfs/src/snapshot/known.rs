@@ -36,6 +36,8 @@ pub(crate) struct Snapshots {
     /// Those that users see, by number.
     visible: Vec<Arc<Snapshot>>,
     clones: bool,
+    /// There may be folded directories.
+    folded: bool,
 }
 
 /// What is remembered of an inode: a fact about the past.
@@ -54,9 +56,10 @@ pub(crate) struct Known {
 }
 
 impl Snapshots {
-    fn load(read: &(impl Read + ?Sized), changes: u64) -> Result<Self> {
+    fn load(read: &(impl Read + ?Sized), state: row::SnapshotsRecord) -> Result<Self> {
         let mut loaded = Self {
-            changes,
+            changes: state.changes,
+            folded: state.folded,
             ..Self::default()
         };
         for (number, record) in row::all(read)? {
@@ -91,6 +94,11 @@ impl Snapshots {
     /// Whether there are clones.
     pub(crate) fn has_clones(&self) -> bool {
         self.clones
+    }
+
+    /// Whether there may be folded directories.
+    pub(crate) fn may_be_folded(&self) -> bool {
+        self.folded
     }
 
     /// All that users see, by number.
@@ -198,12 +206,12 @@ impl Known {
     /// As [`Self::at`] for a transaction that may have changed snapshots itself: what it sees is for
     /// nobody else before it has committed.
     pub(crate) fn within(&self, tx: &(impl Read + ?Sized)) -> Result<Arc<Snapshots>> {
-        let changes = row::state(tx)?.changes;
+        let state = row::state(tx)?;
         let loaded = self.loaded.lock().clone();
-        if loaded.changes == changes {
+        if loaded.changes == state.changes {
             return Ok(loaded);
         }
-        Ok(Arc::new(Snapshots::load(tx, changes)?))
+        Ok(Arc::new(Snapshots::load(tx, state)?))
     }
 
     /// The newest of `snapshots` that the inode belongs to. `domain`: its bucket, for who knows it.

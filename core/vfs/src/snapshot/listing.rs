@@ -1,5 +1,5 @@
 //! The `.snapshots` directory: it is in no row.
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::gone;
 use super::number::{Place, Sight, listing_of};
@@ -42,6 +42,8 @@ impl Core {
         let read = self.snapshot()?;
         let snapshots = self.known.at(&*read)?;
         let snapshot = path::shown_as(&*read, &snapshots, directory, name)?.ok_or(Error::NotFound)?;
+        // One view at a time: a database gives out few.
+        drop(read);
         let sight = self.sight_into(self.meta.snapshot()?, &snapshot)?;
         root_attr(&sight)
     }
@@ -55,8 +57,10 @@ impl Core {
     ) -> Result<Vec<DirEntry>> {
         let read = self.snapshot()?;
         let snapshots = self.known.at(&*read)?;
+        let shown = path::shown_in(&*read, &snapshots, directory)?;
+        drop(read);
         let mut entries = Vec::new();
-        for (name, snapshot) in path::shown_in(&*read, &snapshots, directory)? {
+        for (name, snapshot) in shown {
             if entries.len() == max {
                 break;
             }
@@ -83,7 +87,9 @@ impl Core {
         };
         let read = self.snapshot()?;
         let snapshots = self.known.at(&*read)?;
-        match path::find(&*read, &snapshots, &name[..at], snapshot) {
+        let found = path::find(&*read, &snapshots, &name[..at], snapshot);
+        drop(read);
+        match found {
             Ok(found) if found.record.directory => Ok(None),
             Ok(found) => {
                 let sight = self.sight_into(self.meta.snapshot()?, &found)?;
@@ -127,7 +133,7 @@ impl Core {
 
     /// A view of all that a sight sees, without anything buffered.
     pub(crate) fn view_of(&self, sight: Sight) -> View<'_> {
-        View::new(self, HashSet::new(), sight.read)
+        View::new(self, HashMap::new(), sight.read)
     }
 }
 

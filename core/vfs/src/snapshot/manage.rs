@@ -10,7 +10,7 @@ use super::path;
 use super::row::{self, SNAPSHOTS, SnapshotRecord};
 use crate::schema;
 use crate::vfs::Core;
-use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, clock, inode, posix};
+use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, clock, clone, inode, posix};
 
 /// Longest name of a snapshot, in bytes: with the name of a file and `@` it still fits a component.
 const NAME_MAX: usize = 100;
@@ -36,22 +36,23 @@ impl Vfs {
     /// before the call is in it, buffered writes included; durable when it returns. `Exists` when
     /// there is one of that name.
     pub async fn create_snapshot(&self, path: &str, name: &str) -> Result<SnapshotInfo> {
-        let root = path::root(&*self.core.snapshot()?, path.as_bytes())?;
+        let look = || path::root(&*self.core.snapshot()?, path.as_bytes());
+        let root = self.core.unfolding(look).await?;
         self.core.create_snapshot(root, name.to_owned(), false).await
     }
 
     /// Snapshots of what is at `path`, or all, by path and time.
     pub async fn snapshots(&self, path: Option<&str>) -> Result<Vec<SnapshotInfo>> {
-        let read = self.core.snapshot()?;
-        let known = self.core.known.at(&*read)?;
-        let wanted: Vec<Arc<Snapshot>> = match path {
-            None => known.visible().to_vec(),
-            Some(path) => path::taken_of(&*read, &known, path.as_bytes())?,
+        let look = || {
+            let read = self.core.snapshot()?;
+            let known = self.core.known.at(&*read)?;
+            let wanted: Vec<Arc<Snapshot>> = match path {
+                None => known.visible().to_vec(),
+                Some(path) => path::taken_of(&*read, &known, path.as_bytes())?,
+            };
+            wanted.iter().map(|snapshot| info(&*read, snapshot)).collect()
         };
-        let mut infos = wanted
-            .iter()
-            .map(|snapshot| info(&*read, snapshot))
-            .collect::<Result<Vec<_>>>()?;
+        let mut infos: Vec<SnapshotInfo> = self.core.unfolding(look).await?;
         infos.sort_by(|a, b| (&a.path, a.created, &a.name).cmp(&(&b.path, b.created, &b.name)));
         Ok(infos)
     }
@@ -59,11 +60,12 @@ impl Vfs {
     /// Deletes a snapshot: out of sight and durably so when this returns; what only it needs is given
     /// back in the background, when no clone of it is left. Whoever reads it gets `NotFound` from now on.
     pub async fn delete_snapshot(&self, path: &str, name: &str) -> Result<()> {
-        let number = {
+        let look = || {
             let read = self.core.snapshot()?;
             let known = self.core.known.at(&*read)?;
-            path::find(&*read, &known, path.as_bytes(), name)?.number
+            Ok(path::find(&*read, &known, path.as_bytes(), name)?.number)
         };
+        let number = self.core.unfolding(look).await?;
         self.core.delete_snapshot(number).await
     }
 }
@@ -105,7 +107,9 @@ impl Core {
         automatic: bool,
     ) -> Result<SnapshotInfo> {
         check_name(&name)?;
-        if inode::get(&*self.snapshot()?, root)?.kind == Kind::Directory {
+        let directory = inode::get(&*self.snapshot()?, root)?.kind == Kind::Directory;
+        if directory {
+            self.unfold_below(root).await?;
             self.flush_below(root).await?;
             // What is made from now on gets a number above the mark.
             self.numbers.begin_anew();
@@ -117,6 +121,9 @@ impl Core {
             .write(Durability::Synced, move |tx| {
                 if known.within(&*tx)?.named(root, &name).is_some() {
                     return Err(Error::Exists);
+                }
+                if directory {
+                    clone::refuse_folded(&*tx, root)?;
                 }
                 let record = SnapshotRecord {
                     automatic,
@@ -175,7 +182,7 @@ impl Core {
     }
 
     /// Stores what is buffered of the inodes of the root's bucket.
-    async fn flush_below(self: &Arc<Self>, root: InodeNo) -> Result<()> {
+    pub(crate) async fn flush_below(self: &Arc<Self>, root: InodeNo) -> Result<()> {
         let domain = inode::get(&*self.snapshot()?, root)?.domain;
         for ino in self.nodes.dirty() {
             let base = self.nodes.peek(ino).and_then(|node| node.state.lock().base);

@@ -47,8 +47,9 @@ mod users;
 
 pub(crate) use cleaner::run as clean;
 pub(crate) use hidden::Source;
-pub(crate) use known::{Known, Snapshots};
+pub(crate) use known::{Known, Snapshot, Snapshots};
 pub use manage::SnapshotInfo;
+pub(crate) use member::is_member;
 pub(crate) use number::Sight;
 pub(crate) use path::{Listing, Located, locate, refuse_change, shown_in};
 pub(crate) use row::any_in_bucket;

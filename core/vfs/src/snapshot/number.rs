@@ -187,7 +187,7 @@ impl Core {
     pub(crate) fn sight_into(&self, rows: Box<dyn Read + Send>, snapshot: &Snapshot) -> Result<Sight> {
         let then = AsOf::new(rows, snapshot.number, snapshot.record.mark);
         Ok(Sight {
-            read: Box::new(WithOrigins::new(Box::new(then), self.known.clone())),
+            read: Box::new(WithOrigins::new(Box::new(then), self.known.clone(), None)),
             ino: snapshot.record.root,
             numbers: Numbers {
                 slot: Some(self.slots.slot_of(snapshot.number)?),

@@ -16,15 +16,17 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use meta::{KeyValue, Read, Transaction};
 use store::Store;
 
 use super::known::{Known, Snapshot, Snapshots};
 use super::row;
+use crate::clone::fold::Folds;
 use crate::clone::read::{is_of_extents, merged};
 use crate::clone::row::{CLONE, CloneRecord, WINDOW};
-use crate::schema::{self, DENTRY, DentryRecord, EXTENT, ExtentRecord, INODE, LINK};
+use crate::schema::{self, DENTRY, DentryRecord, EXTENT, ExtentRecord, INODE, LINK, LONG_NAME};
 use crate::{Error, InodeNo, Result, clone, inode};
 
 /// A transaction that keeps what snapshots need.
@@ -32,6 +34,9 @@ pub(crate) struct Preserving<'a> {
     tx: &'a mut dyn Transaction,
     known: &'a Known,
     store: &'a Store,
+    folds: &'a Folds,
+    /// Set when the operation met a folded directory: it cannot go on before that is unfolded.
+    held: &'a AtomicBool,
     /// Looked at once per transaction, before its first change.
     snapshots: OnceCell<Arc<Snapshots>>,
     /// The newest snapshot of each inode that was changed.
@@ -53,11 +58,19 @@ pub(crate) fn engine_error(error: Error) -> meta::Error {
 }
 
 impl<'a> Preserving<'a> {
-    pub(crate) fn new(tx: &'a mut dyn Transaction, known: &'a Known, store: &'a Store) -> Self {
+    pub(crate) fn new(
+        tx: &'a mut dyn Transaction,
+        known: &'a Known,
+        store: &'a Store,
+        folds: &'a Folds,
+        held: &'a AtomicBool,
+    ) -> Self {
         Self {
             tx,
             known,
             store,
+            folds,
+            held,
             snapshots: OnceCell::new(),
             newest: HashMap::new(),
             seen: RefCell::default(),
@@ -73,6 +86,18 @@ impl<'a> Preserving<'a> {
         }
         let found = self.known.at(&*self.tx)?;
         Ok(self.snapshots.get_or_init(|| found).clone())
+    }
+
+    /// Names in a folded directory are not read before they are there.
+    fn refuse_folded(&self, key: &[u8]) -> meta::Result<()> {
+        if !matches!(key.first(), Some(&(DENTRY | LONG_NAME)))
+            || !self.snapshots().map_err(engine_error)?.may_be_folded()
+            || !self.folds.hold(&*self.tx, key)?
+        {
+            return Ok(());
+        }
+        self.held.store(true, Ordering::Relaxed);
+        Err(meta::Error::Conflict)
     }
 
     /// Keeps what the change of the row would destroy, and makes an extent that is to be changed the
@@ -207,6 +232,7 @@ fn newer(a: Option<Arc<Snapshot>>, b: Option<Arc<Snapshot>>) -> Option<Arc<Snaps
 
 impl Read for Preserving<'_> {
     fn get(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
+        self.refuse_folded(key)?;
         let value = self.tx.get(key)?;
         if key.first() == Some(&INODE)
             && self.known.has_directories()
@@ -223,6 +249,9 @@ impl Read for Preserving<'_> {
         to: Bound<&[u8]>,
         reverse: bool,
     ) -> meta::Result<Box<dyn Iterator<Item = meta::Result<KeyValue>> + 'a>> {
+        if let Bound::Included(key) | Bound::Excluded(key) = from {
+            self.refuse_folded(key)?;
+        }
         if is_of_extents(from) && self.snapshots().map_err(engine_error)?.has_clones() {
             let rows: &dyn Read = &*self.tx;
             if let Some(merged) = merged(rows, from, to, reverse).map_err(engine_error)? {

@@ -33,6 +33,8 @@ pub(crate) struct SnapshotsRecord {
     pub changes: u64,
     /// Number of the last snapshot. None is ever used twice.
     pub last: u64,
+    /// There may be folded directories ([`crate::clone::fold`]).
+    pub folded: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,11 +167,14 @@ pub(crate) fn decode_kept(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
 
 /// The row that every creation and deletion writes.
 pub(crate) fn state(read: &(impl Read + ?Sized)) -> Result<SnapshotsRecord> {
-    let row = read.get(&[SNAPSHOTS])?;
-    Ok(row
-        .map(|row| schema::decode(&row))
-        .transpose()?
-        .unwrap_or_default())
+    let Some(mut row) = read.get(&[SNAPSHOTS])? else {
+        return Ok(SnapshotsRecord::default());
+    };
+    schema::decode(&row).or_else(|_| {
+        // One that ends before the last field was written when no directory was ever folded.
+        row.push(0);
+        schema::decode(&row)
+    })
 }
 
 /// All snapshots, deleted ones included, by number.

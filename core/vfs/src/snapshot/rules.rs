@@ -117,7 +117,8 @@ impl Vfs {
         if let Some(rule) = rule {
             rule.check()?;
         }
-        let root = path::root(&*self.core.snapshot()?, path.as_bytes())?;
+        let look = || path::root(&*self.core.snapshot()?, path.as_bytes());
+        let root = self.core.unfolding(look).await?;
         self.core
             .write(Durability::Synced, move |tx| {
                 inode::load_timeless(&*tx, root)?
@@ -218,12 +219,14 @@ async fn apply(core: &Arc<Core>, worker: &Worker, root: InodeNo, rule: SnapshotR
         .iter()
         .map(|one| seconds(one.record.created))
         .find(|created| *created <= seconds(now));
+    let mut taken = Ok(());
     if rule.is_due(seconds(now), last) {
         let _work = worker.working(format!("a snapshot of {}", String::from_utf8_lossy(&path)));
         match core.create_snapshot(root, name_of(now)?, true).await {
             // Two within one second.
             Ok(_) | Err(Error::Exists) => worker.count("snapshots taken", 1),
-            Err(error) => return Err(error),
+            // That there is no new one keeps no old ones.
+            Err(error) => taken = Err(error),
         }
     }
     let made = made_by_rule(core, &*core.snapshot()?, root)?;
@@ -231,15 +234,19 @@ async fn apply(core: &Arc<Core>, worker: &Worker, root: InodeNo, rule: SnapshotR
         .iter()
         .map(|snapshot| seconds(snapshot.record.created))
         .collect();
+    let mut failed = None;
     for (snapshot, kept) in made.iter().zip(rule.keeps(&moments)) {
         if !kept {
             match core.delete_snapshot(snapshot.number).await {
                 Ok(()) | Err(Error::NotFound) => worker.count("snapshots deleted", 1),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
             }
         }
     }
-    Ok(())
+    taken?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// Snapshots of the inode that its rule made, the newest first.

@@ -141,11 +141,20 @@ async fn expire(core: &Core) -> Result<u64> {
             trashes.push((InodeNo(schema::number_at(&key, 1)?), until));
         }
     }
-    let mut deleted = 0;
+    let (mut deleted, mut failed) = (0, None);
     for (bucket, until) in trashes {
-        deleted += delete_until(core, bucket, Some(until)).await?;
+        match delete_until(core, bucket, Some(until)).await {
+            Ok(here) => deleted += here,
+            Err(error) => {
+                tracing::warn!(%error, bucket = bucket.0, "the trash of a bucket cannot be emptied now");
+                failed.get_or_insert(error);
+            }
+        }
     }
-    Ok(deleted)
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(deleted),
+    }
 }
 
 /// Deletes what came into the trash at `until` or before (`None`: ever).
@@ -163,22 +172,48 @@ async fn delete_until(core: &Core, bucket: InodeNo, until: Option<Timestamp>) ->
         if due.is_empty() || core.is_stopping() {
             return Ok(deleted);
         }
-        let (all, now) = (due.len() == BATCH, clock::now());
-        let nodes = core.nodes.clone();
-        deleted += core
-            .write(Durability::Buffered, move |tx| {
-                let mut deleted = 0;
-                for &ino in &due {
-                    deleted += u64::from(delete(tx, &nodes, bucket, ino, now)?);
-                }
-                Ok(deleted)
-            })
-            .await?;
+        let all = due.len() == BATCH;
+        deleted += match delete_all(core, bucket, due.clone()).await {
+            Ok(here) => here,
+            // One of them cannot be deleted: the others can.
+            Err(_) => one_by_one(core, bucket, due).await?,
+        };
         core.purge_wanted.notify_one();
         if !all {
             return Ok(deleted);
         }
     }
+}
+
+/// Deletes entries one by one. The first failure is told when all were tried.
+async fn one_by_one(core: &Core, bucket: InodeNo, entries: Vec<InodeNo>) -> Result<u64> {
+    let (mut deleted, mut failed) = (0, None);
+    for ino in entries {
+        match delete_all(core, bucket, vec![ino]).await {
+            Ok(here) => deleted += here,
+            Err(error) => {
+                tracing::warn!(%error, ino = ino.0, "something in the trash cannot be deleted now");
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(deleted),
+    }
+}
+
+/// Deletes entries in one transaction. Answers how many were still there.
+async fn delete_all(core: &Core, bucket: InodeNo, entries: Vec<InodeNo>) -> Result<u64> {
+    let (nodes, now) = (core.nodes.clone(), clock::now());
+    core.write(Durability::Buffered, move |tx| {
+        let mut deleted = 0;
+        for &ino in &entries {
+            deleted += u64::from(delete(tx, &nodes, bucket, ino, now)?);
+        }
+        Ok(deleted)
+    })
+    .await
 }
 
 /// Deletes one entry, if it is still there.
