@@ -8,9 +8,9 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
-use crate::error;
 use crate::metadata::check_expected_owner;
 use crate::ops::unset::{self, Absent};
+use crate::ops::version;
 
 /// The S3 view of a namespace.
 pub(crate) struct Door {
@@ -24,11 +24,8 @@ impl Door {
         Self { vfs, region }
     }
 
-    async fn require_object(&self, bucket: &str, key: &str) -> S3Result<()> {
-        self.vfs
-            .head_object(bucket, key.as_bytes())
-            .await
-            .map_err(error::object)?;
+    async fn require_object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
+        self.open(bucket, key, version::asked(version)?).await?;
         Ok(())
     }
 }
@@ -94,7 +91,8 @@ macro_rules! fixed_for_object {
         {
             Box::pin(async move {
                 check_expected_owner(&req.headers)?;
-                self.require_object(&req.input.bucket, &req.input.key).await?;
+                let version = req.input.version_id.as_deref();
+                self.require_object(&req.input.bucket, &req.input.key, version).await?;
                 let outcome: S3Result<$output> = $outcome;
                 outcome.map(S3Response::new)
             })
@@ -112,6 +110,8 @@ impl S3 for Door {
         list_objects(ListObjectsInput) -> ListObjectsOutput = list_v1;
         list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list_v2;
         list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions;
+        get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
+        put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = set_versioning;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -159,8 +159,6 @@ impl S3 for Door {
             = GetBucketOwnershipControlsOutput { ownership_controls: Some(unset::ownership()) };
         get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput
             = GetBucketRequestPaymentOutput { payer: Some(Payer::from_static(Payer::BUCKET_OWNER)) };
-        get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput
-            = GetBucketVersioningOutput::default();
         list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) -> ListBucketAnalyticsConfigurationsOutput
             = ListBucketAnalyticsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput) -> ListBucketIntelligentTieringConfigurationsOutput

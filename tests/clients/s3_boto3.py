@@ -91,7 +91,8 @@ class Bucket:
             for upload in page.get("Uploads", []):
                 self.s3.abort_multipart_upload(Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"])
         for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=self.name):
-            keys = [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in page.get("Versions", [])]
+            found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+            keys = [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in found]
             if keys:
                 answer = self.s3.delete_objects(Bucket=self.name, Delete={"Objects": keys})
                 assert not answer.get("Errors"), answer["Errors"]
@@ -402,7 +403,6 @@ def settings(s3):
             ("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError"),
         ]:
             refused(code, 404, getattr(s3, name), Bucket=b)
-        refused("NotImplemented", 501, s3.put_bucket_versioning, Bucket=b, VersioningConfiguration={"Status": "Enabled"})
         refused("NotImplemented", 501, s3.put_bucket_policy, Bucket=b, Policy="{}")
         refused("NotImplemented", 501, s3.put_object_tagging, Bucket=b, Key="k", Tagging={"TagSet": []})
         refused("NotImplemented", 501, s3.put_object_acl, Bucket=b, Key="k", ACL="public-read")

@@ -6,7 +6,7 @@ use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
 use crate::vfs::Core;
 use crate::{
     Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names, posix,
-    purge, snapshot, trash,
+    purge, snapshot, trash, version,
 };
 
 /// Permission bits of a bucket that S3 makes.
@@ -28,7 +28,7 @@ impl Vfs {
         })
     }
 
-    /// Removes an empty bucket without snapshots. Uploads in flight go with it; its key is destroyed as
+    /// Removes an empty bucket without snapshots, versions and delete markers. Uploads in flight go with it; its key is destroyed as
     /// soon as nobody has a nameless file of it open any more.
     pub async fn delete_bucket(&self, name: &str) -> Result<()> {
         let (core, name) = (self.core.clone(), name.to_owned());
@@ -38,6 +38,7 @@ impl Vfs {
                 let bucket = find(&*tx, &name)?;
                 without_snapshots(&*tx, bucket)?;
                 drop_uploads(tx, bucket)?;
+                version::drop_bucket(tx, bucket)?;
                 trash::drop_empty(tx, &core.nodes, bucket, now)?;
                 let suffix = names::suffix(name.as_bytes(), true);
                 posix::remove::remove_directory(tx, &core.nodes, InodeNo::ROOT, &suffix, bucket, now)?;

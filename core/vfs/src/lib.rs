@@ -12,7 +12,8 @@
 //!   come and committed with the object (`object::place`);
 //! - every transaction is looked at by who has to learn what it changes (`transaction`): the quotas
 //!   (`quota`), and the rows of names and inodes that are kept in memory (`row_cache`);
-//! - what is deleted may go to the bucket's trash first (`trash`);
+//! - what is deleted may go to the bucket's trash first (`trash`), and what is replaced or deleted
+//!   in a versioned bucket stays as an older version (`version`);
 //! - what small writes leave in pieces is put together in the background (`compact`);
 //! - what loses its last name or its last extent is given back in the background (`purge`,
 //!   `release`), never under somebody who still reads it;
@@ -53,6 +54,7 @@ mod transaction;
 mod trash;
 mod tree;
 mod types;
+mod version;
 mod vfs;
 pub mod volume;
 mod xattrs;
@@ -66,4 +68,5 @@ pub use snapshot::{SnapshotInfo, SnapshotRule, SnapshotRuleInfo};
 pub use store::Level;
 pub use trash::{Restored, TrashEntry};
 pub use types::*;
+pub use version::{Deleted, FoundVersion, VersionEntry, VersionId, VersionPage, VersionRequest, Versioning};
 pub use vfs::{Vfs, VfsConfig};

@@ -13,7 +13,8 @@ use store::DomainId;
 
 use crate::clone::row::COPIED;
 use crate::schema::{
-    self, ATTACHED, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, LOCKS, ORPHAN, RAGGED, VOLUME, XATTR,
+    self, ATTACHED, BUCKET, DIR_TIME, EXTENT, ExtentRecord, INODE, LINK, LOCKS, ORPHAN, RAGGED, VERSION_ID,
+    VOLUME, XATTR,
 };
 use crate::vfs::Core;
 use crate::{Error, InodeNo, Kind, Result, clone, inode, snapshot, tree};
@@ -211,7 +212,7 @@ fn purge_some(
         store.destroy_domain(tx, DomainId(ino.0))?;
         tx.delete(&schema::inode_key(BUCKET, ino))?;
     }
-    for table in [INODE, DIR_TIME, VOLUME, ORPHAN, RAGGED] {
+    for table in [INODE, DIR_TIME, VOLUME, ORPHAN, RAGGED, VERSION_ID] {
         tx.delete(&schema::inode_key(table, ino))?;
     }
     if store.is_shared() {

@@ -33,6 +33,11 @@
 //!
 //! Tables from [`LOCKS`] on are of the gateways that run now: no checkpoint has them.
 //!
+//! | [`VERSIONING`] | bucket inode | whether its objects are versioned |
+//! | [`VERSION_OF_KEY`] | bucket inode, key (escaped, ends in 00 00), position with all bits flipped | a version that is not the present one, or a delete marker ([`crate::version`]) |
+//! | [`VERSION_ID`] | inode | id of the version that it is; none: `null` |
+//! | [`NULL_VERSION`] | bucket inode, key (escaped, ends in 00 00) | position of its VERSION_OF_KEY row whose id is `null` |
+//!
 //! The tables of snapshots are described in [`crate::snapshot::row`].
 //!
 //! Times of a directory live in a row of their own, which is written without being read: creating
@@ -67,6 +72,10 @@ pub(crate) const RAGGED: u8 = 0x23;
 pub(crate) const TRASH: u8 = 0x24;
 pub(crate) const TRASHED: u8 = 0x25;
 pub(crate) const TRASHED_AT: u8 = 0x26;
+pub(crate) const VERSIONING: u8 = 0x27;
+pub(crate) const VERSION_OF_KEY: u8 = 0x28;
+pub(crate) const VERSION_ID: u8 = 0x29;
+pub(crate) const NULL_VERSION: u8 = 0x2a;
 
 pub(crate) const LOCKS: u8 = 0x7c;
 pub(crate) const ATTACHED: u8 = 0x7d;
@@ -119,6 +128,32 @@ pub(crate) fn part_key(upload: u64, number: u32) -> [u8; 13] {
     key[1..9].copy_from_slice(&upload.to_be_bytes());
     key[9..].copy_from_slice(&number.to_be_bytes());
     key
+}
+
+/// A name as a part of a key that something follows: 00 becomes 00 ff. Behind it comes 00 00, so that
+/// rows sort as the names and no name is the beginning of another.
+pub(crate) fn escape(name: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(name.len() + 2);
+    for &byte in name {
+        escaped.push(byte);
+        if byte == 0 {
+            escaped.push(0xff);
+        }
+    }
+    escaped
+}
+
+/// What [`escape`] was given.
+pub(crate) fn unescape(escaped: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(&byte) = bytes.next() {
+        name.push(byte);
+        if byte == 0 {
+            bytes.next();
+        }
+    }
+    name
 }
 
 /// The number in `key` at byte `at`.

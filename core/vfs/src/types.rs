@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::VersionId;
+
 /// Names an inode. 1 is the root, whose entries are the buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InodeNo(pub u64);
@@ -196,6 +198,9 @@ pub struct ObjectInfo {
     pub meta: ObjectMeta,
     /// Parts of a multipart object.
     pub parts: Option<u32>,
+    /// Which version of its key it is; `None` in a bucket that was never versioned, in pages of
+    /// [`Vfs::list_objects`](crate::Vfs::list_objects), and in snapshots.
+    pub version: Option<VersionId>,
 }
 
 /// Condition of a write, decided inside its transaction.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use namespace::{ME, Namespace, fake_md5, noise};
-use vfs::object::{Commit, CopyMeta};
+use vfs::object::{Commit, CopyMeta, ObjectSource};
 use vfs::{
     Creator, Error, InodeNo, Kind, ListRequest, ObjectMeta, Precondition, RenameFlags, SetAttr, TimeChange,
     Timestamp, UploadId,
@@ -505,15 +505,20 @@ async fn multipart_uploads_join_their_parts() {
     fails!(part(0, b"").await, Error::InvalidPart(0));
     fails!(part(10_001, b"").await, Error::InvalidPart(10_001));
     n.put("b", "src", &data[3]).await.unwrap();
+    let source = ObjectSource {
+        bucket: "b",
+        key: b"src",
+        version: None,
+    };
     let copied = n
         .vfs
-        .copy_part("b", b"src", Some(100..200_100), "b", b"d/big", &id, 4)
+        .copy_part(source, Some(100..200_100), "b", b"d/big", &id, 4)
         .await
         .unwrap();
     assert_eq!((copied.size, copied.etag.len()), (200_000, 32));
     fails!(
         n.vfs
-            .copy_part("b", b"src", Some(0..9_999_999), "b", b"d/big", &id, 5)
+            .copy_part(source, Some(0..9_999_999), "b", b"d/big", &id, 5)
             .await,
         Error::OutOfRange
     );

@@ -9,6 +9,7 @@ use store::Level;
 
 use super::server::{AdminError, AdminState};
 use super::trash::AskedTrash;
+use super::versioning::BucketVersioning;
 
 /// The level that a bucket or a file is to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -74,6 +75,9 @@ pub struct BucketSettings {
     /// Seconds that it keeps what is deleted; none: not at all.
     #[serde(default)]
     pub trash: Option<u64>,
+    /// What it does with what is replaced or deleted.
+    #[serde(default)]
+    pub versioning: BucketVersioning,
 }
 
 /// `GET /v1/buckets`.
@@ -96,6 +100,9 @@ pub struct SetBucket {
     /// How long it is to keep what is deleted.
     #[serde(default)]
     pub trash: Option<AskedTrash>,
+    /// What it is to do with what is replaced or deleted.
+    #[serde(default)]
+    pub versioning: Option<BucketVersioning>,
 }
 
 /// `POST /v1/files/set`. What is left out stays as it is.
@@ -171,6 +178,10 @@ async fn set_bucket(
         };
         state.vfs.set_trash(&bucket.name, retention).await?;
     }
+    if let Some(versioning) = request.versioning {
+        let setting = versioning.setting();
+        state.vfs.set_versioning(&bucket.name, setting).await?;
+    }
     Ok(Json(settings(&state, bucket).await?))
 }
 
@@ -179,6 +190,7 @@ async fn settings(state: &AdminState, bucket: vfs::Bucket) -> Result<BucketSetti
         ack: state.vfs.ack(bucket.ino).await?,
         compression: state.vfs.compression(&bucket.name).await?,
         trash: state.vfs.trash(&bucket.name).await?.map(|kept| kept.as_secs()),
+        versioning: state.vfs.versioning(&bucket.name).await?.into(),
         bucket: bucket.name,
     })
 }

@@ -11,6 +11,7 @@ pub mod quotas;
 mod server;
 pub mod snapshots;
 pub mod trash;
+pub mod versioning;
 pub mod workers;
 
 pub use server::{Admin, AdminState};

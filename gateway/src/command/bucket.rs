@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::Target;
 use crate::admin::levels::{Asked, AskedCompression, BucketSettings, Buckets, SetBucket};
 use crate::admin::trash::AskedTrash;
+use crate::admin::versioning::BucketVersioning;
 
 /// Buckets.
 #[derive(Args)]
@@ -35,6 +36,10 @@ enum Action {
         /// then.
         #[arg(long, value_name = "TIME", value_parser = trash)]
         trash: Option<AskedTrash>,
+        /// Keep what is replaced or deleted as versions, as S3 does. Off is refused while there are
+        /// versions.
+        #[arg(long, value_enum)]
+        versioning: Option<BucketVersioning>,
         #[command(flatten)]
         target: Target,
     },
@@ -60,6 +65,7 @@ impl Bucket {
                 ack,
                 compression,
                 trash,
+                versioning,
                 target,
             } => {
                 let request = SetBucket {
@@ -67,6 +73,7 @@ impl Bucket {
                     ack,
                     compression,
                     trash,
+                    versioning,
                 };
                 let settings: BucketSettings = target
                     .client()?
@@ -93,8 +100,8 @@ fn show(bucket: &BucketSettings) {
         |seconds| humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string(),
     );
     println!(
-        "{}  ack {ack}  compression {}  trash {trash}",
-        bucket.bucket, bucket.compression
+        "{}  ack {ack}  compression {}  trash {trash}  versioning {}",
+        bucket.bucket, bucket.compression, bucket.versioning
     );
 }
 

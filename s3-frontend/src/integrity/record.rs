@@ -198,6 +198,7 @@ mod tests {
                 user: BTreeMap::new(),
             },
             parts: None,
+            version: None,
         }
     }
 

@@ -2,9 +2,9 @@
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::read::check_version;
+use super::version;
 use crate::door::Door;
-use crate::error::{self, fail};
+use crate::error::fail;
 use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum as KeptChecksum, PartSizes};
 use crate::metadata::check_expected_owner;
@@ -18,7 +18,7 @@ impl Door {
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version::asked(input.version_id.as_deref())?;
         const KNOWN: [&str; 5] = [
             ObjectAttributes::CHECKSUM,
             ObjectAttributes::ETAG,
@@ -39,14 +39,13 @@ impl Door {
                 "Invalid attribute name specified.",
             ));
         }
-        let info = self
-            .vfs
-            .head_object(&input.bucket, input.key.as_bytes())
-            .await
-            .map_err(error::object)?;
+        let reader = self.open(&input.bucket, &input.key, version).await?;
+        let info = reader.info().clone();
+        drop(reader);
         let has = |attribute: &str| wanted.contains(&attribute);
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(naming::timestamp(info.modified)),
+            version_id: version::shown(info.version),
             ..GetObjectAttributesOutput::default()
         };
         if has(ObjectAttributes::ETAG) {

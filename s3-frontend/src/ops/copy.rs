@@ -1,9 +1,10 @@
 //! CopyObject. Within a bucket no byte moves.
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use vfs::object::CopyMeta;
+use vfs::FoundVersion;
+use vfs::object::{CopyMeta, ObjectSource};
 
-use super::read::check_version;
+use super::version;
 use crate::condition::{self, ReadConditions};
 use crate::door::Door;
 use crate::error::{self, fail, not_implemented};
@@ -12,17 +13,18 @@ use crate::integrity::record::{Checksum, carry_internal_headers};
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::{limits, naming};
 
-/// The bucket and key that a copy reads from.
-pub(crate) fn source(source: &CopySource) -> S3Result<(&str, &str)> {
+/// What a copy reads from.
+pub(crate) fn source(source: &CopySource) -> S3Result<ObjectSource<'_>> {
     match source {
         CopySource::Bucket {
             bucket,
             key,
             version_id,
-        } => {
-            check_version(version_id.as_deref())?;
-            Ok((bucket, key))
-        }
+        } => Ok(ObjectSource {
+            bucket,
+            key: key.as_bytes(),
+            version: version::asked(version_id.as_deref())?,
+        }),
         CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
             Err(not_implemented("Copying from an access point"))
         }
@@ -30,6 +32,27 @@ pub(crate) fn source(source: &CopySource) -> S3Result<(&str, &str)> {
 }
 
 impl Door {
+    /// What there is to copy.
+    pub(crate) async fn copied_from(&self, from: ObjectSource<'_>) -> S3Result<vfs::ObjectInfo> {
+        self.require_bucket(from.bucket).await?;
+        let found = match from.version {
+            None => self.vfs.get_object(from.bucket, from.key).await,
+            Some(id) => match self.vfs.get_version(from.bucket, from.key, id).await {
+                Ok(FoundVersion::Object(reader)) => Ok(reader),
+                Ok(FoundVersion::Marker(_)) => {
+                    return Err(fail(
+                        S3ErrorCode::InvalidRequest,
+                        "The source of a copy request may not specifically refer to a delete marker by \
+                         version id.",
+                    ));
+                }
+                Err(vfs::Error::NotFound) => return Err(version::no_such_version()),
+                Err(error) => Err(error),
+            },
+        };
+        Ok(found.map_err(error::object)?.info().clone())
+    }
+
     pub(crate) async fn copy(
         &self,
         mut req: S3Request<CopyObjectInput>,
@@ -47,8 +70,9 @@ impl Door {
             Some(_) => return Err(fail(S3ErrorCode::InvalidArgument, "Unknown metadata directive.")),
         };
         let replacement = object_meta(content_headers!(input), input.metadata.take())?;
-        let (from_bucket, from_key) = source(&input.copy_source)?;
-        if !replace && from_bucket == input.bucket && from_key == input.key {
+        let from_object = source(&input.copy_source)?;
+        let onto_itself = from_object.bucket == input.bucket && from_object.key == input.key.as_bytes();
+        if !replace && onto_itself && from_object.version.is_none() {
             return Err(fail(
                 S3ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without \
@@ -56,12 +80,7 @@ impl Door {
                  attributes.",
             ));
         }
-        self.require_bucket(from_bucket).await?;
-        let from = self
-            .vfs
-            .head_object(from_bucket, from_key.as_bytes())
-            .await
-            .map_err(error::object)?;
+        let from = self.copied_from(from_object).await?;
         ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,
@@ -85,14 +104,7 @@ impl Door {
         let precondition = condition::of_write(&req.headers);
         let (bucket, key) = (input.bucket.as_str(), input.key.as_bytes());
         let copied = vfs
-            .copy_object(
-                from_bucket,
-                from_key.as_bytes(),
-                bucket,
-                key,
-                meta,
-                precondition.clone(),
-            )
+            .copy_version(from_object, bucket, key, meta, precondition.clone())
             .await;
         let info = match copied {
             Ok(info) => info,
@@ -108,6 +120,8 @@ impl Door {
             set_checksum!(result, checksum.algorithm, checksum.value);
         }
         let output = CopyObjectOutput {
+            copy_source_version_id: version::shown(from.version),
+            version_id: version::shown(info.version),
             copy_object_result: Some(result),
             server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             ..CopyObjectOutput::default()

@@ -2,9 +2,9 @@
 use futures::StreamExt as _;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
-use vfs::Precondition;
+use vfs::{Deleted, Precondition};
 
-use super::read::check_version;
+use super::version;
 use crate::condition;
 use crate::door::Door;
 use crate::error::{self, fail, not_implemented};
@@ -21,28 +21,32 @@ impl Door {
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version::asked(input.version_id.as_deref())?;
         if input.if_match_size.is_some() || input.if_match_last_modified_time.is_some() {
             return Err(not_implemented("Deleting by size or time"));
         }
         let precondition = condition::of_write(&req.headers);
         let conditional = precondition.if_match.is_some();
-        let there = match self
+        let deleted = match self
             .vfs
-            .delete_object(&input.bucket, input.key.as_bytes(), precondition.clone())
+            .delete_version(&input.bucket, input.key.as_bytes(), version, precondition.clone())
             .await
         {
-            Ok(there) => there,
+            Ok(deleted) => deleted,
             Err(error) => {
                 let key = input.key.as_bytes();
                 return Err(self.write_error(error, &precondition, &input.bucket, key).await);
             }
         };
-        if conditional && !there {
+        if conditional && !deleted.existed {
             return Err(error::no_such_key());
         }
         Ok(S3Response::with_status(
-            DeleteObjectOutput::default(),
+            DeleteObjectOutput {
+                delete_marker: deleted.marker.then_some(true),
+                version_id: version::shown(deleted.version),
+                ..DeleteObjectOutput::default()
+            },
             http::StatusCode::NO_CONTENT,
         ))
     }
@@ -61,7 +65,7 @@ impl Door {
         }
         self.require_bucket(&bucket).await?;
         let quiet = delete.quiet.unwrap_or(false);
-        let results: Vec<(ObjectIdentifier, S3Result<()>)> = futures::stream::iter(delete.objects)
+        let results: Vec<(ObjectIdentifier, S3Result<Deleted>)> = futures::stream::iter(delete.objects)
             .map(|object| async {
                 let result = self.delete_one(&bucket, &object).await;
                 (object, result)
@@ -72,11 +76,12 @@ impl Door {
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for (object, result) in results {
             match result {
-                Ok(()) if quiet => {}
-                Ok(()) => deleted.push(DeletedObject {
+                Ok(_) if quiet => {}
+                Ok(done) => deleted.push(DeletedObject {
+                    delete_marker: done.marker.then_some(true),
+                    delete_marker_version_id: version::shown(done.version).filter(|_| done.marker),
                     key: Some(object.key),
                     version_id: object.version_id,
-                    ..DeletedObject::default()
                 }),
                 Err(error) => errors.push(described(&object, &error)),
             }
@@ -90,8 +95,8 @@ impl Door {
         }))
     }
 
-    async fn delete_one(&self, bucket: &str, object: &ObjectIdentifier) -> S3Result<()> {
-        check_version(object.version_id.as_deref())?;
+    async fn delete_one(&self, bucket: &str, object: &ObjectIdentifier) -> S3Result<Deleted> {
+        let version = version::asked(object.version_id.as_deref())?;
         if object.size.is_some() || object.last_modified_time.is_some() {
             return Err(not_implemented("Deleting by size or time"));
         }
@@ -103,15 +108,15 @@ impl Door {
             if_none_match: None,
         };
         let conditional = precondition.if_match.is_some();
-        let there = self
+        let deleted = self
             .vfs
-            .delete_object(bucket, object.key.as_bytes(), precondition)
+            .delete_version(bucket, object.key.as_bytes(), version, precondition)
             .await
             .map_err(error::object)?;
-        if conditional && !there {
+        if conditional && !deleted.existed {
             return Err(error::no_such_key());
         }
-        Ok(())
+        Ok(deleted)
     }
 }
 

@@ -1,4 +1,4 @@
-//! ListObjects, ListObjectsV2 and ListObjectVersions: one page from the namespace, three forms.
+//! ListObjects and ListObjectsV2: one page from the namespace, two forms.
 //!
 //! Continuation tokens are the last name of the page in base64: opaque to clients, and good for ever
 //! because the gateway keeps no state of a listing.
@@ -56,7 +56,7 @@ fn from_token(token: &str) -> S3Result<Vec<u8>> {
         })
 }
 
-/// What the three operations ask for.
+/// What the two operations ask for.
 struct Question {
     bucket: String,
     prefix: Option<String>,
@@ -65,9 +65,9 @@ struct Question {
     max: usize,
 }
 
-fn common_prefixes(page: &ListPage, names: NameEncoding) -> Option<Vec<CommonPrefix>> {
-    let prefixes: Vec<CommonPrefix> = page
-        .prefixes
+/// Rolled-up prefixes as answers have them.
+pub(crate) fn common_prefixes(prefixes: &[Vec<u8>], names: NameEncoding) -> Option<Vec<CommonPrefix>> {
+    let prefixes: Vec<CommonPrefix> = prefixes
         .iter()
         .map(|prefix| CommonPrefix {
             prefix: Some(names.encode(prefix)),
@@ -142,7 +142,7 @@ impl Door {
                     .map(|info| object(info, names, true))
                     .collect(),
             ),
-            common_prefixes: common_prefixes(&page, names),
+            common_prefixes: common_prefixes(&page.prefixes, names),
             delimiter: question.delimiter.as_ref().filter(|d| !d.is_empty()).map(encode),
             // Without a delimiter the last key serves, and AWS sends no marker.
             next_marker: page
@@ -190,73 +190,11 @@ impl Door {
                     .map(|info| object(info, names, with_owner))
                     .collect(),
             ),
-            common_prefixes: common_prefixes(&page, names),
+            common_prefixes: common_prefixes(&page.prefixes, names),
             delimiter: question.delimiter.as_ref().filter(|d| !d.is_empty()).map(encode),
             encoding_type: names.stated(),
             start_after: input.start_after.as_ref().map(encode),
             ..ListObjectsV2Output::default()
-        }))
-    }
-
-    pub(crate) async fn list_versions(
-        &self,
-        req: S3Request<ListObjectVersionsInput>,
-    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-        check_expected_owner(&req.headers)?;
-        let input = req.input;
-        let names = name_encoding(input.encoding_type.as_ref())?;
-        if input
-            .version_id_marker
-            .as_ref()
-            .is_some_and(|marker| !marker.is_empty())
-            && input.key_marker.as_ref().is_none_or(String::is_empty)
-        {
-            return Err(fail(
-                S3ErrorCode::InvalidArgument,
-                "A version-id marker cannot be specified without a key marker.",
-            ));
-        }
-        let question = Question {
-            bucket: input.bucket,
-            prefix: input.prefix,
-            delimiter: input.delimiter,
-            start_after: input.key_marker.clone().map(String::into_bytes),
-            max: page_size(input.max_keys, "max-keys")?,
-        };
-        let page = self.page(&question).await?;
-        let encode = |name: &String| names.encode(name.as_bytes());
-        let versions = page.objects.iter().map(|info| {
-            let object = object(info, names, true);
-            ObjectVersion {
-                checksum_algorithm: object.checksum_algorithm,
-                checksum_type: object.checksum_type,
-                e_tag: object.e_tag,
-                is_latest: Some(true),
-                key: object.key,
-                last_modified: object.last_modified,
-                owner: object.owner,
-                restore_status: None,
-                size: object.size,
-                storage_class: Some(ObjectVersionStorageClass::from_static(
-                    ObjectVersionStorageClass::STANDARD,
-                )),
-                version_id: Some("null".to_owned()),
-            }
-        });
-        Ok(S3Response::new(ListObjectVersionsOutput {
-            common_prefixes: common_prefixes(&page, names),
-            versions: Some(versions.collect()),
-            delimiter: question.delimiter.as_ref().filter(|d| !d.is_empty()).map(encode),
-            encoding_type: names.stated(),
-            is_truncated: Some(page.next.is_some()),
-            key_marker: Some(encode(input.key_marker.as_ref().unwrap_or(&String::new()))),
-            max_keys: Some(question.max as i32),
-            name: Some(question.bucket.clone()),
-            next_key_marker: page.next.as_ref().map(|next| names.encode(next)),
-            next_version_id_marker: page.next.as_ref().map(|_| "null".to_owned()),
-            prefix: Some(encode(question.prefix.as_ref().unwrap_or(&String::new()))),
-            version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
-            ..ListObjectVersionsOutput::default()
         }))
     }
 }

@@ -9,3 +9,4 @@ pub(crate) mod multipart;
 pub(crate) mod put;
 pub(crate) mod read;
 pub(crate) mod unset;
+pub(crate) mod version;

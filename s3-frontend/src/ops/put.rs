@@ -14,6 +14,7 @@ use crate::integrity::record::{Checksum, Coverage, internal_headers};
 use crate::layer::check_form_region;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::naming;
+use crate::ops::version;
 
 impl Door {
     pub(crate) async fn put(
@@ -76,6 +77,7 @@ impl Door {
             e_tag: Some(naming::etag(&info.etag)),
             checksum_type: Some(checksum.coverage.to_dto()),
             server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+            version_id: version::shown(info.version),
             ..PutObjectOutput::default()
         };
         set_checksum!(output, checksum.algorithm, checksum.value);

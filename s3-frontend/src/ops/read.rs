@@ -17,6 +17,7 @@ use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum, Coverage, PartSizes};
 use crate::metadata::{check_expected_owner, show_metadata};
 use crate::naming;
+use crate::ops::version;
 
 /// The bytes of an object that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,21 +95,6 @@ fn unsatisfiable(size: u64) -> S3Error {
     error
 }
 
-/// Objects have the one version `null` until buckets can be versioned.
-pub(crate) fn check_version(version: Option<&str>) -> S3Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some("") => Err(fail(
-            S3ErrorCode::InvalidArgument,
-            "Version id cannot be the empty string.",
-        )),
-        Some(_) => Err(fail(
-            S3ErrorCode::NoSuchVersion,
-            "The specified version does not exist.",
-        )),
-    }
-}
-
 /// Fills what GET and HEAD answers share.
 macro_rules! describe {
     ($output:expr, $info:expr, $input:expr, $selection:expr) => {{
@@ -121,6 +107,7 @@ macro_rules! describe {
         $output.last_modified = Some(naming::timestamp(info.modified));
         $output.server_side_encryption =
             Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256));
+        $output.version_id = version::shown(info.version);
         if $input.part_number.is_some() {
             $output.parts_count = info.parts.map(|parts| parts as i32);
         }
@@ -162,18 +149,14 @@ impl Door {
     pub(crate) async fn get(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version::asked(input.version_id.as_deref())?;
         if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
             return Err(fail(
                 S3ErrorCode::InvalidRequest,
                 "The encryption parameters are not applicable to this object.",
             ));
         }
-        let reader = self
-            .vfs
-            .get_object(&input.bucket, input.key.as_bytes())
-            .await
-            .map_err(error::object)?;
+        let reader = self.open(&input.bucket, &input.key, version).await?;
         let info = reader.info().clone();
         ReadConditions::new(
             condition::DIRECT,
@@ -208,12 +191,10 @@ impl Door {
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
-        check_version(input.version_id.as_deref())?;
-        let info = self
-            .vfs
-            .head_object(&input.bucket, input.key.as_bytes())
-            .await
-            .map_err(error::object)?;
+        let version = version::asked(input.version_id.as_deref())?;
+        let reader = self.open(&input.bucket, &input.key, version).await?;
+        let info = reader.info().clone();
+        drop(reader);
         ReadConditions::new(
             condition::DIRECT,
             &req.headers,
@@ -253,6 +234,7 @@ mod tests {
                 user: std::collections::BTreeMap::new(),
             },
             parts: parts.map(|parts| parts.0.len() as u32),
+            version: None,
         }
     }
 
@@ -317,14 +299,5 @@ mod tests {
         assert!(select(&simple, None, Some(2)).is_err());
         let range = Range::parse("bytes=0-1").unwrap();
         assert!(select(&simple, Some(&range), Some(1)).is_err());
-    }
-
-    #[test]
-    fn versions() {
-        assert!(check_version(None).is_ok() && check_version(Some("null")).is_ok());
-        assert_eq!(
-            check_version(Some("v1")).unwrap_err().code(),
-            &S3ErrorCode::NoSuchVersion
-        );
     }
 }

@@ -119,7 +119,7 @@ async fn conditions_and_refusals() {
     for (source, status, code) in [
         ("/bucket/none", 404, "NoSuchKey"),
         ("/nowhere/k", 404, "NoSuchBucket"),
-        ("/bucket/k?versionId=v", 404, "NoSuchVersion"),
+        ("/bucket/k?versionId=0123456789abcdef", 404, "NoSuchVersion"),
     ] {
         let answer = c
             .put("/bucket/x")

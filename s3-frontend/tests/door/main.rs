@@ -20,3 +20,4 @@ mod settings;
 mod signatures;
 mod snapshots;
 mod transport;
+mod versions;

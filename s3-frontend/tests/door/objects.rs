@@ -194,6 +194,10 @@ async fn what_is_not_there_is_not_found() {
     c.get("/bucket/none?versionId=abc")
         .send()
         .await
+        .expect_error(400, "InvalidArgument");
+    c.get("/bucket/none?versionId=0123456789abcdef")
+        .send()
+        .await
         .expect_error(404, "NoSuchVersion");
 }
 

@@ -2,10 +2,13 @@
 use futures::StreamExt;
 use meta::Durability;
 
-use super::key::{Key, find};
-use super::{Commit, Content, NewObject, place};
+use super::key::Key;
+use super::{Commit, Content, NewObject, ObjectReader, place};
 use crate::snapshot::number::Place;
-use crate::{Error, ObjectInfo, ObjectMeta, Precondition, Result, Vfs, bucket, clock, inode};
+use crate::{
+    Error, FoundVersion, ObjectInfo, ObjectMeta, Precondition, Result, VersionId, Vfs, bucket, clock, inode,
+    version,
+};
 
 /// Where metadata of a copy comes from.
 #[derive(Clone, Debug)]
@@ -14,6 +17,17 @@ pub enum CopyMeta {
     Keep,
     /// These.
     Replace(ObjectMeta),
+}
+
+/// What a copy is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectSource<'a> {
+    /// Bucket.
+    pub bucket: &'a str,
+    /// Key.
+    pub key: &'a [u8],
+    /// A version of it; `None`: the present object.
+    pub version: Option<VersionId>,
 }
 
 impl Vfs {
@@ -27,12 +41,27 @@ impl Vfs {
         meta: CopyMeta,
         precondition: Precondition,
     ) -> Result<ObjectInfo> {
+        let from = ObjectSource {
+            bucket: from_bucket,
+            key: from_key,
+            version: None,
+        };
+        self.copy_version(from, to_bucket, to_key, meta, precondition)
+            .await
+    }
+
+    /// As [`Self::copy_object`], of a version too. A delete marker is `NotFound`.
+    pub async fn copy_version(
+        &self,
+        from: ObjectSource<'_>,
+        to_bucket: &str,
+        to_key: &[u8],
+        meta: CopyMeta,
+        precondition: Precondition,
+    ) -> Result<ObjectInfo> {
         loop {
             let (meta, precondition) = (meta.clone(), precondition.clone());
-            match self
-                .copy_now(from_bucket, from_key, to_bucket, to_key, meta, precondition)
-                .await
-            {
+            match self.copy_now(from, to_bucket, to_key, meta, precondition).await {
                 // The source was replaced between the look at it and the transaction.
                 Err(Error::Conflict) => {}
                 result => return result,
@@ -42,14 +71,14 @@ impl Vfs {
 
     async fn copy_now(
         &self,
-        from_bucket: &str,
-        from_key: &[u8],
+        from_object: ObjectSource<'_>,
         to_bucket: &str,
         to_key: &[u8],
         meta: CopyMeta,
         precondition: Precondition,
     ) -> Result<ObjectInfo> {
-        let source = self.get_object(from_bucket, from_key).await?;
+        let source = self.open_source(from_object).await?;
+        let (from_bucket, version) = (from_object.bucket, from_object.version);
         let (from, info) = (source.place()?, source.info().clone());
         let meta = match meta {
             CopyMeta::Keep => info.meta.clone(),
@@ -71,7 +100,7 @@ impl Vfs {
                 .await;
         }
         let key = Key::new(to_key)?;
-        let from_key = Key::new(from_key)?;
+        let from_key = Key::new(from_object.key)?;
         let bucket_ino = bucket::find(&*self.core.snapshot()?, to_bucket)?;
         let ino = self.core.new_inodes(1 + key.depth()).await?;
         let mut new = NewObject {
@@ -93,8 +122,7 @@ impl Vfs {
             .core
             .write(Durability::Synced, move |tx| {
                 if let Place::Live(ino) = from {
-                    let found = find(&*tx, bucket_ino, &from_key)?.ok_or(Error::NotFound)?;
-                    if found.ino != ino {
+                    if version::ino_of(&*tx, bucket_ino, &from_key, version)? != Some(ino) {
                         return Err(Error::Conflict);
                     }
                     let record = inode::get(&*tx, ino)?;
@@ -115,5 +143,16 @@ impl Vfs {
         self.core.placed(&placed, 0);
         self.core.wait_level_of(placed.info.ino, self.terms).await?;
         Ok(placed.info)
+    }
+
+    /// Opens what a copy is made of.
+    pub(super) async fn open_source(&self, source: ObjectSource<'_>) -> Result<ObjectReader> {
+        let Some(id) = source.version else {
+            return self.get_object(source.bucket, source.key).await;
+        };
+        match self.get_version(source.bucket, source.key, id).await? {
+            FoundVersion::Object(reader) => Ok(reader),
+            FoundVersion::Marker(_) => Err(Error::NotFound),
+        }
     }
 }

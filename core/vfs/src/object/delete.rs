@@ -1,51 +1,68 @@
 //! Deleting objects.
-use meta::{Durability, Transaction};
+use meta::Transaction;
 
-use super::key::{Key, find, leaf};
+use super::key::{Found, Key, find, leaf};
 use super::place;
+use crate::schema::InodeRecord;
+use crate::version::History;
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, Precondition, Result, Timestamp, Vfs, bucket, clock, dentry, extent, inode, posix,
+    Deleted, Error, InodeNo, Kind, Precondition, Result, Timestamp, Vfs, dentry, extent, inode, posix,
     snapshot, trash, xattrs,
 };
 
 impl Vfs {
-    /// Removes an object. Answers whether there was one. `if_match` without an object is `NotFound`.
+    /// Removes an object; in a versioned bucket it leaves a delete marker. Answers whether there was
+    /// one. `if_match` without an object is `NotFound`.
     pub async fn delete_object(&self, bucket: &str, key: &[u8], precondition: Precondition) -> Result<bool> {
-        let key = Key::new(key)?;
-        let (bucket, core, now) = (bucket.to_owned(), self.core.clone(), clock::now());
-        let found = self
-            .core
-            .write(Durability::Synced, move |tx| {
-                let bucket = bucket::find(&*tx, &bucket)?;
-                delete(tx, &core, bucket, &key, &precondition, now)
-            })
-            .await?;
-        self.core.purge_wanted.notify_one();
-        self.core.release_wanted.notify_one();
-        Ok(found)
+        let deleted = self.delete_version(bucket, key, None, precondition).await?;
+        Ok(deleted.existed)
     }
 }
 
-fn delete(
+/// Removes the present object of a key.
+pub(crate) fn delete(
     tx: &mut dyn Transaction,
     core: &Core,
     bucket: InodeNo,
     key: &Key,
     precondition: &Precondition,
     now: Timestamp,
-) -> Result<bool> {
+) -> Result<Deleted> {
     snapshot::refuse_change(&*tx, &core.known, bucket, key.bytes())?;
+    let history = History::of(&*tx, bucket, key.bytes())?;
     let found = find(&*tx, bucket, key)?;
     place::check(tx, core, found.map(|found| found.ino), precondition)?;
-    let Some(found) = found else { return Ok(false) };
+    let existed = match found {
+        Some(found) => remove(tx, core, bucket, key, history.as_ref(), found, now)?,
+        None => false,
+    };
+    let marker = match history {
+        Some(history) => Some(history.mark(tx, &core.nodes, now)?),
+        None => None,
+    };
+    Ok(Deleted {
+        existed,
+        version: marker,
+        marker: marker.is_some(),
+    })
+}
+
+/// Takes the key from what it leads to; answers whether that is an object.
+fn remove(
+    tx: &mut dyn Transaction,
+    core: &Core,
+    bucket: InodeNo,
+    key: &Key,
+    history: Option<&History>,
+    found: Found,
+    now: Timestamp,
+) -> Result<bool> {
     let mut record = inode::get(&*tx, found.ino)?;
     if !place::is_object(&record) {
         return Ok(false);
     }
-    if record.fixed_size && core.is_attached(&*tx, found.ino)? {
-        return Err(Error::Busy("attached as a block device"));
-    }
+    refuse_attached(&*tx, core, found.ino, &record)?;
     if found.kind == Kind::Directory {
         trash::refuse(&*tx, found.ino, &record)?;
         extent::remove(tx, &core.store, found.ino, &(0..u64::MAX))?;
@@ -59,18 +76,30 @@ fn delete(
         record.generation += 1;
         inode::put(tx, found.ino, &record)?;
         prune(tx, core, bucket, found.ino, now)?;
-    } else {
-        if !trash::keep(tx, found.parent, leaf(key), found.ino, now)? {
-            posix::remove::remove_file(tx, &core.nodes, found.parent, leaf(key), found.ino, now)?;
-        }
-        inode::touch_directory(tx, found.parent, now)?;
-        prune(tx, core, bucket, found.parent, now)?;
+        return Ok(true);
     }
+    let kept = match history {
+        Some(history) => history.keep(tx, found.parent, leaf(key), found.ino, now)?,
+        None => false,
+    };
+    if !kept && !trash::keep(tx, found.parent, leaf(key), found.ino, now)? {
+        posix::remove::remove_file(tx, &core.nodes, found.parent, leaf(key), found.ino, now)?;
+    }
+    inode::touch_directory(tx, found.parent, now)?;
+    prune(tx, core, bucket, found.parent, now)?;
     Ok(true)
 }
 
+/// `Busy` for a volume that is attached.
+pub(crate) fn refuse_attached(read: &dyn Read, core: &Core, ino: InodeNo, record: &InodeRecord) -> Result<()> {
+    if record.fixed_size && core.is_attached(read, ino)? {
+        return Err(Error::Busy("attached as a block device"));
+    }
+    Ok(())
+}
+
 /// Removes `directory` and the directories above it, as long as they are implicit and empty.
-fn prune(
+pub(crate) fn prune(
     tx: &mut dyn Transaction,
     core: &Core,
     bucket: InodeNo,

@@ -4,7 +4,7 @@ use meta::Read;
 use crate::{Error, InodeNo, Kind, Result, dentry};
 
 /// Longest key, in bytes.
-const KEY_MAX: usize = 1024;
+pub(crate) const KEY_MAX: usize = 1024;
 
 /// A key taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

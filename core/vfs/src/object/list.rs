@@ -122,7 +122,7 @@ pub(super) fn list_below(
 }
 
 /// The prefix that a key rolls up into.
-fn roll_up(key: &[u8], prefix: usize, delimiter: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn roll_up(key: &[u8], prefix: usize, delimiter: &[u8]) -> Option<Vec<u8>> {
     let rest = &key[prefix..];
     let at = rest
         .windows(delimiter.len())
@@ -130,7 +130,7 @@ fn roll_up(key: &[u8], prefix: usize, delimiter: &[u8]) -> Option<Vec<u8>> {
     Some(key[..prefix + at + delimiter.len()].to_vec())
 }
 
-pub(super) fn entry_info(view: &View<'_>, key: Vec<u8>, ino: InodeNo) -> Result<ObjectInfo> {
+pub(crate) fn entry_info(view: &View<'_>, key: Vec<u8>, ino: InodeNo) -> Result<ObjectInfo> {
     let record = view.record(ino)?;
     Ok(ObjectInfo {
         ino,
@@ -140,6 +140,7 @@ pub(super) fn entry_info(view: &View<'_>, key: Vec<u8>, ino: InodeNo) -> Result<
         modified: record.modified,
         meta: ObjectMeta::default(),
         parts: record.parts,
+        version: None,
     })
 }
 
@@ -153,7 +154,7 @@ struct LevelScan<'a> {
 }
 
 /// Objects in byte order of their keys.
-struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     view: &'a View<'a>,
     levels: Vec<LevelScan<'a>>,
     /// Key of the directory of the deepest level.
@@ -162,7 +163,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Begins at the first key that is at least `from` (`inclusive`) or greater.
-    fn new(view: &'a View<'a>, bucket: InodeNo, from: &[u8], inclusive: bool) -> Result<Self> {
+    pub(crate) fn new(view: &'a View<'a>, bucket: InodeNo, from: &[u8], inclusive: bool) -> Result<Self> {
         let mut walk = Self {
             view,
             levels: Vec::new(),
@@ -205,7 +206,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next object.
-    fn next(&mut self) -> Result<Option<(Vec<u8>, InodeNo)>> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Vec<u8>, InodeNo)>> {
         while let Some(level) = self.levels.last_mut() {
             self.key.truncate(level.key_len);
             let Some(entry) = level.entries.next().transpose()? else {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::key::{Key, find};
 use super::writer::{Spilled, Target};
-use super::{Content, NewObject, ObjectWriter, place};
+use super::{Content, NewObject, ObjectSource, ObjectWriter, place};
 use crate::schema::{self, INODE, ORPHAN, PART, PartRecord, UPLOAD, UploadRecord};
 use crate::vfs::Core;
 use crate::{
@@ -32,24 +32,11 @@ pub(super) struct PartTarget {
     number: u32,
 }
 
-/// A key such that rows sort by key and none is a prefix of another: 00 becomes 00 ff, and the end
-/// is 00 00.
-fn escape_key(key: &[u8]) -> Vec<u8> {
-    let mut escaped = Vec::with_capacity(key.len() + 2);
-    for &byte in key {
-        escaped.push(byte);
-        if byte == 0 {
-            escaped.push(0xff);
-        }
-    }
-    escaped
-}
-
 fn upload_row(bucket: InodeNo, key: &[u8], upload: u64) -> Vec<u8> {
     let bucket = bucket.0.to_be_bytes();
     schema::key(
         UPLOAD,
-        &[&bucket, &escape_key(key), &[0, 0], &upload.to_be_bytes()],
+        &[&bucket, &schema::escape(key), &[0, 0], &upload.to_be_bytes()],
     )
 }
 
@@ -58,15 +45,7 @@ fn parse_upload_row(row: &[u8]) -> Result<(Vec<u8>, u64)> {
     let middle = row
         .get(9..row.len().saturating_sub(10))
         .ok_or_else(|| schema::damaged("short upload key"))?;
-    let mut key = Vec::with_capacity(middle.len());
-    let mut bytes = middle.iter();
-    while let Some(&byte) = bytes.next() {
-        key.push(byte);
-        if byte == 0 {
-            bytes.next();
-        }
-    }
-    Ok((key, schema::number_at(row, row.len() - 8)?))
+    Ok((schema::unescape(middle), schema::number_at(row, row.len() - 8)?))
 }
 
 fn upload_id(upload: u64, nonce: u64) -> UploadId {
@@ -168,15 +147,14 @@ impl Vfs {
     /// ETag looks like an MD5 but names the stored ranges: no byte is read to make it.
     pub async fn copy_part(
         &self,
-        from_bucket: &str,
-        from_key: &[u8],
+        from: ObjectSource<'_>,
         range: Option<Range<u64>>,
         bucket: &str,
         key: &[u8],
         upload: &UploadId,
         number: u32,
     ) -> Result<PartInfo> {
-        let source = self.get_object(from_bucket, from_key).await?;
+        let source = self.open_source(from).await?;
         let size = source.info().size;
         let range = range.unwrap_or(0..size);
         if range.start > range.end || range.end > size {
@@ -189,7 +167,7 @@ impl Vfs {
             hash.update(number.to_be_bytes());
         }
         let etag = hex::encode(&hash.finalize()[..16]);
-        if from_bucket != bucket {
+        if from.bucket != bucket {
             let mut writer = self.part_writer(bucket, key, upload, number).await?;
             let mut bytes = source.stream(range);
             while let Some(data) = bytes.next().await {
@@ -242,7 +220,7 @@ impl Vfs {
     ) -> Result<(Vec<UploadInfo>, bool)> {
         let snapshot = self.core.snapshot()?;
         let bucket = bucket::find(&*snapshot, bucket)?;
-        let rows = schema::key(UPLOAD, &[&bucket.0.to_be_bytes(), &escape_key(prefix)]);
+        let rows = schema::key(UPLOAD, &[&bucket.0.to_be_bytes(), &schema::escape(prefix)]);
         let from = match after {
             None => rows.clone(),
             Some((key, after)) => {

@@ -3,14 +3,16 @@
 use meta::Transaction;
 use store::{StagedChunk, Store};
 
+use super::delete;
 use super::key::{Key, leaf};
 use crate::extent::{self, Extent};
 use crate::schema::{self, ExtentRecord, INODE, InodeRecord, ORPHAN};
 use crate::snapshot::number::Place;
+use crate::version::History;
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, ObjectInfo, ObjectMeta, Precondition, Result, Timestamp, bucket, dentry, inode,
-    posix, snapshot, trash, xattrs,
+    posix, snapshot, trash, version, xattrs,
 };
 
 /// Permission bits of what S3 makes.
@@ -78,9 +80,7 @@ pub(crate) fn place(
     let old = match existing {
         Some(ino) => {
             let record = inode::get(&*tx, ino)?;
-            if record.fixed_size && core.is_attached(&*tx, ino)? {
-                return Err(Error::Busy("attached as a block device"));
-            }
+            delete::refuse_attached(&*tx, core, ino, &record)?;
             Some((ino, record))
         }
         None => None,
@@ -104,8 +104,18 @@ pub(crate) fn place(
         });
         let mut record = inode::new(Kind::File, mode, uid, gid, bucket.0, new.now);
         record.nlink = 1;
+        let history = History::of(&*tx, bucket, new.key.bytes())?;
         if let Some((old, _)) = old {
-            posix::remove::remove_file(tx, &core.nodes, parent, leaf(&new.key), old, new.now)?;
+            let kept = match &history {
+                Some(history) => history.keep(tx, parent, leaf(&new.key), old, new.now)?,
+                None => false,
+            };
+            if !kept {
+                posix::remove::remove_file(tx, &core.nodes, parent, leaf(&new.key), old, new.now)?;
+            }
+        }
+        if let Some(history) = &history {
+            history.arrive(tx, &core.nodes, new.ino, new.now)?;
         }
         dentry::attach(tx, parent, leaf(&new.key), new.ino, &mut record)?;
         inode::touch_directory(tx, parent, new.now)?;
@@ -278,5 +288,6 @@ pub(crate) fn info(
         modified: record.modified,
         meta: xattrs::object_meta(read, ino, record)?,
         parts: record.parts,
+        version: version::shown(read, ino, record)?,
     })
 }

@@ -18,7 +18,7 @@ use crate::read_ahead::Reader;
 use crate::snapshot::number::Place;
 use crate::snapshot::{self, Located, Sight};
 use crate::vfs::{self, Core};
-use crate::{Error, InodeNo, Level, ObjectInfo, Result, Vfs, bucket, inode, schema};
+use crate::{Error, InodeNo, Level, ObjectInfo, Result, VersionId, Vfs, bucket, inode, schema};
 
 /// Chunks that are opened, or waited for, at a time: 2 MiB.
 const PARALLEL_CHUNKS: usize = 8;
@@ -95,7 +95,7 @@ fn no_key(_: Error) -> Error {
 impl Core {
     /// A reader of everything acknowledged so far, or of what is in a snapshot; `None` when the inode
     /// is gone.
-    pub(super) async fn read_inode(
+    pub(crate) async fn read_inode(
         self: &Arc<Self>,
         guard: Guard,
         shown: InodeNo,
@@ -170,6 +170,11 @@ impl ObjectReader {
     pub async fn level(&self) -> Result<Level> {
         let chunks = extent::chunks(&**self.snapshot.lock(), self.ino)?;
         self.core.level_of(&chunks)
+    }
+
+    /// It was found as this version of its key.
+    pub(crate) fn set_version(&mut self, version: VersionId) {
+        self.info.version = Some(version);
     }
 
     /// Where it lies.

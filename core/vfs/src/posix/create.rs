@@ -2,6 +2,7 @@
 use meta::{Durability, Transaction};
 
 use crate::schema::InodeRecord;
+use crate::version::History;
 use crate::vfs::Core;
 use crate::{
     Attr, Creator, Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, trash,
@@ -106,17 +107,23 @@ impl Vfs {
     async fn create(&self, new: New) -> Result<Attr> {
         Core::writable(new.parent)?;
         let ino = self.core.new_inodes(1).await?;
-        let now = clock::now();
+        let (core, now) = (self.core.clone(), clock::now());
         let record = self
             .core
-            .write_short(Durability::Buffered, move |tx| create(tx, ino, &new, now))
+            .write_short(Durability::Buffered, move |tx| create(tx, &core, ino, &new, now))
             .await?;
         self.core.count_inodes(1);
         Ok(inode::attr(ino, &record))
     }
 }
 
-fn create(tx: &mut dyn Transaction, ino: InodeNo, new: &New, now: Timestamp) -> Result<InodeRecord> {
+fn create(
+    tx: &mut dyn Transaction,
+    core: &Core,
+    ino: InodeNo,
+    new: &New,
+    now: Timestamp,
+) -> Result<InodeRecord> {
     let mut parent = inode::live_directory(&*tx, new.parent)?;
     let suffix = dentry::free_name(&*tx, new.parent, &new.name, new.kind)?;
     if new.parent == InodeNo::ROOT {
@@ -147,6 +154,11 @@ fn create(tx: &mut dyn Transaction, ino: InodeNo, new: &New, now: Timestamp) -> 
         inode::put(tx, new.parent, &parent)?;
     } else {
         record.nlink = 1;
+    }
+    if new.kind == Kind::File
+        && let Some(history) = History::at(&*tx, parent.domain, new.parent, &suffix)?
+    {
+        history.arrive(tx, &core.nodes, ino, now)?;
     }
     inode::put(tx, ino, &record)?;
     inode::touch_directory(tx, new.parent, now)?;

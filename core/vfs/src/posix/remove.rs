@@ -3,12 +3,15 @@ use meta::{Durability, Transaction};
 
 use crate::buffer::Nodes;
 use crate::schema::InodeRecord;
+use crate::version::History;
 use crate::vfs::Core;
-use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge, trash};
+use crate::{
+    Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge, trash, version,
+};
 
 impl Vfs {
-    /// Removes a non-directory's name; the inode lives until the last [`Self::close`], or goes to the
-    /// bucket's trash.
+    /// Removes a non-directory's name; the inode lives until the last [`Self::close`], becomes a
+    /// version, or goes to the bucket's trash.
     pub async fn unlink(&self, parent: InodeNo, name: &[u8]) -> Result<()> {
         Core::writable(parent)?;
         let (core, name) = (self.core.clone(), name.to_vec());
@@ -20,8 +23,19 @@ impl Vfs {
                 if entry.kind == Kind::Directory {
                     return Err(Error::IsDirectory);
                 }
-                if !trash::keep(tx, parent, &entry.suffix, entry.ino, now)? {
+                let history = match entry.kind {
+                    Kind::File => History::at(&*tx, directory.domain, parent, &entry.suffix)?,
+                    _ => None,
+                };
+                let kept = match &history {
+                    Some(history) => history.keep(tx, parent, &entry.suffix, entry.ino, now)?,
+                    None => false,
+                };
+                if !kept && !trash::keep(tx, parent, &entry.suffix, entry.ino, now)? {
                     remove_file(tx, &core.nodes, parent, &entry.suffix, entry.ino, now)?;
+                }
+                if let Some(history) = &history {
+                    history.mark(tx, &core.nodes, now)?;
                 }
                 emptied_by_mount(tx, parent, directory)?;
                 inode::touch_directory(tx, parent, now)
@@ -46,6 +60,7 @@ impl Vfs {
                 if parent == InodeNo::ROOT {
                     bucket::without_snapshots(&*tx, entry.ino)?;
                     bucket::drop_uploads(tx, entry.ino)?;
+                    version::drop_bucket(tx, entry.ino)?;
                     trash::drop_empty(tx, &core.nodes, entry.ino, now)?;
                 }
                 if entry.suffix == trash::NAME {
@@ -105,7 +120,12 @@ pub(crate) fn remove_directory(
 
 /// The inode lost its last name. What nobody has open stops to count for quotas at once, not only
 /// when it is purged: whoever deletes to make room has it when the deletion is answered.
-fn lose(tx: &mut dyn Transaction, nodes: &Nodes, ino: InodeNo, record: &mut InodeRecord) -> Result<()> {
+pub(crate) fn lose(
+    tx: &mut dyn Transaction,
+    nodes: &Nodes,
+    ino: InodeNo,
+    record: &mut InodeRecord,
+) -> Result<()> {
     if nodes.opens(ino) == 0 {
         record.quota = InodeNo(0);
     }

@@ -4,6 +4,7 @@ use meta::{Durability, Transaction};
 use super::remove;
 use crate::dentry::Entry;
 use crate::schema::InodeRecord;
+use crate::version::History;
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names, quota, trash,
@@ -125,7 +126,7 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
                 (true, true) => {
                     remove::remove_directory(tx, &core.nodes, to, &target.suffix, target.ino, now)?;
                 }
-                (false, false) => remove::remove_file(tx, &core.nodes, to, &target.suffix, target.ino, now)?,
+                (false, false) => replace(tx, core, &to_directory, to, target, now)?,
             }
             target.suffix.clone()
         }
@@ -136,6 +137,15 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     dentry::detach(tx, from, &source.suffix, source.ino, &mut record)?;
     dentry::attach_counted(tx, (to, to_quota), &new_suffix, source.ino, &mut record)?;
     save(tx, source.ino, record, now)?;
+    if source.kind == Kind::File {
+        let domain = from_directory.domain;
+        if let Some(left) = History::at(&*tx, domain, from, &source.suffix)? {
+            left.moved_away(tx, &core.nodes, now)?;
+        }
+        if let Some(taken) = History::at(&*tx, domain, to, &new_suffix)? {
+            taken.arrive(tx, &core.nodes, source.ino, now)?;
+        }
+    }
     if is_dir {
         let replaced = target.is_some();
         change_links(tx, from, -1)?;
@@ -143,6 +153,24 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     }
     after(tx, (from, &from_directory), to, now)?;
     Ok(target.is_some())
+}
+
+/// Takes the name of a non-directory that another one is to have.
+fn replace(
+    tx: &mut dyn Transaction,
+    core: &Core,
+    directory: &InodeRecord,
+    parent: InodeNo,
+    target: &Entry,
+    now: Timestamp,
+) -> Result<()> {
+    if target.kind == Kind::File
+        && let Some(history) = History::at(&*tx, directory.domain, parent, &target.suffix)?
+        && history.keep(tx, parent, &target.suffix, target.ino, now)?
+    {
+        return Ok(());
+    }
+    remove::remove_file(tx, &core.nodes, parent, &target.suffix, target.ino, now)
 }
 
 /// The trash of a bucket stays where it is, and nothing is put there; what is taken out is in it no

@@ -4,7 +4,8 @@
 //! quota, and the entry up to which its entries do, too. One step takes a batch of entries behind
 //! that one, changes what they count to, and moves the row on; a directory among them gets a row of
 //! its own. What is made in such a directory counts by itself, because its record was changed before
-//! its entries were looked at; what is renamed in it is seen to by [`super::adopt`]. The rows are the
+//! its entries were looked at; what is renamed in it is seen to by [`super::adopt`]. The versions of a
+//! bucket, which no directory leads to, have a row too ([`super::versions`]). The rows are the
 //! whole state: a crash loses a step.
 //!
 //! **Folding** looks up the rows of changes first and reads each by itself in its transaction: it
@@ -19,6 +20,7 @@ use store::workers::Worker;
 use super::record::{self, QuotaRecord, Usage};
 use super::room::Quotas;
 use super::tally;
+use super::versions::{self, VERSIONS};
 use crate::dentry::Entry;
 use crate::schema::{self, INODE, QUOTA, UNCOUNTED, USAGE};
 use crate::vfs::Core;
@@ -105,6 +107,12 @@ async fn count_step(core: &Arc<Core>, root: InodeNo, worker: &Worker) -> Result<
         };
         let (row, seen) = first?;
         let dir = InodeNo(schema::number_at(&row, 9)?);
+        if dir == VERSIONS {
+            drop(snapshot);
+            let counted = versions::count_step(core, root, row, seen).await?;
+            worker.count("inodes counted", counted);
+            return Ok(true);
+        }
         let after = schema::decode_raw(&seen)?;
         let from = if after.is_empty() {
             Bound::Unbounded

@@ -32,6 +32,7 @@ mod cover;
 mod record;
 mod room;
 mod tally;
+mod versions;
 
 use meta::{Durability, Read};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ pub(crate) use self::count::run;
 pub(crate) use self::record::{QuotaRecord, adopt, of_directory};
 pub(crate) use self::room::{Quotas, Room};
 pub(crate) use self::tally::Tally;
+use self::versions::VERSIONS;
 use crate::schema::{self, QUOTA, UNCOUNTED};
 use crate::{Error, InodeNo, Kind, Result, StatFs, Vfs, bucket, inode, object, posix, trash};
 
@@ -106,6 +108,10 @@ impl Vfs {
                         record.quota = dir;
                         let begin = schema::child_key(UNCOUNTED, dir, &dir.0.to_be_bytes());
                         tx.put(&begin, &schema::encode_raw(&[]))?;
+                        if record.domain == dir.0 {
+                            let versions = schema::child_key(UNCOUNTED, dir, &VERSIONS.0.to_be_bytes());
+                            tx.put(&versions, &schema::encode_raw(&[]))?;
+                        }
                         QuotaRecord {
                             limits,
                             within,

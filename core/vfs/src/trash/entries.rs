@@ -3,10 +3,12 @@ use meta::{Durability, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::row::{self, Trashed};
+use crate::buffer::Nodes;
 use crate::object::Key;
 use crate::object::place::make_directories;
 use crate::schema;
-use crate::{Error, InodeNo, Result, Timestamp, Vfs, bucket, clock, dentry, inode, quota};
+use crate::version::History;
+use crate::{Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, quota};
 
 /// Entries restored between two looks at the table.
 const BATCH: usize = 100;
@@ -126,11 +128,11 @@ impl Vfs {
     async fn restore_one(&self, bucket: InodeNo, ino: InodeNo, key: &[u8]) -> Result<bool> {
         let key = Key::of_path(key);
         let spare = self.core.new_inodes(key.depth()).await?;
-        let now = clock::now();
+        let (nodes, now) = (self.core.nodes.clone(), clock::now());
         let made = self
             .core
             .write(Durability::Buffered, move |tx| {
-                restore(tx, bucket, ino, &key, spare, now)
+                restore(tx, &nodes, bucket, ino, &key, spare, now)
             })
             .await?;
         self.core.count_inodes(made.unwrap_or(0));
@@ -141,6 +143,7 @@ impl Vfs {
 /// Answers how many directories it made; `None` when the entry is not in the trash any more.
 fn restore(
     tx: &mut dyn Transaction,
+    nodes: &Nodes,
     bucket: InodeNo,
     ino: InodeNo,
     key: &Key,
@@ -169,6 +172,11 @@ fn restore(
     dentry::attach(tx, parent, leaf, ino, &mut record)?;
     record.ctime = now;
     inode::put(tx, ino, &record)?;
+    if record.kind == Kind::File
+        && let Some(history) = History::of(&*tx, bucket, key.bytes())?
+    {
+        history.arrive(tx, nodes, ino, now)?;
+    }
     inode::touch_directory(tx, trash, now)?;
     inode::touch_directory(tx, parent, now)?;
     Ok(Some(made))

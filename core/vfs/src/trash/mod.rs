@@ -8,7 +8,8 @@
 //!
 //! - What goes to the trash: everything but directories, which are empty when they go; a file that is
 //!   restored finds its directories made again. What is *replaced* (a PUT or rename over it) does not:
-//!   that is what versions are for.
+//!   that is what versions are for. In a versioned bucket ([`crate::version`]) what is deleted becomes
+//!   a version and stays out of the trash.
 //! - A mount shows `.trash`, where everybody can take out what is theirs and nothing can be put in.
 //!   S3 reads and deletes `.trash/…` like other keys, and lists them only to who asks for that prefix.
 //! - What lies in the trash takes space, and counts to the bucket's quota, no longer to that of its

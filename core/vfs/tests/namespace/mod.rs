@@ -10,7 +10,10 @@ use meta::{EngineKind, Meta, MetaConfig};
 use store::{PassphraseCost, Store, StoreConfig};
 use tempfile::TempDir;
 use vfs::object::Commit;
-use vfs::{Attr, Creator, InodeNo, Kind, Level, ListPage, ListRequest, ObjectInfo, Result, Vfs, VfsConfig};
+use vfs::{
+    Attr, Creator, FoundVersion, InodeNo, Kind, Level, ListPage, ListRequest, ObjectInfo, Result,
+    VersionEntry, VersionId, VersionRequest, Vfs, VfsConfig,
+};
 
 /// Who makes files in tests.
 pub const ME: Creator = Creator {
@@ -165,6 +168,33 @@ impl Namespace {
         let reader = self.vfs.get_object(bucket, key).await?;
         let pieces: Vec<Bytes> = reader.stream(range).try_collect().await?;
         Ok(pieces.concat())
+    }
+
+    /// The bytes of a version.
+    pub async fn get_version(&self, bucket: &str, key: &str, id: VersionId) -> Result<Vec<u8>> {
+        match self.vfs.get_version(bucket, key.as_bytes(), id).await? {
+            FoundVersion::Object(reader) => {
+                assert_eq!(reader.info().version, Some(id));
+                let pieces: Vec<Bytes> = reader.stream(0..u64::MAX).try_collect().await?;
+                Ok(pieces.concat())
+            }
+            FoundVersion::Marker(entry) => panic!("{key} {id} is a delete marker: {entry:?}"),
+        }
+    }
+
+    /// All versions of a bucket, in pages of `max`.
+    pub async fn versions(&self, bucket: &str, mut request: VersionRequest) -> Vec<VersionEntry> {
+        let mut entries = Vec::new();
+        loop {
+            let page = self.vfs.list_versions(bucket, request.clone()).await.unwrap();
+            assert!(page.entries.len() + page.prefixes.len() <= request.max);
+            entries.extend(page.entries);
+            let Some((key, id)) = page.next else {
+                return entries;
+            };
+            request.after_key = Some(key);
+            request.after_id = id;
+        }
     }
 
     /// The whole file as a mount reads it.

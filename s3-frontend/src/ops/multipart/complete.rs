@@ -19,6 +19,7 @@ use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::multipart;
 use crate::integrity::record::{Checksum, Coverage, PartSizes, PartTag, internal_headers};
 use crate::metadata::check_expected_owner;
+use crate::ops::version;
 use crate::{condition, limits, naming};
 
 /// A part as the client names it.
@@ -195,6 +196,7 @@ impl Door {
             key: Some(key),
             e_tag: Some(naming::etag(&info.etag)),
             server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+            version_id: version::shown(info.version),
             ..CompleteMultipartUploadOutput::default()
         };
         if let Some(checksum) = Checksum::of(&info) {

@@ -14,6 +14,7 @@ use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::PartTag;
 use crate::metadata::check_expected_owner;
 use crate::ops::copy::source;
+use crate::ops::version;
 use crate::{limits, naming};
 
 impl Door {
@@ -70,13 +71,8 @@ impl Door {
         }
         let number = part_number(input.part_number)?;
         let id = upload_id(&input.upload_id)?;
-        let (from_bucket, from_key) = source(&input.copy_source)?;
-        self.require_bucket(from_bucket).await?;
-        let from = self
-            .vfs
-            .head_object(from_bucket, from_key.as_bytes())
-            .await
-            .map_err(error::object)?;
+        let from_object = source(&input.copy_source)?;
+        let from = self.copied_from(from_object).await?;
         ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,
@@ -99,8 +95,7 @@ impl Door {
         let part = self
             .vfs
             .copy_part(
-                from_bucket,
-                from_key.as_bytes(),
+                from_object,
                 range,
                 &input.bucket,
                 input.key.as_bytes(),
@@ -110,6 +105,7 @@ impl Door {
             .await
             .map_err(error::upload)?;
         Ok(S3Response::new(UploadPartCopyOutput {
+            copy_source_version_id: version::shown(from.version),
             copy_part_result: Some(CopyPartResult {
                 e_tag: Some(naming::etag(&PartTag::parse(&part.etag).md5)),
                 last_modified: Some(naming::timestamp(part.modified)),
