@@ -52,7 +52,7 @@ pub(crate) fn errno(error: &vfs::Error) -> Errno {
         // Makes mv and cp fall back to copying.
         Error::CrossBucket => Errno::EXDEV,
         Error::NotPermitted => Errno::EPERM,
-        Error::ReadOnly => Errno::EROFS,
+        Error::ReadOnly | Error::Superseded(_) => Errno::EROFS,
         Error::Busy(_) => Errno::EBUSY,
         Error::TooManyLinks => Errno::EMLINK,
         Error::NoSpace => Errno::ENOSPC,
@@ -95,6 +95,7 @@ mod tests {
             (Error::CrossBucket, libc::EXDEV),
             (Error::NotPermitted, libc::EPERM),
             (Error::ReadOnly, libc::EROFS),
+            (Error::Superseded("x".into()), libc::EROFS),
             (Error::Busy("x"), libc::EBUSY),
             (Error::TooManyLinks, libc::EMLINK),
             (Error::PreconditionFailed, libc::EIO),

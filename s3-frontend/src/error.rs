@@ -109,6 +109,10 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
             S3ErrorCode::MethodNotAllowed,
             "The key lies in a snapshot, where nothing can be changed.",
         ),
+        Error::Superseded(why) => fail(
+            S3ErrorCode::MethodNotAllowed,
+            format!("Only reads are answered: {why}."),
+        ),
         Error::Busy(why) => fail(
             S3ErrorCode::OperationAborted,
             format!("The object is in use ({why}). Try again later."),
@@ -283,6 +287,7 @@ mod tests {
             (Error::CrossBucket, same("InvalidRequest", 400)),
             (Error::NotPermitted, same("AccessDenied", 403)),
             (Error::ReadOnly, same("MethodNotAllowed", 405)),
+            (Error::Superseded("x".into()), same("MethodNotAllowed", 405)),
             (Error::Busy("x"), same("OperationAborted", 409)),
             (Error::TooManyLinks, same("InvalidRequest", 400)),
             (Error::PreconditionFailed, same("PreconditionFailed", 412)),

@@ -58,6 +58,10 @@ pub enum Error {
     /// It lies in a snapshot, or where snapshots are shown: nothing changes there.
     #[error("read-only: part of a snapshot")]
     ReadOnly,
+    /// The namespace was restored elsewhere; this gateway changes nothing of it any more. The text says
+    /// since what. Do not retry: use the other gateway.
+    #[error("read-only: {0}")]
+    Superseded(String),
     /// The file or export is open elsewhere in a way that excludes this.
     #[error("busy: {0}")]
     Busy(&'static str),
@@ -127,7 +131,7 @@ impl From<store::Error> for Error {
             store::Error::Key(text) => Self::Damaged(format!("key: {text}")),
             store::Error::Disk(text) => Self::Internal(format!("local disk: {text}")),
             store::Error::NotYet(level) => Self::NotYet(level),
-            store::Error::Superseded(text) => Self::Unavailable(text),
+            store::Error::Superseded(text) => Self::Superseded(text),
             store::Error::Restoring => Self::Busy("a restore of this directory is not finished"),
             store::Error::CannotRestore(text) => Self::Internal(text),
             store::Error::ShuttingDown => Self::ShuttingDown,

@@ -57,6 +57,7 @@ impl Core {
             return Err(Error::ShuttingDown);
         }
         Self::writable(ino)?;
+        self.store.require_writer()?;
         let guard = self.nodes.enter(ino)?;
         let reservation = self.reserve(bytes).await?;
         let _content = guard.node.content.read().await;

@@ -35,6 +35,9 @@ pub(crate) fn orphan(tx: &mut dyn Transaction, ino: InodeNo) -> Result<()> {
 /// The background worker.
 pub(crate) async fn run(core: Arc<Core>) {
     loop {
+        if core.only_reads() {
+            return core.stopped().await;
+        }
         let mut passed = pass(&core).await;
         if let Err(error) = core.take_back_question().await {
             passed = passed.and(Err(error));

@@ -40,6 +40,9 @@ struct Waiting {
 pub(crate) async fn run(core: Arc<Core>) {
     let mut waiting = HashMap::new();
     loop {
+        if core.only_reads() {
+            return core.stopped().await;
+        }
         let mut pause = TICK;
         let more = match pass(&core, &mut waiting).await {
             Ok(Passed { more, used }) => {

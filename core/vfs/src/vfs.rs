@@ -400,6 +400,7 @@ impl Core {
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
+        self.store.require_writer()?;
         let (quotas, rows) = (self.quotas.clone(), self.rows.clone());
         let (known, store, folds) = (self.known.clone(), self.store.clone(), self.folds.clone());
         // Lives in the closure: it is let go of when the transaction has ended, even if nobody waits
@@ -517,6 +518,11 @@ impl Core {
             () = self.stopped() => false,
             () = worker.turn() => true,
         }
+    }
+
+    /// Whether nothing of the namespace may be changed here any more: workers have nothing to do.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.store.require_writer().is_err()
     }
 
     /// Whether workers should stop.

@@ -173,6 +173,7 @@ impl IntoResponse for AdminError {
             | E::CrossBucket
             | E::NotPermitted
             | E::ReadOnly
+            | E::Superseded(_)
             | E::TooManyLinks => StatusCode::BAD_REQUEST,
         };
         (

@@ -1,5 +1,5 @@
 //! Deleting objects.
-use meta::Transaction;
+use meta::{Read, Transaction};
 
 use super::key::{Found, Key, find, leaf};
 use super::place;

@@ -38,6 +38,9 @@ const NAME: &str = "snapshot-cleaner";
 pub(crate) async fn run(core: Arc<Core>) {
     let worker = core.store.workers().register(NAME);
     loop {
+        if core.only_reads() {
+            return core.stopped().await;
+        }
         let failed = match pass(&core, &worker).await {
             Ok(()) => false,
             Err(error) => {
