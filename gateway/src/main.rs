@@ -5,6 +5,10 @@
 //! - [`admin`]: the API that every other command of this program talks to, and its client.
 //! - [`bench`]: measures this build.
 //! - [`command`]: one file per command.
+//! - [`output`]: what they say, whoever still reads it. First, because its macros hold in what follows.
+#[macro_use]
+mod output;
+
 mod admin;
 mod bench;
 mod command;
@@ -31,7 +35,13 @@ fn main() -> std::process::ExitCode {
         }
     };
     match runtime.block_on(command::run(arguments)) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => match output::failure() {
+            None => std::process::ExitCode::SUCCESS,
+            Some(error) => {
+                eprintln!("error: cannot write to standard output: {error}");
+                std::process::ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             eprintln!("error: {error:#}");
             std::process::ExitCode::FAILURE

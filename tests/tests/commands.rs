@@ -1,5 +1,5 @@
 //! The commands of `cess-gateway` against a running gateway.
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use product_tests::process::{Process, program};
@@ -175,6 +175,39 @@ fn a_second_gateway_is_refused_and_a_clean_stop_leaves_nothing() -> Result<()> {
     ensure!(
         std::fs::read(product.ready.mount.join("kept/file"))? == b"without an fsync",
         "the file changed"
+    );
+    product.stop()
+}
+
+#[test]
+fn a_reader_who_goes_away_ends_a_command_quietly_and_a_full_disk_is_told() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let product = Product::start(&scratch.path().join("data"), &[])?;
+    let status = |stdout: Stdio| -> Result<Output> {
+        let mut command = Command::new(program("cess-gateway")?);
+        command
+            .arg("status")
+            .arg("--data")
+            .arg(scratch.path().join("data"));
+        Ok(command.stdout(stdout).stderr(Stdio::piped()).output()?)
+    };
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let quiet = status(writer.into())?;
+    ensure!(
+        quiet.status.success() && quiet.stderr.is_empty(),
+        "{}: {}",
+        quiet.status,
+        String::from_utf8_lossy(&quiet.stderr)
+    );
+    let full = status(std::fs::File::options().write(true).open("/dev/full")?.into())?;
+    let said = String::from_utf8_lossy(&full.stderr);
+    ensure!(
+        full.status.code() == Some(1)
+            && said.contains("cannot write to standard output")
+            && !said.contains("panic"),
+        "{}: {said}",
+        full.status
     );
     product.stop()
 }
