@@ -107,6 +107,11 @@ pub trait Engine: Send + Sync + 'static {
     fn heard(&self) -> Option<Instant> {
         None
     }
+    /// Whether a call of [`Self::subscribe`] ends only when every commit that a view showed before the call
+    /// was told to everybody who had subscribed. Not so where other processes commit, too.
+    fn tells_before_subscribing(&self) -> bool {
+        false
+    }
     /// Whether its log lies on this machine alone, so that a guard file beside it can tell whether the
     /// log lost acknowledged commits. If not, the engine has to know by itself.
     fn guarded(&self) -> bool {

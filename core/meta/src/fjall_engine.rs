@@ -165,6 +165,11 @@ impl Engine for FjallEngine {
         scour::run(self)
     }
 
+    // A commit holds the feed until it is told.
+    fn tells_before_subscribing(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self) -> Result<Changes> {
         Ok(self.feed.lock().subscribe())
     }

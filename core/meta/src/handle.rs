@@ -134,6 +134,18 @@ impl Meta {
         self.inner.current().engine.snapshot()
     }
 
+    /// As [`Self::snapshot`]; and when it returns, every commit that the view shows is in the queues of those
+    /// who subscribed before. `None` of an engine that cannot tell: one that other processes use, too.
+    pub fn told_snapshot(&self) -> Result<Option<Box<dyn Read + Send>>> {
+        if !self.inner.engine.tells_before_subscribing() {
+            return Ok(None);
+        }
+        let view = self.inner.engine.snapshot()?;
+        // Waits for whoever is between making a commit visible and telling of it.
+        drop(self.inner.engine.subscribe()?);
+        Ok(Some(view))
+    }
+
     /// Runs `f` in a transaction on the blocking pool, again on conflict, and waits for `durability`.
     /// `f` may run several times: it must not keep state between runs. An error from `f` rolls back.
     ///

@@ -191,6 +191,10 @@ impl<E: Engine> Engine for Observed<E> {
         self.engine.take_over(subscribers);
     }
 
+    fn tells_before_subscribing(&self) -> bool {
+        self.engine.tells_before_subscribing()
+    }
+
     fn guarded(&self) -> bool {
         self.engine.guarded()
     }

@@ -7,6 +7,11 @@ use crate::{
     directory,
 };
 
+/// Engines, and their directories within a gateway's metadata directory.
+const FJALL: &str = "fjall";
+const SLED: &str = "sled";
+const POSTGRES: &str = "postgres";
+
 /// A place for a namespace.
 #[derive(Clone, Debug)]
 pub enum Place {
@@ -38,6 +43,24 @@ impl Place {
         }
     }
 
+    /// What engines keep on this machine in a gateway's metadata directory `path`, by their names: those
+    /// that were opened there at least once. Empty when there is no such directory.
+    pub fn engines_in(path: &Path) -> Vec<&'static str> {
+        let directories = [FJALL, SLED, POSTGRES].into_iter();
+        directories.filter(|name| path.join(name).is_dir()).collect()
+    }
+
+    /// The name of its engine.
+    pub const fn engine(&self) -> &'static str {
+        match self {
+            Self::Directory(config) => match config.engine {
+                EngineKind::Fjall => FJALL,
+                EngineKind::Sled => SLED,
+            },
+            Self::Database { .. } => POSTGRES,
+        }
+    }
+
     /// The directory on this machine that belongs to it.
     fn directory(&self) -> &Path {
         match self {
@@ -64,12 +87,36 @@ impl Place {
         directory::make(path).map_err(|error| Error::Engine(format!("{}: {error}", path.display())))?;
         Ok(match self {
             Self::Directory(config) => match config.engine {
-                EngineKind::Fjall => Arc::new(FjallEngine::open(&path.join("fjall"), config.cache_bytes)?),
-                EngineKind::Sled => Arc::new(SledEngine::open(&path.join("sled"), config.cache_bytes)?),
+                EngineKind::Fjall => Arc::new(FjallEngine::open(&path.join(FJALL), config.cache_bytes)?),
+                EngineKind::Sled => Arc::new(SledEngine::open(&path.join(SLED), config.cache_bytes)?),
             },
-            Self::Database { config, path } => {
-                Arc::new(PostgresEngine::open(config, &path.join("postgres"))?)
-            }
+            Self::Database { config, path } => Arc::new(PostgresEngine::open(config, &path.join(POSTGRES))?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Meta;
+
+    #[test]
+    fn a_directory_says_which_engines_were_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meta");
+        assert!(Place::engines_in(&path).is_empty());
+        for (engine, there) in [
+            (EngineKind::Sled, vec!["sled"]),
+            (EngineKind::Fjall, vec!["fjall", "sled"]),
+        ] {
+            let place = Place::Directory(MetaConfig {
+                engine,
+                path: path.clone(),
+                cache_bytes: 8 << 20,
+            });
+            drop(Meta::at(&place).unwrap());
+            assert_eq!(Place::engines_in(&path), there);
+            assert!(there.contains(&place.engine()));
+        }
     }
 }

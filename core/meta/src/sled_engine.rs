@@ -196,6 +196,11 @@ impl Engine for SledEngine {
         Some(CANNOT_SCOUR)
     }
 
+    // A commit is told before anybody sees it.
+    fn tells_before_subscribing(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self) -> Result<Changes> {
         Ok(self.inner.state.write().publisher.subscribe())
     }
