@@ -20,6 +20,7 @@ use crate::checkpoint::{Checkpoints, rows};
 use crate::chunk_ids::ChunkIds;
 use crate::domains::Domains;
 use crate::frame::compression::Compression;
+use crate::health::scrub::Scope;
 use crate::health::settings::HealthSettings;
 use crate::health::{Health, report};
 use crate::inner::Inner;
@@ -37,7 +38,7 @@ use crate::reclaim::{ReclaimConfig, ReclaimPlan, tally};
 use crate::remote::Remote;
 use crate::staging::{INLINE_PLAIN, StagedFrame, Staging};
 use crate::workers::Workers;
-use crate::{Error, Result, StoreStatus, frame, references};
+use crate::{Error, Result, StoreStatus, frame, references, restore};
 
 #[cfg(test)]
 mod tests;
@@ -246,10 +247,12 @@ impl Store {
             settings,
             &inner.workers,
         )?);
-        let checkpoints = interval.map(|interval| {
-            let (placing, network) = (placing.clone(), network.clone());
-            Arc::new(Checkpoints::start(bare, placing, network, owner, interval))
-        });
+        let checkpoints = interval
+            .map(|interval| {
+                let (placing, network) = (placing.clone(), network.clone());
+                Checkpoints::start(bare, placing, network, owner, interval).map(Arc::new)
+            })
+            .transpose()?;
         let workers = inner.workers.clone();
         let health = Health::start(inner.clone(), placing.clone(), network, miners, owner, &workers);
         Ok(Self {
@@ -525,6 +528,9 @@ impl Store {
                 levels::flush(meta, placing, level, left()).await?;
             }
             let all = [chunks.unwrap_or_default(), &checkpoint].concat();
+            if level == Level::Verified {
+                self.look_at_unseen(&all, left()).await?;
+            }
             match levels::wait(meta, placing, &all, level, left()).await {
                 Err(Error::Damaged(chunk)) if checkpoint.contains(&chunk) => {
                     tracing::warn!(chunk = chunk.0, "a checkpoint is damaged; another one is taken");
@@ -532,6 +538,15 @@ impl Store {
                 done => return done,
             }
         }
+    }
+    /// Has the scrubber look before its time at what a restore brought back of `chunks`.
+    async fn look_at_unseen(&self, chunks: &[ChunkId], patience: Duration) -> Result<()> {
+        let unseen = levels::unseen(&*self.inner.meta.snapshot()?, chunks)?;
+        if let (Some(health), false) = (&self.health, unseen.is_empty()) {
+            // What it finds shows in the level; a look that takes too long is waited for no longer.
+            let _ = tokio::time::timeout(patience, health.scrub(Scope::Segments(unseen))).await;
+        }
+        Ok(())
     }
     /// Chunks of a checkpoint begun after this call, if one is needed for `level`.
     async fn checkpoint(&self, level: Level, timeout: Duration) -> Result<Vec<ChunkId>> {
@@ -551,7 +566,10 @@ impl Store {
             unpacked_bytes += u64::from(waiting?.len);
         }
         let tallies = tally::all(&*snapshot)?;
+        let packs = levels::packs(&*snapshot)?;
+        let unseen = packs.iter().map(|pack| u64::from(pack.unseen)).sum();
         Ok(StoreStatus {
+            restored: restore::status(&*snapshot, unseen)?,
             leased_bytes: tally::leased(&tallies),
             live_bytes: tally::live_bytes(&tallies),
             unpacked_bytes,
@@ -559,7 +577,7 @@ impl Store {
             staging_limit: self.inner.config.staging_limit,
             trouble: self.inner.fence.reason().or_else(|| self.inner.staging.trouble()),
             damaged: isolate::status(&*snapshot, |chunk| self.inner.staging.owner(chunk))?,
-            packs: levels::packs(&*snapshot)?,
+            packs,
             health: report::status(&*snapshot, &self.inner.config.health)?,
             memory_cache: self.inner.memory.usage(),
             read_memory: self.inner.read_memory(),

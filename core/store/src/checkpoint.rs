@@ -10,7 +10,7 @@
 //! repair as everything else: a change of a few KiB costs no file of its own, it rides in the next
 //! pack. The rows are cut into blocks at keys that a hash chooses, so a block whose rows did not
 //! change is the same block again and is not written again: every checkpoint is a full one, and costs
-//! what changed. A last chunk, the [`manifest`], lists the blocks. The owner that a segment's index
+//! what changed. Nor is such a block read again, while the engine tells what was committed ([`changed`]). A last chunk, the [`manifest`], lists the blocks. The owner that a segment's index
 //! notes of each chunk says which chunks are manifests: whoever can open indexes finds them all.
 //!
 //! # When
@@ -26,12 +26,14 @@
 //! # One gateway at a time
 //! A restore begins a new *incarnation*, which numbers its packs above all earlier ones. A gateway
 //! that finds a pack of a later incarnation under its account stops ([`fence`]).
+mod changed;
 pub(crate) mod coverage;
 pub(crate) mod fence;
 pub(crate) mod image;
 mod keep;
 pub(crate) mod live;
 pub(crate) mod manifest;
+pub(crate) mod owners;
 pub(crate) mod rows;
 pub(crate) mod status;
 mod take;
@@ -75,14 +77,16 @@ impl Checkpoints {
         network: Arc<dyn Network>,
         owner: cess::AccountId,
         interval: Duration,
-    ) -> Self {
+    ) -> Result<Self> {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let fence = fence::Watch::new(network, owner);
-        let taker = Arc::new(Taker::new(store, placing, interval));
+        let (changed, hearing) = changed::Changed::new(&store.inner.meta)?;
+        tasks.spawn(stop.clone().run_until_cancelled_owned(hearing));
+        let taker = Arc::new(Taker::new(store, placing, interval, changed));
         let running = worker::run(taker.clone(), fence);
         tasks.spawn(stop.clone().run_until_cancelled_owned(running));
-        Self { taker, stop, tasks }
+        Ok(Self { taker, stop, tasks })
     }
 
     /// The chunks of a checkpoint that was begun after this call: it knows everything committed

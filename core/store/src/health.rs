@@ -12,6 +12,7 @@
 //!   other, [`listing`] asks the chain.
 //! - [`repair`]: stores a pack at risk again while that is still possible; [`search`] bounds the time
 //!   that it spends on what is not to be had, [`attempts`] how often it is tried again.
+//! - [`seen`]: what a restore brought back counts as verified once it was looked at.
 //! - [`report`], [`explain`]: what an operator sees.
 //!
 //! Miners that turn out to have lost or changed what they reported are marked in
@@ -29,6 +30,7 @@ pub(crate) mod repair;
 pub(crate) mod report;
 pub(crate) mod scrub;
 pub(crate) mod search;
+pub(crate) mod seen;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;

@@ -48,13 +48,40 @@ pub(crate) struct WrappedKeys {
     pub epoch: Vec<u8>,
 }
 
+/// Seals and opens the indexes of the segments of one namespace.
+pub(crate) struct IndexKey {
+    cipher: LessSafeKey,
+    /// Another key derived from the same root key, which tells namespaces apart and opens nothing.
+    name: Secret,
+}
+
+impl IndexKey {
+    /// Of the namespace with this root key.
+    pub(crate) fn of(root: &Secret) -> Self {
+        Self {
+            cipher: wrap::cipher(&derived(root, b"cess-gateway segment indexes 1")),
+            name: derived(root, b"cess-gateway namespace name 1"),
+        }
+    }
+
+    /// Whether both are of one namespace.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+
+    /// Opens a segment's index; `None` when it was sealed by another namespace or with another header.
+    pub(crate) fn open(&self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        Some(wrap::open(&self.cipher, header, sealed)?.to_vec())
+    }
+}
+
 /// All keys of an open store.
 pub(crate) struct Keys {
     meta: Meta,
     /// Wraps domain keys.
     domains: LessSafeKey,
     /// Seals segment indexes.
-    indexes: LessSafeKey,
+    indexes: IndexKey,
     epoch: u32,
     opened: RwLock<HashMap<(DomainId, u32), Arc<SubKey>>>,
     /// Domains that a transaction destroys or destroyed: whether it was committed, the row says.
@@ -99,7 +126,7 @@ impl Keys {
         Ok(Self {
             meta,
             domains: wrap::cipher(&derived(&root, b"cess-gateway domain keys 1")),
-            indexes: wrap::cipher(&derived(&root, b"cess-gateway segment indexes 1")),
+            indexes: IndexKey::of(&root),
             epoch,
             opened: RwLock::default(),
             ending: RwLock::default(),
@@ -238,12 +265,12 @@ impl Keys {
 
     /// Seals a segment's index, bound to the segment's header. Adds 28 bytes.
     pub(crate) fn seal_index(&self, header: &[u8], index: &[u8]) -> Vec<u8> {
-        wrap::seal(&self.indexes, header, index)
+        wrap::seal(&self.indexes.cipher, header, index)
     }
 
     /// Opens a segment's index; `None` when it was not sealed by this store or with this header.
     pub(crate) fn open_index(&self, header: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        Some(wrap::open(&self.indexes, header, sealed)?.to_vec())
+        self.indexes.open(header, sealed)
     }
 
     fn open_domain(&self, domain: DomainId, row: &[u8]) -> Result<LessSafeKey> {

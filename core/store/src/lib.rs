@@ -56,4 +56,6 @@ pub use place::pace::Pace;
 pub use place::rules::{Country, Placement};
 pub use read::trace::{ReadOutcome, ReadSource, ReadStep, ReadTrace};
 pub use reclaim::{ReclaimConfig, ReclaimPack, ReclaimPlan};
-pub use status::{ChainOutlook, ChainState, DamagedChunk, PackState, PackStatus, StoreStatus};
+pub use status::{
+    ChainOutlook, ChainState, DamagedChunk, PackState, PackStatus, RestoredStatus, StoreStatus,
+};

@@ -170,7 +170,15 @@ pub(crate) fn get_many<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result
 pub(crate) fn all<R: Read + ?Sized>(
     read: &R,
 ) -> Result<impl Iterator<Item = Result<(ChunkId, Location)>> + '_> {
-    let rows = read.range(Bound::Included(&[TABLE]), Bound::Excluded(&[TABLE + 1]), false)?;
+    from_row(read, 0)
+}
+
+/// Every chunk from `row` × [`IDS_PER_ROW`] on that a pack holds, in rising order of ids.
+pub(crate) fn from_row<R: Read + ?Sized>(
+    read: &R,
+    row: u64,
+) -> Result<impl Iterator<Item = Result<(ChunkId, Location)>> + '_> {
+    let rows = read.range(Bound::Included(&key(row)), Bound::Excluded(&[TABLE + 1]), false)?;
     Ok(
         rows.flat_map(|row| match row.map_err(Error::from).and_then(places) {
             Ok(places) => places.into_iter().map(Ok).collect(),

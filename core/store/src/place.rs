@@ -345,7 +345,7 @@ impl Placing {
         self.shared.progress.subscribe()
     }
 
-    /// A pack was retired.
+    /// A pack was retired, or was read back for the first time since a restore.
     pub(crate) fn retired(&self) {
         self.shared.upkeep.notify_one();
         self.shared.progressed();

@@ -149,19 +149,29 @@ impl Remote {
         log: &Log,
     ) -> Result<Bytes> {
         let mut place = self.place(chunk)?;
-        for _ in 1..MOVES {
+        let mut moves = 0;
+        loop {
             let failed = match self.fetch_from(place, chunk, authentic, log).await {
-                Err(error @ Error::Unavailable { .. }) => error,
+                Err(error @ (Error::Unavailable { .. } | Error::Damaged(_))) => error,
                 done => return done,
             };
             // It may have been packed anew meanwhile, and the old file be gone.
             let now = self.place(chunk)?;
-            if now == place {
-                return Err(failed);
+            moves += 1;
+            if now != place && moves < MOVES {
+                place = now;
+                continue;
             }
-            place = now;
+            // The pack that it came from may still be there.
+            let Some(other) = moved::other(&*self.meta.snapshot()?, chunk, place.pack)? else {
+                return Err(failed);
+            };
+            let found = self.fetch_from(other, chunk, authentic, log).await;
+            return found.map_err(|error| match error {
+                Error::Unavailable { .. } | Error::Damaged(_) => failed,
+                error => error,
+            });
         }
-        self.fetch_from(place, chunk, authentic, log).await
     }
 
     fn place(&self, chunk: ChunkId) -> Result<Location> {

@@ -1,7 +1,7 @@
 //! Restore: a namespace from the chain, the miners and a passphrase alone.
 //!
-//! 1. The chain lists the files of an account. One of the newest gives the root row; the passphrase
-//!    has to open it before anything else is read.
+//! 1. The chain lists the files of an account. One of the newest, or one that is named, gives the root
+//!    row; the passphrase has to open it before anything else is read ([`root`]).
 //! 2. Every segment says which chunks it holds and carries their keys ([`packs`]). From that alone all
 //!    rows about packs are made anew: which chunk lies where is never taken from a checkpoint.
 //! 3. Among the chunks are the manifests of checkpoints. The newest one of which every block can be
@@ -17,6 +17,7 @@
 mod apply;
 mod choose;
 mod packs;
+mod root;
 #[cfg(test)]
 mod tests;
 
@@ -31,16 +32,13 @@ use meta::{Durability, Meta};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::checkpoint::{listed, rows};
-use crate::keys::passphrase;
+use crate::checkpoint::rows;
+use crate::place::isolate;
 use crate::place::miners::Miners;
 use crate::place::network::{Live, Network};
 use crate::remote::Remote;
-use crate::{ChunkId, DomainId, Error, Owner, Result, Store, StoreConfig, tables};
-
-/// Files that are asked for a root row before the passphrase is called wrong; and those of them that
-/// are asked in a way that nobody can lie about, which costs a whole segment each.
-const ROOT_TRIES: [(bool, usize); 2] = [(false, 8), (true, 1)];
+use crate::restore::root::Roots;
+use crate::{ChunkId, DomainId, Error, Owner, RestoredStatus, Result, Store, StoreConfig};
 
 /// What to restore.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +47,8 @@ pub struct Request {
     pub checkpoint: Option<u32>,
     /// Go on without packs that cannot be read now: what is in them is lost for the restored namespace.
     pub accept_loss: bool,
-    /// Files to look at beside those that the chain lists for the account.
+    /// Files to look at beside those that the chain lists for the account. The first of them whose key
+    /// opens says which namespace is restored, if the account has several.
     pub more: Vec<Hash>,
     /// Build names from the packs' indexes when no checkpoint can be read.
     pub without_checkpoint: bool,
@@ -103,8 +102,14 @@ pub struct Report {
     pub files: u64,
     /// Those of them that are of something else.
     pub foreign: u64,
+    /// A file of each other namespace that the account holds and the passphrase opens; named in the
+    /// request, it has that one restored.
+    pub other_namespaces: Vec<String>,
     /// Packs brought back.
     pub packs: u64,
+    /// Segments of them. Nobody has read them back yet: what lies in them counts as placed until the
+    /// scrubber has looked at them.
+    pub segments: u64,
     /// Chunks in them.
     pub chunks: u64,
     /// Bytes of the chunks' frames.
@@ -174,7 +179,14 @@ pub(crate) async fn restore_over(
         }
     }
     let remote = Remote::new(meta.clone(), network.clone(), miners.clone(), &config.pace, 0);
-    open_root(&meta, &passphrase, &remote, &*network, &miners, owner, &fids).await?;
+    let roots = Roots {
+        passphrase: &passphrase,
+        remote: &remote,
+        network: &*network,
+        miners: &miners,
+        owner,
+    };
+    let others = roots.open(&meta, &fids, &request.more).await?;
     drop(remote);
     let inner = Store::parts(
         config,
@@ -187,6 +199,7 @@ pub(crate) async fn restore_over(
     let outcome = go_on(&store, &*network, &miners, owner, fids, request, tell).await;
     store.shutdown().await;
     let mut report = outcome?;
+    report.other_namespaces = others.iter().map(Hash::to_string).collect();
     report.seconds = began.elapsed().as_secs_f64();
     Ok(report)
 }
@@ -220,6 +233,25 @@ async fn go_on(
     Ok(report)
 }
 
+/// What an operator sees of the restore that this incarnation began with; `unseen`: segments that nobody
+/// has looked at since.
+pub(crate) fn status<R: meta::Read + ?Sized>(read: &R, unseen: u64) -> Result<Option<RestoredStatus>> {
+    let Some(restored) = rows::restored(read)? else {
+        return Ok(None);
+    };
+    let missing = isolate::all(read)?.len() - isolate::rotten(read)?.len();
+    Ok(Some(RestoredStatus {
+        incarnation: rows::incarnation(read)?,
+        at: restored.at,
+        checkpoint: restored.checkpoint.map(|(number, _)| number),
+        taken: restored.checkpoint.map(|(_, taken)| taken),
+        lost_chunks: restored.lost,
+        missing_chunks: missing as u64,
+        unreadable_packs: restored.unreadable,
+        unseen_segments: unseen,
+    }))
+}
+
 /// Marks `meta` as being restored.
 async fn begin(meta: &Meta) -> Result<()> {
     meta.write(Durability::Synced, |tx| {
@@ -238,71 +270,4 @@ async fn begin(meta: &Meta) -> Result<()> {
         rows::put_restoring(tx, None)
     })
     .await
-}
-
-/// Finds a root row that the passphrase opens, and keeps it.
-async fn open_root(
-    meta: &Meta,
-    passphrase: &Zeroizing<Vec<u8>>,
-    remote: &Remote,
-    network: &dyn Network,
-    miners: &Miners,
-    owner: AccountId,
-    fids: &[Hash],
-) -> Result<()> {
-    if meta.snapshot()?.get(&[tables::ROOT])?.is_some() {
-        return Ok(());
-    }
-    let mut tried: Vec<Vec<u8>> = Vec::new();
-    let mut failed = None;
-    // The newest last: they were written under the passphrase of today. First as fast as it goes, then
-    // from fragments that are checked, in case somebody lied.
-    for (checked, most) in ROOT_TRIES {
-        let mut left = most;
-        for fid in fids.iter().rev() {
-            if left == 0 {
-                break;
-            }
-            let Some(file) = listed(network, owner, *fid, |account| miners.endpoint(account)).await? else {
-                continue;
-            };
-            let row = match remote.root_row(&file, checked).await {
-                Ok(Some(row)) if !tried.contains(&row) => row,
-                // A file of something else says nothing.
-                Ok(None) => continue,
-                Ok(Some(_)) => {
-                    left -= 1;
-                    continue;
-                }
-                Err(error) => {
-                    left -= 1;
-                    failed = Some(error);
-                    continue;
-                }
-            };
-            left -= 1;
-            tried.push(row.clone());
-            let (secret, candidate) = (passphrase.clone(), row.clone());
-            let opened = tokio::task::spawn_blocking(move || passphrase::open(&secret, &candidate).is_ok())
-                .await
-                .map_err(|_| Error::ShuttingDown)?;
-            if opened {
-                return meta
-                    .write(Durability::Synced, move |tx| Ok(tx.put(&[tables::ROOT], &row)?))
-                    .await;
-            }
-        }
-    }
-    Err(match (tried.is_empty(), failed) {
-        (false, _) => Error::Key(format!(
-            "the passphrase does not open the packs of {}",
-            owner.to_ss58(cess::account::SS58_PREFIX)
-        )),
-        (true, Some(error)) => error,
-        (true, None) => Error::CannotRestore(format!(
-            "the chain lists no pack of {} among {} files",
-            owner.to_ss58(cess::account::SS58_PREFIX),
-            fids.len()
-        )),
-    })
 }

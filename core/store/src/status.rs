@@ -43,6 +43,10 @@ pub struct PackStatus {
     pub good: Option<u8>,
     /// Fragments that the last read-back could not verify.
     pub unverified: u32,
+    /// Segments that a restore brought back and nobody has looked at since: until then they count as
+    /// placed.
+    #[serde(default)]
+    pub unseen: u32,
     /// Why the last step did not succeed, if it did not.
     pub last_error: Option<String>,
 }
@@ -105,6 +109,27 @@ pub struct DamagedChunk {
     pub offset: u64,
 }
 
+/// The restore that the namespace began anew with. Times in milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredStatus {
+    /// How often the namespace was restored.
+    pub incarnation: u32,
+    /// When the last time was.
+    pub at: u64,
+    /// Number of the checkpoint that was used; `None`: files were made of what packs say.
+    pub checkpoint: Option<u32>,
+    /// When its image was taken.
+    pub taken: Option<u64>,
+    /// Chunks that had not reached the network: reading them is an error.
+    pub lost_chunks: u64,
+    /// Those of them that somebody still refers to.
+    pub missing_chunks: u64,
+    /// Packs that could not be read and were given up.
+    pub unreadable_packs: u64,
+    /// Segments that it brought back and nobody has looked at since: they count as placed.
+    pub unseen_segments: u64,
+}
+
 /// The whole store.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StoreStatus {
@@ -123,7 +148,8 @@ pub struct StoreStatus {
     pub live_bytes: u64,
     /// Why nothing is taken in at the moment; `None` when all is well.
     pub trouble: Option<String>,
-    /// Chunks that staging could not give back before the network had them.
+    /// Chunks that staging could not give back before the network had them, and those that a restore did
+    /// not find (inode 0).
     pub damaged: Vec<DamagedChunk>,
     /// Packs, newest last.
     pub packs: Vec<PackStatus>,
@@ -141,6 +167,9 @@ pub struct StoreStatus {
     pub upload_memory: Option<(u64, u64, u64)>,
     /// The chain, as placing sees it; none without a network.
     pub chain: Option<ChainOutlook>,
+    /// The restore that the namespace began anew with; none: it was never restored.
+    #[serde(default)]
+    pub restored: Option<RestoredStatus>,
     /// Checkpoints of the metadata; none when they are off, or without a network.
     #[serde(default)]
     pub checkpoint: Option<CheckpointStatus>,

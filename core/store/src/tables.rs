@@ -46,6 +46,8 @@ pub(crate) const ROOT: u8 = 0x88;
 pub(crate) const IDS: u8 = 0x89;
 /// Staging space to give back.
 pub(crate) const FREED: u8 = 0x8a;
+/// Chunks of packs that nothing refers to.
+pub(crate) const DEAD: u8 = 0x85;
 /// What placing knows beside the packs: orders and scores of miners.
 pub(crate) const PLACING: u8 = 0x8e;
 /// Small frames.

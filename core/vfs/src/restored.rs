@@ -1,8 +1,8 @@
 //! What a restore of the store asks of the namespace.
 //!
-//! The store brings rows and chunks back and knows no names. Here are the two things that need them:
-//! which files have bytes that no pack holds ([`lost_content`]), and, when no checkpoint was left,
-//! files made from what the packs' indexes say ([`rescue`]).
+//! The store brings rows and chunks back and knows no names. Here are the things that need them: what the
+//! namespace holds ([`holds`]), which files have bytes that no pack holds ([`lost_content`]), and, when no
+//! checkpoint was left, files made from what the packs' indexes say ([`rescue`]).
 //!
 //! # Without a checkpoint
 //! An index says which inode asked for a chunk, at which offset, in which bucket. So every bucket
@@ -14,11 +14,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use meta::{Durability, Meta};
+use serde::{Deserialize, Serialize};
 use store::restore::FoundChunk;
 use store::{ChunkId, DomainId};
 
-use crate::schema::{self, BUCKET, BucketRecord, ExtentRecord, NEXT_INODE};
-use crate::{ChunkUser, Error, InodeNo, Kind, Result, clock, dentry, explain, inode, names, vfs};
+use crate::clone::row::CLONE;
+use crate::schema::{self, BUCKET, BucketRecord, ExtentRecord, INODE, NEXT_INODE, UPLOAD, VOLUME};
+use crate::{ChunkUser, Error, InodeNo, Kind, Result, clock, dentry, explain, inode, names, snapshot, vfs};
 
 /// Inode numbers left out after a restore: the gateway that was lost may have used some.
 const APART: u64 = 1 << 24;
@@ -46,6 +48,45 @@ pub async fn begin_anew(meta: &Meta) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// What a restored namespace holds, for its operator to compare with what they know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holds {
+    /// Buckets.
+    pub buckets: u64,
+    /// Inodes: directories, files of all kinds, versions and parts of uploads.
+    pub inodes: u64,
+    /// Volumes.
+    pub volumes: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Clones.
+    pub clones: u64,
+    /// Multipart uploads that were begun and not ended.
+    pub uploads: u64,
+}
+
+/// Counts what the namespace holds. Reads all rows of inodes.
+pub async fn holds(meta: &Meta) -> Result<Holds> {
+    let snapshot = meta.snapshot()?;
+    tokio::task::spawn_blocking(move || {
+        let count = |table: u8| -> Result<u64> {
+            let mut rows = schema::scan(&*snapshot, &[table])?;
+            rows.try_fold(0, |count, row| row.map(|_| count + 1).map_err(Error::from))
+        };
+        let snapshots = snapshot::row::all(&*snapshot)?;
+        Ok(Holds {
+            buckets: count(BUCKET)?,
+            inodes: count(INODE)?,
+            volumes: count(VOLUME)?,
+            snapshots: snapshots.iter().filter(|(_, record)| !record.deleted).count() as u64,
+            clones: count(CLONE)?,
+            uploads: count(UPLOAD)?,
+        })
+    })
+    .await
+    .map_err(|error| Error::Internal(error.to_string()))?
 }
 
 /// What [`rescue`] made.

@@ -20,7 +20,7 @@ use vfs::ChunkUser;
 use zeroize::Zeroizing;
 
 use super::somebody_watches;
-use crate::config::{Config, MetadataEngine};
+use crate::config::{Config, Metadata, MetadataEngine, StoreSettings};
 use crate::data_dir::{DataDir, read_private};
 
 /// Ranges that are listed at most.
@@ -78,6 +78,8 @@ struct Outcome {
     /// What the store found and did.
     #[serde(flatten)]
     report: Report,
+    /// What the namespace holds.
+    holds: vfs::restored::Holds,
     /// Ranges of files that cannot be read; at most [`LISTED`].
     lost_content: Vec<ChunkUser>,
     /// Files made without a checkpoint.
@@ -91,7 +93,6 @@ struct Plan {
     miner_timeout: Duration,
     owner: AccountId,
     passphrase: Zeroizing<Vec<u8>>,
-    meta_cache: u64,
 }
 
 impl Restore {
@@ -130,35 +131,34 @@ impl Restore {
 
     async fn restore_in(&self, path: &Path, config: Option<&Config>) -> Result<Outcome> {
         // What is missing is said before anything is made.
-        if let Some(config) = config
-            && !self.drill
-            && !matches!(config.metadata.engine, MetadataEngine::Fjall)
+        let place = self.place(path, config)?;
+        if let Some(other) = meta::Place::engines_in(&path.join("meta"))
+            .into_iter()
+            .find(|engine| *engine != place.engine())
         {
             bail!(
-                "a restore makes its namespace with the engine fjall: set metadata.engine = \"fjall\" for it, \
-                 then move it with `cess-gateway meta migrate`"
-            );
-        }
-        if path.join("store/staging").exists() && !path.join("meta").join("fjall").exists() {
-            bail!(
-                "{} holds a gateway with another metadata engine; choose an empty directory",
+                "{} holds a gateway with the metadata engine {other}; choose an empty directory",
                 path.display()
             );
         }
         let plan = self.plan(path, config)?;
         let request = self.request()?;
-        let data = DataDir::lock(path)?;
+        let _alone = DataDir::lock(path)?;
         let chain = Chain::connect(plan.chain)
             .await
             .context("cannot reach the chain")?;
         let key = Keypair::from_secret_key(crate::random::bytes()?).context("cannot make a miner key")?;
         let miners = MinerClient::new(key, plan.miner_timeout).context("cannot make the miner client")?;
-        let meta = meta::Meta::open(&meta::MetaConfig {
-            engine: meta::EngineKind::Fjall,
-            path: data.join("meta"),
-            cache_bytes: plan.meta_cache,
-        })
-        .context("cannot open the metadata")?;
+        let name = place.name();
+        // A database is asked from a thread that may block.
+        let meta = tokio::task::spawn_blocking(move || meta::Meta::at(&place))
+            .await
+            .context("opening the metadata was cut off")?
+            .with_context(|| format!("cannot open the metadata: {name}"))?;
+        let others = meta.others().await.context("cannot read the metadata")?;
+        if others > 0 {
+            bail!("{others} gateways use these metadata: {name}");
+        }
         let bar = Bar::new(somebody_watches(self.json))?;
         let report = store::restore::restore(
             plan.store,
@@ -183,10 +183,22 @@ impl Restore {
         let lost_content = vfs::restored::lost_content(&meta, &report.lost, LISTED).await?;
         Ok(Outcome {
             drill: self.drill,
+            holds: vfs::restored::holds(&meta).await?,
             report,
             lost_content,
             rescued_files,
         })
+    }
+
+    /// Where the namespace is to live: as configured. A drill leaves nothing anywhere, so it makes do with a
+    /// file of its own.
+    fn place(&self, data: &Path, config: Option<&Config>) -> Result<meta::Place> {
+        let cache = config.map_or_else(StoreSettings::default, |config| config.store.clone());
+        let cache = cache.meta_cache.as_u64();
+        match config.filter(|_| !self.drill) {
+            Some(config) => config.metadata.place(config.metadata.engine, data, cache),
+            None => Metadata::default().place(MetadataEngine::Fjall, data, cache),
+        }
     }
 
     fn request(&self) -> Result<Request> {
@@ -277,7 +289,6 @@ impl Restore {
             miner_timeout: network.map_or(Duration::from_secs(60), |network| network.miner_timeout),
             owner,
             passphrase,
-            meta_cache: settings.meta_cache.as_u64(),
         })
     }
 }
@@ -345,6 +356,17 @@ fn render(outcome: &Outcome) -> String {
         ByteSize(report.bytes).display().iec(),
         report.dead
     ));
+    if !outcome.drill && report.segments > 0 {
+        line(format!(
+            "         {} segments were not read back: they count as placed until the scrubber has looked at them",
+            report.segments
+        ));
+    }
+    for fid in &report.other_namespaces {
+        line(format!(
+            "         file {fid} is of another namespace under this passphrase: --file {fid} restores that one"
+        ));
+    }
     for (fid, reason) in &report.unreadable {
         line(format!("         {fid} cannot be read: {reason}"));
     }
@@ -355,6 +377,11 @@ fn render(outcome: &Outcome) -> String {
             found.passed_over.as_deref().unwrap_or("no reason")
         ));
     }
+    let holds = &outcome.holds;
+    line(format!(
+        "holds    {} buckets, {} inodes, {} volumes, {} snapshots, {} clones, {} uploads in flight",
+        holds.buckets, holds.inodes, holds.volumes, holds.snapshots, holds.clones, holds.uploads
+    ));
     if outcome.drill {
         line(format!(
             "samples  {} chunks read back, {} could not be",

@@ -12,6 +12,9 @@ use crate::admin::model;
 /// Planck in one TCESS.
 const PLANCK: u128 = 1_000_000_000_000_000_000;
 
+/// Damaged chunks that are named; the others are counted.
+const DAMAGED_SHOWN: usize = 20;
+
 /// Show packs, miners, staging, caches, chain and territory.
 #[derive(Args)]
 pub struct Status {
@@ -93,11 +96,16 @@ fn render(status: &model::Status) -> String {
     if let Some(trouble) = &store.trouble {
         line(format!("          takes nothing in: {trouble}"));
     }
-    for damaged in &store.damaged {
+    // What a restore did not find is summed up below.
+    let rotten: Vec<_> = store.damaged.iter().filter(|damaged| damaged.inode > 0).collect();
+    for damaged in rotten.iter().take(DAMAGED_SHOWN) {
         line(format!(
             "          damaged: chunk {}, written by inode {} at byte {}",
             damaged.chunk, damaged.inode, damaged.offset
         ));
+    }
+    if rotten.len() > DAMAGED_SHOWN {
+        line(format!("          and {} more", rotten.len() - DAMAGED_SHOWN));
     }
     line(format!(
         "caches    memory {} of {}, disk {} of {}; reading {} of {}",
@@ -115,6 +123,9 @@ fn render(status: &model::Status) -> String {
             size(limit),
             size(most)
         ));
+    }
+    if let Some(restored) = &store.restored {
+        line(self::restored(restored));
     }
     if let Some(checkpoint) = &store.checkpoint {
         line(self::checkpoint(checkpoint));
@@ -145,6 +156,32 @@ fn render(status: &model::Status) -> String {
         ));
     }
     out
+}
+
+/// The restore that the namespace began anew with, and what is still missing since.
+fn restored(status: &store::RestoredStatus) -> String {
+    let moment = |millis| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(millis));
+    let source = match (status.checkpoint, status.taken) {
+        (Some(number), Some(taken)) => format!("checkpoint {number} of {}", moment(taken)),
+        _ => "what packs say, without a checkpoint".to_owned(),
+    };
+    let mut text = format!(
+        "restored  incarnation {} since {}, from {source}; {} chunks were lost, {} of them are still missing",
+        status.incarnation,
+        moment(status.at),
+        status.lost_chunks,
+        status.missing_chunks
+    );
+    if status.unreadable_packs > 0 {
+        text += &format!(", {} packs could not be read", status.unreadable_packs);
+    }
+    if status.unseen_segments > 0 {
+        text += &format!(
+            "; {} segments count as placed until the scrubber has looked at them",
+            status.unseen_segments
+        );
+    }
+    text
 }
 
 /// The newest checkpoint, and what a restore would miss now.
@@ -214,6 +251,27 @@ mod tests {
             ", 384.0 MiB leased for 96.0 MiB that live: 25 % waste (96.0 MiB)"
         );
         assert!(waste(&status(96, 1)).contains("97 % waste"));
+    }
+
+    #[test]
+    fn what_a_restore_lost_is_shown() {
+        let text = restored(&store::RestoredStatus {
+            incarnation: 2,
+            checkpoint: Some(7),
+            taken: Some(0),
+            lost_chunks: 5,
+            missing_chunks: 3,
+            unseen_segments: 4,
+            ..store::RestoredStatus::default()
+        });
+        for part in [
+            "incarnation 2",
+            "checkpoint 7 of 1970",
+            "5 chunks were lost, 3 of them",
+            "4 segments",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]

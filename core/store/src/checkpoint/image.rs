@@ -13,12 +13,12 @@
 //! A block ends after a row whose key's checksum says so, about one in [`ROWS`], or when it has
 //! [`BYTES`]. So a change moves no other block's ends, and blocks without a change are the same bytes
 //! as before. Its bytes are rows, back to back: postcard of (key, value).
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use meta::Read;
 
 use crate::checkpoint::{DOMAIN, live};
-use crate::{Result, domains, tables};
+use crate::{Error, Result, domains, tables};
 
 /// Rows in a block on average.
 const ROWS: u32 = 1024;
@@ -31,69 +31,138 @@ pub(crate) const LIVE: u8 = 0x82;
 const SUB_KEY: usize = 13;
 
 /// First table of the namespace that is left out: from here on they are of the gateways that run now.
-const NAMESPACE_END: u8 = 0x7c;
+pub(super) const NAMESPACE_END: u8 = 0x7c;
 
-/// Cuts a consistent view into blocks and calls `block` with the rows of each; answers the rows in
-/// all.
-pub(crate) fn blocks(read: &dyn Read, mut block: impl FnMut(Vec<u8>) -> Result<()>) -> Result<u64> {
-    let mut cut = Cut {
-        rows: 0,
-        open: Vec::new(),
+/// Rows, back to back.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    /// Key of the first.
+    pub first: Vec<u8>,
+    /// How many.
+    pub rows: u64,
+    /// The rows.
+    pub bytes: Vec<u8>,
+}
+
+/// Takes a block and the key of the row behind it; says whether to go on.
+pub(crate) type See<'a> = dyn FnMut(Cut, Option<&[u8]>) -> Result<ControlFlow<()>> + 'a;
+
+/// Why cutting ends before the last row.
+enum End {
+    /// The caller has enough.
+    Enough,
+    /// It failed.
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Cuts a consistent view into blocks, from the row with the key `from` on (empty: from the first).
+/// `block` is called with each, and with the key of the row behind it, and says whether to go on.
+pub(crate) fn blocks(read: &dyn Read, from: &[u8], block: &mut See<'_>) -> Result<()> {
+    let mut cutter = Cutter {
+        from,
+        open: Cut::default(),
+        ended: None,
+        block,
     };
-    let foreign = |key: &[u8]| !key[1..].starts_with(&DOMAIN.0.to_be_bytes());
-    let sub_keys = |key: &[u8]| key.len() == SUB_KEY && !key[1..].starts_with(&DOMAIN.0.to_be_bytes());
-    cut.copy(read, [&[0x01], &[NAMESPACE_END]], |_| true, &mut block)?;
-    live::each(read, |row, bits| {
-        let mut key = [LIVE; 9];
-        key[1..].copy_from_slice(&row.to_be_bytes());
-        cut.push(&key, bits, &mut block)
-    })?;
-    for (table, wanted) in [
-        (tables::REFS, (|_| true) as fn(&[u8]) -> bool),
-        (tables::DOMAIN, foreign),
-        (tables::EPOCH, sub_keys),
-    ] {
-        cut.copy(read, [&[table], &[table + 1]], wanted, &mut block)?;
+    match cutter.all(read).and_then(|()| cutter.end()) {
+        Ok(()) | Err(End::Enough) => Ok(()),
+        Err(End::Failed(error)) => Err(error),
     }
-    let [from, to] = &domains::ROWS;
-    cut.copy(read, [from, to], |_| true, &mut block)?;
-    if !cut.open.is_empty() {
-        block(cut.open)?;
-    }
-    Ok(cut.rows)
 }
 
 /// A block that is being filled.
-struct Cut {
-    rows: u64,
-    open: Vec<u8>,
+struct Cutter<'a> {
+    from: &'a [u8],
+    open: Cut,
+    /// The one before, until it is known which row is behind it.
+    ended: Option<Cut>,
+    block: &'a mut See<'a>,
 }
 
-impl Cut {
+impl Cutter<'_> {
+    fn all(&mut self, read: &dyn Read) -> Result<(), End> {
+        let foreign = |key: &[u8]| !key[1..].starts_with(&DOMAIN.0.to_be_bytes());
+        let sub_keys = |key: &[u8]| key.len() == SUB_KEY && !key[1..].starts_with(&DOMAIN.0.to_be_bytes());
+        self.copy(read, [&[0x01], &[NAMESPACE_END]], |_| true)?;
+        if self.from < &[LIVE + 1][..] {
+            let row = self
+                .from
+                .strip_prefix(&[LIVE])
+                .and_then(|row| tables::u64_from(row).ok());
+            live::each(read, row.unwrap_or(0), |row, bits| {
+                let mut key = [LIVE; 9];
+                key[1..].copy_from_slice(&row.to_be_bytes());
+                self.push(&key, bits)
+            })?;
+        }
+        for (table, wanted) in [
+            (tables::REFS, (|_| true) as fn(&[u8]) -> bool),
+            (tables::DOMAIN, foreign),
+            (tables::EPOCH, sub_keys),
+        ] {
+            self.copy(read, [&[table], &[table + 1]], wanted)?;
+        }
+        let [from, to] = &domains::ROWS;
+        self.copy(read, [from, to], |_| true)
+    }
+
     /// Takes the rows between two keys whose keys are `wanted`.
     fn copy(
         &mut self,
         read: &dyn Read,
         [from, to]: [&[u8]; 2],
         wanted: fn(&[u8]) -> bool,
-        block: &mut dyn FnMut(Vec<u8>) -> Result<()>,
-    ) -> Result<()> {
-        for row in read.range(Bound::Included(from), Bound::Excluded(to), false)? {
-            let (key, value) = row?;
+    ) -> Result<(), End> {
+        let from = from.max(self.from);
+        if from >= to {
+            return Ok(());
+        }
+        let rows = read.range(Bound::Included(from), Bound::Excluded(to), false);
+        for row in rows.map_err(Error::from)? {
+            let (key, value) = row.map_err(Error::from)?;
             if wanted(&key) {
-                self.push(&key, &value, block)?;
+                self.push(&key, &value)?;
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, key: &[u8], value: &[u8], block: &mut dyn FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
-        let open = std::mem::take(&mut self.open);
-        self.open = postcard::to_extend(&(key, value), open)
+    fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), End> {
+        if let Some(ended) = self.ended.take()
+            && (self.block)(ended, Some(key))?.is_break()
+        {
+            return Err(End::Enough);
+        }
+        if self.open.rows == 0 {
+            self.open.first = key.to_vec();
+        }
+        let bytes = std::mem::take(&mut self.open.bytes);
+        self.open.bytes = postcard::to_extend(&(key, value), bytes)
             .map_err(|error| tables::damaged(&format!("a row cannot be encoded: {error}")))?;
-        self.rows += 1;
-        if crc32fast::hash(key).is_multiple_of(ROWS) || self.open.len() >= BYTES {
-            block(std::mem::take(&mut self.open))?;
+        self.open.rows += 1;
+        if crc32fast::hash(key).is_multiple_of(ROWS) || self.open.bytes.len() >= BYTES {
+            self.ended = Some(std::mem::take(&mut self.open));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), End> {
+        let open = std::mem::take(&mut self.open);
+        for left in self
+            .ended
+            .take()
+            .into_iter()
+            .chain((open.rows > 0).then_some(open))
+        {
+            if (self.block)(left, None)?.is_break() {
+                break;
+            }
         }
         Ok(())
     }
@@ -121,9 +190,9 @@ mod tests {
 
     fn cut(rows: &Rows) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
-        blocks(rows, |block| {
-            all.push(block);
-            Ok(())
+        blocks(rows, &[], &mut |cut, _| {
+            all.push(cut.bytes);
+            Ok(ControlFlow::Continue(()))
         })
         .unwrap();
         all

@@ -14,7 +14,7 @@ use crate::pack::record;
 use crate::place::local::unpacked;
 use crate::reclaim::tally;
 use crate::tables;
-use crate::{ChunkId, Result};
+use crate::{ChunkId, Error, Result};
 
 /// Bits of the chunks of one row.
 pub(crate) type Bits = [u8; (IDS_PER_ROW / 8) as usize];
@@ -37,8 +37,18 @@ pub(crate) fn chunks(row: u64, bits: &Bits) -> impl Iterator<Item = ChunkId> + '
         .filter(|chunk| is_set(bits, *chunk))
 }
 
-/// Calls `row` with the bits of all rows in which something lives, in rising order.
-pub(crate) fn each<R: Read + ?Sized>(read: &R, mut row: impl FnMut(u64, &Bits) -> Result<()>) -> Result<()> {
+/// Calls `row` with the bits of all rows from `first` on in which something lives, in rising order, until
+/// it fails.
+pub(crate) fn each<R, E>(
+    read: &R,
+    first: u64,
+    mut row: impl FnMut(u64, &Bits) -> Result<(), E>,
+) -> Result<(), E>
+where
+    R: Read + ?Sized,
+    E: From<Error>,
+{
+    let from = ChunkId(first.saturating_mul(IDS_PER_ROW));
     let checkpoints: HashSet<ChunkId> = rows::kept(read)?.iter().flat_map(rows::Kept::chunks).collect();
     // Only in these packs something can be dead.
     let mourning: BTreeSet<u64> = tally::all(read)?
@@ -47,24 +57,32 @@ pub(crate) fn each<R: Read + ?Sized>(read: &R, mut row: impl FnMut(u64, &Bits) -
         .map(|(pack, _)| pack)
         .collect();
     let mut open: Option<(u64, Bits)> = None;
-    let mut packed = locations::all(read)?.peekable();
-    let mut waiting = unpacked::from(read, ChunkId(0))?.peekable();
-    let mut damaged = tables::rows_from(read, tables::DAMAGED, ChunkId(0))?.peekable();
+    let mut packed = locations::from_row(read, first)?.peekable();
+    let mut waiting = unpacked::from(read, from)?.peekable();
+    let mut damaged = tables::rows_from(read, tables::DAMAGED, from)?.peekable();
     // Three sorted sequences, merged by chunk id.
     loop {
         let next_packed = match packed.peek() {
             Some(Ok((chunk, _))) => Some(*chunk),
-            Some(Err(_)) => return packed.next().map_or(Ok(()), |row| row.map(drop)),
+            Some(Err(_)) => return packed.next().map_or(Ok(()), |row| row.map(drop).map_err(E::from)),
             None => None,
         };
         let next_waiting = match waiting.peek() {
             Some(Ok(one)) => Some(one.chunk),
-            Some(Err(_)) => return waiting.next().map_or(Ok(()), |row| row.map(drop)),
+            Some(Err(_)) => {
+                return waiting
+                    .next()
+                    .map_or(Ok(()), |row| row.map(drop).map_err(E::from));
+            }
             None => None,
         };
         let next_damaged = match damaged.peek() {
             Some(Ok((key, _))) => Some(tables::chunk_of(key)?),
-            Some(Err(_)) => return damaged.next().map_or(Ok(()), |row| Ok(row.map(drop)?)),
+            Some(Err(_)) => {
+                return damaged
+                    .next()
+                    .map_or(Ok(()), |row| row.map(drop).map_err(Error::from).map_err(E::from));
+            }
             None => None,
         };
         let Some(chunk) = [next_packed, next_waiting, next_damaged]
@@ -79,7 +97,11 @@ pub(crate) fn each<R: Read + ?Sized>(read: &R, mut row: impl FnMut(u64, &Bits) -
             && let Some(place) = packed.next().transpose()?
         {
             let pack = place.1.pack;
-            lives |= !mourning.contains(&pack) || read.get(&record::dead_key(pack, chunk))?.is_none();
+            lives |= !mourning.contains(&pack)
+                || read
+                    .get(&record::dead_key(pack, chunk))
+                    .map_err(Error::from)?
+                    .is_none();
         }
         if next_waiting == Some(chunk) {
             waiting.next();

@@ -68,7 +68,18 @@ impl Manifest {
         if count > usize::from(u16::MAX) {
             return None;
         }
-        let mark = |part: usize| Owner {
+        Some(
+            bytes
+                .chunks(PART)
+                .enumerate()
+                .map(|(part, bytes)| (self.mark(part, count), bytes.to_vec()))
+                .collect(),
+        )
+    }
+
+    /// The owner that marks part `part` (from 0) of `count`, at most 65,535.
+    pub(crate) fn mark(&self, part: usize, count: usize) -> Owner {
+        Owner {
             inode: MANIFEST,
             offset: Mark {
                 number: self.number,
@@ -76,14 +87,7 @@ impl Manifest {
                 part: part as u16,
             }
             .to_offset(),
-        };
-        Some(
-            bytes
-                .chunks(PART)
-                .enumerate()
-                .map(|(part, bytes)| (mark(part), bytes.to_vec()))
-                .collect(),
-        )
+        }
     }
 
     /// From the parts in order; `None` when they are no manifest of this version.

@@ -8,6 +8,7 @@
 //! 0x91 04 ‹domain u64 BE›  wrapped domain key found in a pack, during a restore
 //! 0x91 05 ‹offset u64 BE› ‹chunk u64 BE›  part of a manifest found in a pack, during a restore
 //! 0x91 06 ‹row u64 BE›     bits of the chunks that live, during a restore (as in checkpoints)
+//! 0x91 07                  Restored, postcard: the restore that this incarnation began with
 //! ```
 use std::ops::Bound;
 
@@ -28,6 +29,21 @@ pub(crate) const FOUND_DOMAIN: u8 = 4;
 pub(crate) const FOUND_PART: u8 = 5;
 /// Chunks that live, during a restore.
 pub(crate) const FOUND_LIVE: u8 = 6;
+
+const RESTORED: u8 = 7;
+
+/// The restore that an incarnation began with. Times in milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Restored {
+    /// When it was.
+    pub at: u64,
+    /// Number of the checkpoint, and when its image was taken; `None`: names were made of what packs say.
+    pub checkpoint: Option<(u32, u64)>,
+    /// Chunks that the checkpoint called live and no pack held.
+    pub lost: u64,
+    /// Packs that could not be read, and were given up.
+    pub unreadable: u64,
+}
 
 /// A checkpoint whose chunks are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +156,19 @@ pub(crate) fn put_restoring(tx: &mut dyn Transaction, chosen: Option<u32>) -> Re
 /// The restore is over.
 pub(crate) fn delete_restoring(tx: &mut dyn Transaction) -> Result<()> {
     Ok(tx.delete(&[CHECKPOINT, RESTORING])?)
+}
+
+/// The restore that this incarnation began with, if it began with one.
+pub(crate) fn restored<R: Read + ?Sized>(read: &R) -> Result<Option<Restored>> {
+    read.get(&[CHECKPOINT, RESTORED])?
+        .map(|row| postcard::from_bytes(&row).map_err(|error| tables::damaged(&format!("restore: {error}"))))
+        .transpose()
+}
+
+/// Notes the restore that this incarnation begins with.
+pub(crate) fn put_restored(tx: &mut dyn Transaction, restored: &Restored) -> Result<()> {
+    let value = postcard::to_stdvec(restored).map_err(|error| tables::damaged(&error.to_string()))?;
+    Ok(tx.put(&[CHECKPOINT, RESTORED], &value)?)
 }
 
 /// Why this gateway may not go on, if it may not.

@@ -1,5 +1,6 @@
 //! Taking a checkpoint.
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use meta::Durability;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::checkpoint::changed::{Changed, Plan, Table, Tracked};
 use crate::checkpoint::coverage::Coverage;
 use crate::checkpoint::keep::{self, Worth};
 use crate::checkpoint::manifest::{Block, Manifest};
@@ -37,6 +39,7 @@ pub(super) struct Taker {
     pub(super) coverage: Arc<Coverage>,
     turn: tokio::sync::Mutex<Last>,
     known: Mutex<Known>,
+    changed: Changed,
 }
 
 /// The last one taken by this process.
@@ -58,21 +61,27 @@ struct Known {
 }
 
 /// A block as it was cut.
-struct Cut {
-    digest: [u8; 16],
-    /// Compressed; `None` when the last checkpoint has it.
-    bytes: Option<Vec<u8>>,
+enum Laying {
+    /// One of the last look that did not change.
+    Same(Tracked),
+    /// One that was read.
+    Read {
+        first: Vec<u8>,
+        rows: u64,
+        digest: [u8; 16],
+        /// Compressed; `None` when the last checkpoint has it.
+        bytes: Option<Vec<u8>>,
+    },
 }
 
 /// What staging the blocks gave.
 struct Laid {
-    blocks: Vec<Block>,
+    blocks: Vec<Tracked>,
     staged: Vec<StagedChunk>,
-    rows: u64,
 }
 
 impl Taker {
-    pub(super) fn new(store: Store, placing: Arc<Placing>, interval: Duration) -> Self {
+    pub(super) fn new(store: Store, placing: Arc<Placing>, interval: Duration, changed: Changed) -> Self {
         Self {
             worker: store.inner.workers.register("checkpointer"),
             coverage: store.inner.coverage.clone(),
@@ -81,6 +90,7 @@ impl Taker {
             interval,
             turn: tokio::sync::Mutex::default(),
             known: Mutex::default(),
+            changed,
         }
     }
 
@@ -117,7 +127,11 @@ impl Taker {
         let store = &self.store;
         self.make_domain().await?;
         let taken = health::now();
-        let snapshot = store.inner.meta.snapshot()?;
+        let (look, plan) = self.changed.look(&store.inner.meta).await?;
+        let Plan {
+            view: snapshot,
+            known: before,
+        } = plan;
         let incarnation = rows::incarnation(&*snapshot)?;
         let kept = rows::kept(&*snapshot)?;
         let last = kept.last().cloned();
@@ -135,12 +149,19 @@ impl Taker {
             .flatten()
             .map(|block| (block.digest, block.clone()))
             .collect();
-        let laid = self.lay(snapshot, known).await?;
+        let before =
+            before.filter(|(table, _)| shared.is_some_and(|last| last.manifest.number == table.number));
+        let laid = self.lay(snapshot, known, before).await?;
+        let blocks: Vec<Block> = laid.blocks.iter().map(|tracked| tracked.block.clone()).collect();
         if let Some(last) = &last
             && shared.is_some()
-            && last.manifest.blocks == laid.blocks
+            && last.manifest.blocks == blocks
             && last.manifest.incarnation == incarnation
         {
+            look.end(Table {
+                number: last.manifest.number,
+                blocks: laid.blocks,
+            });
             return Ok(last.clone());
         }
         let number = match &last {
@@ -156,7 +177,8 @@ impl Taker {
                 .ok_or_else(|| tables::damaged("checkpoint numbers are used up"))?,
         };
         let lineage = shared.map_or(number, |last| last.manifest.lineage);
-        let manifest = Manifest::new(incarnation, number, lineage, taken, laid.rows, laid.blocks);
+        let rows = laid.blocks.iter().map(|tracked| tracked.rows).sum();
+        let manifest = Manifest::new(incarnation, number, lineage, taken, rows, blocks);
         let mut staged = laid.staged;
         let mut parts = Vec::new();
         let cut = manifest
@@ -184,6 +206,10 @@ impl Taker {
         steps::reach_async(steps::CHECKPOINT_NOTED).await?;
         self.worker.count("checkpoints taken", 1);
         self.worker.count("chunks written", new);
+        look.end(Table {
+            number,
+            blocks: laid.blocks,
+        });
         Ok(kept)
     }
 
@@ -198,32 +224,33 @@ impl Taker {
         }
     }
 
-    /// Cuts the image and stages the blocks that are not `known`.
+    /// Cuts the image and stages the blocks that are not `known`. Of those that were there `before`, only
+    /// the ones that may have changed are read.
     async fn lay(
         &self,
         snapshot: Box<dyn meta::Read + Send>,
         known: HashMap<[u8; 16], Block>,
+        before: Option<(Table, BTreeSet<usize>)>,
     ) -> Result<Laid> {
-        let (sender, mut cuts) = mpsc::channel::<Cut>(AHEAD);
+        let (sender, mut cuts) = mpsc::channel::<Laying>(AHEAD);
         let digests: HashSet<_> = known.keys().copied().collect();
-        let cutting = tokio::task::spawn_blocking(move || {
-            image::blocks(&*snapshot, |block| {
-                let mut digest = [0; 16];
-                digest.copy_from_slice(&Hash::of(&block).0[..16]);
-                let bytes = if digests.contains(&digest) {
-                    None
-                } else {
-                    let made = zstd::bulk::compress(&block, 3);
-                    Some(made.map_err(|error| tables::damaged(&format!("a block: {error}")))?)
-                };
-                sender
-                    .blocking_send(Cut { digest, bytes })
-                    .map_err(|_| Error::ShuttingDown)
-            })
-        });
+        let cutting =
+            tokio::task::spawn_blocking(move || cut(&*snapshot, &digests, before.as_ref(), &sender));
         let (mut blocks, mut staged) = (Vec::new(), Vec::new());
-        while let Some(cut) = cuts.recv().await {
-            let block = match (cut.bytes, known.get(&cut.digest)) {
+        while let Some(laying) = cuts.recv().await {
+            let (first, rows, digest, bytes) = match laying {
+                Laying::Same(tracked) => {
+                    blocks.push(tracked);
+                    continue;
+                }
+                Laying::Read {
+                    first,
+                    rows,
+                    digest,
+                    bytes,
+                } => (first, rows, digest, bytes),
+            };
+            let block = match (bytes, known.get(&digest)) {
                 (None, Some(block)) => block.clone(),
                 (bytes, _) => {
                     let bytes = Bytes::from(bytes.unwrap_or_default());
@@ -239,16 +266,13 @@ impl Taker {
                         chunks.push(chunk.id);
                         staged.push(chunk);
                     }
-                    Block {
-                        digest: cut.digest,
-                        chunks,
-                    }
+                    Block { digest, chunks }
                 }
             };
-            blocks.push(block);
+            blocks.push(Tracked { first, rows, block });
         }
-        let rows = cutting.await.map_err(|_| Error::ShuttingDown)??;
-        Ok(Laid { blocks, staged, rows })
+        cutting.await.map_err(|_| Error::ShuttingDown)??;
+        Ok(Laid { blocks, staged })
     }
 
     /// Makes the key domain of checkpoints the first time.
@@ -349,4 +373,60 @@ impl Taker {
         let waits = self.store.inner.config.pack_max_age;
         self.interval.saturating_add(waits)
     }
+}
+
+/// Cuts the image into blocks and sends each. With `before`, only blocks that may have changed are read:
+/// from where each begins, until a cut meets the beginning of one that did not change.
+fn cut(
+    snapshot: &dyn meta::Read,
+    digests: &HashSet<[u8; 16]>,
+    before: Option<&(Table, BTreeSet<usize>)>,
+    sender: &mpsc::Sender<Laying>,
+) -> Result<()> {
+    let send = |laying| sender.blocking_send(laying).map_err(|_| Error::ShuttingDown);
+    let read = |from: &[u8], until: &dyn Fn(&[u8]) -> Option<usize>| -> Result<Option<usize>> {
+        let mut met = None;
+        image::blocks(snapshot, from, &mut |cut, next| {
+            let mut digest = [0; 16];
+            digest.copy_from_slice(&Hash::of(&cut.bytes).0[..16]);
+            let bytes = if digests.contains(&digest) {
+                None
+            } else {
+                let made = zstd::bulk::compress(&cut.bytes, 3);
+                Some(made.map_err(|error| tables::damaged(&format!("a block: {error}")))?)
+            };
+            send(Laying::Read {
+                first: cut.first,
+                rows: cut.rows,
+                digest,
+                bytes,
+            })?;
+            met = next.and_then(until);
+            Ok(if met.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
+        })?;
+        Ok(met)
+    };
+    let Some((table, dirty)) = before else {
+        return read(&[], &|_| None).map(drop);
+    };
+    let unchanged = |key: &[u8]| table.beginning_with(key).filter(|at| !dirty.contains(at));
+    let mut at = 0;
+    while let Some(tracked) = table.blocks.get(at) {
+        if !dirty.contains(&at) {
+            send(Laying::Same(tracked.clone()))?;
+            at += 1;
+            continue;
+        }
+        // Rows may have come before what was the very first.
+        let from: &[u8] = if at == 0 { &[] } else { tracked.first.as_slice() };
+        at = match read(from, &unchanged)? {
+            Some(met) => met,
+            None => break,
+        };
+    }
+    Ok(())
 }

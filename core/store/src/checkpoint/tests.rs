@@ -1,14 +1,16 @@
 //! Checkpoints of a whole store over the fake network.
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meta::{Durability, Meta};
+use meta::observed::{Observed, Observer};
+use meta::{Durability, FjallEngine, Meta};
 use tempfile::TempDir;
 
-use crate::checkpoint::rows;
+use crate::checkpoint::{image, rows};
 use crate::place::network::fake::Fake;
 use crate::place::tests::rot::rot;
-use crate::place::tests::store::{make_domain, open_with, write};
+use crate::place::tests::store::{make_domain, open_over, open_with, write};
 use crate::place::tests::world::LONG;
 use crate::{Error, Level, Store, testing};
 
@@ -192,6 +194,74 @@ async fn what_was_begun_for_somebody_who_waits_no_longer_is_finished() {
     while store.status().unwrap().checkpoint.unwrap().number == 0 {
         assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    store.shutdown().await;
+}
+
+/// What a look at everything would give now: the digests of all blocks.
+fn full(meta: &Meta) -> Vec<[u8; 16]> {
+    let mut digests = Vec::new();
+    image::blocks(&*meta.snapshot().unwrap(), &[], &mut |cut, _| {
+        digests.push(*cess::Hash::of(&cut.bytes).0.first_chunk().unwrap());
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    digests
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_changes_of_much_are_found_by_reading_little_and_give_what_reading_all_would() {
+    const MANY: u32 = 40_000;
+    let dir = TempDir::new().unwrap();
+    let fake = Arc::new(Fake::new(14));
+    let observer = Observer::default();
+    let engine = FjallEngine::open(&dir.path().join("meta/fjall"), 16 << 20).unwrap();
+    let engine = Arc::new(Observed::new(engine, observer.clone()));
+    let meta = Meta::over(engine, &dir.path().join("meta/guard")).unwrap();
+    let row = |number: u32| [&[0x05, 7], &number.to_be_bytes()[..]].concat();
+    meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+        (0..MANY).try_for_each(|number| Ok(tx.put(&row(2 * number), &number.to_le_bytes())?))
+    })
+    .await
+    .unwrap();
+    let (store, meta) = open_over(dir.path(), &fake, meta, |config| {
+        config.checkpoint_interval = Some(Duration::from_secs(3600));
+    })
+    .await;
+    make_domain(&store, &meta).await;
+    write(&store, &meta, 0..5, 1000).await;
+    let look = async || {
+        let before = observer.counts();
+        store.flush(Level::Placed, LONG).await.unwrap();
+        let rows = observer.counts().since(&before).rows;
+        let kept = rows::kept(&*meta.snapshot().unwrap()).unwrap();
+        let last = &kept.last().unwrap().manifest;
+        let digests: Vec<_> = last.blocks.iter().map(|block| block.digest).collect();
+        assert!(digests == full(&meta), "checkpoint {}", last.number);
+        rows
+    };
+    assert!(look().await >= u64::from(MANY), "nobody knows yet what changed");
+    let mut random = 1u32;
+    for round in 0..7u32 {
+        let chunks = write(&store, &meta, 10 + u64::from(round)..11 + u64::from(round), 1000).await;
+        random = random.wrapping_mul(0x9e37_79b9).wrapping_add(round);
+        let (at, releasing) = (random % MANY, store.clone());
+        meta.write::<(), Error, _>(Durability::Synced, move |tx| {
+            match round % 6 {
+                0 => tx.put(&row(2 * at), b"changed")?,
+                1 => tx.put(&row(2 * at + 1), b"inserted")?,
+                2 => tx.delete(&row(2 * at))?,
+                // Before the first row, behind the last one, and a whole block's worth.
+                3 => tx.put(&[0x01, 1], &round.to_le_bytes())?,
+                4 => tx.put(&[0x7f, 1], &round.to_le_bytes())?,
+                _ => (at..(at + 2500).min(MANY)).try_for_each(|number| tx.delete(&row(2 * number)))?,
+            }
+            chunks.iter().try_for_each(|chunk| releasing.release(tx, *chunk))
+        })
+        .await
+        .unwrap();
+        let rows = look().await;
+        assert!(rows < u64::from(MANY) / 2, "round {round} read {rows} rows");
     }
     store.shutdown().await;
 }

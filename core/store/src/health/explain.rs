@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::health::life::{self, Life};
 use crate::health::record::{self, Record};
 use crate::health::report::{self, SegmentHealth};
+use crate::health::seen::Seen;
 use crate::health::settings::HealthSettings;
 use crate::inner::Inner;
 use crate::locations::{self, Location};
 use crate::pack::record as packs;
-use crate::place::level_of;
 use crate::read::trace::ReadTrace;
 use crate::reclaim::moved;
 use crate::{ChunkId, Level, PackState, Result};
@@ -110,7 +110,8 @@ pub(crate) async fn explain(
         let snapshot = inner.meta.snapshot()?;
         let settings = &inner.config.health;
         let different: BTreeSet<ChunkId> = chunks.iter().copied().collect();
-        let mut states: BTreeMap<u64, Level> = BTreeMap::new();
+        let seen = Seen::new(&*snapshot)?;
+        let mut states: BTreeMap<(u64, u32), Level> = BTreeMap::new();
         let mut segments: BTreeSet<(u64, u32)> = BTreeSet::new();
         let places: BTreeMap<ChunkId, Location> =
             locations::get_many(&*snapshot, &different.iter().copied().collect::<Vec<_>>())?
@@ -122,18 +123,20 @@ pub(crate) async fn explain(
                 None => Level::Staged,
                 Some(place) => {
                     segments.insert((place.pack, place.segment));
-                    match states.get(&place.pack) {
+                    let segment = (place.pack, place.segment);
+                    match states.get(&segment) {
                         Some(level) => *level,
                         None => {
                             let about = packs::get(&*snapshot, place.pack)?;
-                            let level = about.map_or(Level::Staged, |about| level_of(about.state));
-                            states.insert(place.pack, level);
+                            let state = about.map_or(PackState::Closed, |about| about.state);
+                            let level = seen.level(&*snapshot, place, state)?;
+                            states.insert(segment, level);
                             level
                         }
                     }
                 }
             };
-            let level = moved::level(&*snapshot, *chunk, level)?;
+            let level = moved::level(&*snapshot, seen, *chunk, level)?;
             match level {
                 Level::Staged => explained.staged += 1,
                 Level::Placed => explained.placed += 1,
@@ -145,9 +148,10 @@ pub(crate) async fn explain(
             }
         }
         explained.count = different.len() as u64;
-        explained.pack_count = states.len() as u64;
+        let packs: BTreeSet<u64> = segments.iter().map(|(pack, _)| *pack).collect();
+        explained.pack_count = packs.len() as u64;
         for (pack, number) in &segments {
-            if states.get(pack) == Some(&Level::Verified) {
+            if states.get(&(*pack, *number)) == Some(&Level::Verified) {
                 let known = record::get(&*snapshot, *pack, *number)?.unwrap_or_else(Record::unknown);
                 let standing = crate::health::judge::judge(&known, settings, crate::health::now());
                 explained.by_good[standing.good.min(FRAGMENTS)] += 1;

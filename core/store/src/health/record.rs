@@ -30,6 +30,10 @@ pub enum FragmentState {
     Withdrawn,
 }
 
+/// Fragments that must have been good once before a segment that a restore brought back counts as looked
+/// at. With fewer that answer for certain a segment is stored again, whatever is set.
+const SEEN: usize = 6;
+
 /// One fragment. Times in milliseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Slot {
@@ -101,9 +105,15 @@ impl Record {
         }
     }
 
-    /// Of a segment that was verified before there were such records: not looked at yet.
+    /// Of a segment that was verified before there were such records, or that a restore brought back: not
+    /// looked at yet.
     pub(crate) fn unknown() -> Self {
         Self::verified(0)
+    }
+
+    /// Whether enough fragments were good at any look.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.slots.iter().filter(|slot| slot.good > 0).count() >= SEEN
     }
 
     /// Fragments that are good as far as the last look knows.

@@ -14,13 +14,14 @@
 //! the matter.
 //!
 //! What is fetched counts against the scrubber's limit.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cess::codec::{DATA_FRAGMENTS, FRAGMENT_SIZE};
 use meta::{Durability, Read};
 
+use crate::checkpoint::owners;
 use crate::frame::Header;
 use crate::health::search::Search;
 use crate::health::{Shared, record as health};
@@ -136,12 +137,22 @@ async fn bring_back(
     let inner = &shared.inner;
     let whole = whole(shared, pack, number, slots, search).await;
     let index = whole.as_ref().and_then(|bytes| index_of(inner, bytes));
+    let entries = index.map(|index| index.entries).unwrap_or_default();
+    let mut owners: HashMap<ChunkId, Owner> = entries
+        .into_iter()
+        .map(|entry| (entry.chunk, entry.owner))
+        .collect();
+    owners::complete(
+        &*inner.meta.snapshot()?,
+        &mut owners,
+        slots.iter().map(|slot| slot.chunk),
+    )?;
     search.next_segment();
     let listed = health::get(&*inner.meta.snapshot()?, pack, number)?.is_none_or(|known| known.unlisted == 0);
     let held = whole.is_some() && listed;
     let mut back = Vec::new();
     for slot in slots {
-        back.extend(returned(shared, *slot, whole.as_ref(), index.as_ref(), search).await?);
+        back.extend(returned(shared, *slot, whole.as_ref(), &owners, search).await?);
     }
     hand_over(inner, pack, held, back).await
 }
@@ -179,7 +190,7 @@ async fn returned(
     shared: &Shared,
     slot: Slot,
     whole: Option<&Bytes>,
-    index: Option<&Index>,
+    owners: &HashMap<ChunkId, Owner>,
     search: &mut Search,
 ) -> Result<Option<Returned>> {
     let (inner, chunk) = (&shared.inner, slot.chunk);
@@ -200,10 +211,11 @@ async fn returned(
     let plain_len = Header::parse(&frame)
         .map_err(|_| Error::Damaged(chunk))?
         .plain_len;
-    let owner = index
-        .and_then(|index| index.entries.iter().find(|entry| entry.chunk == chunk))
-        // Nobody knows any more who asked for it; inode 0 is nobody.
-        .map_or(Owner { inode: 0, offset: 0 }, |entry| entry.owner);
+    // Where nobody knows any more who asked for it, inode 0 is nobody.
+    let owner = owners
+        .get(&chunk)
+        .copied()
+        .unwrap_or(Owner { inode: 0, offset: 0 });
     let admission = inner.staging.admit(plain_len as usize).await?;
     let staging = inner.clone();
     let staged = inner

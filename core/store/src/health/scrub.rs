@@ -324,11 +324,12 @@ async fn look_at(
     let looked = Instant::now();
     let missed = shared.rounds.unlisted.lock().get(&(pack, number)).copied();
     let since = missed.map(|missed| looked.saturating_duration_since(missed));
-    let (changed, counted) = shared
+    let (changed, counted, came_into_sight) = shared
         .inner
         .meta
-        .write(Durability::Buffered, move |tx| -> Result<(Record, bool)> {
+        .write(Durability::Buffered, move |tx| -> Result<(Record, bool, bool)> {
             let mut known = record::get(tx, pack, number)?.unwrap_or_else(Record::unknown);
+            let seen = known.is_seen();
             let now = now();
             if let Some(states) = states {
                 for (slot, state) in known.slots.iter_mut().zip(states) {
@@ -350,9 +351,14 @@ async fn look_at(
             if packs::get(tx, pack)?.is_some() {
                 record::put(tx, pack, number, &known)?;
             }
-            Ok((known, counted))
+            let came_into_sight = known.is_seen() && !seen;
+            Ok((known, counted, came_into_sight))
         })
         .await?;
+    if came_into_sight {
+        // Its level rises, and copies that were kept for its sake may go.
+        shared.placing.retired();
+    }
     {
         let mut unlisted = shared.rounds.unlisted.lock();
         if listed == Some(true) {

@@ -26,7 +26,7 @@ use crate::reclaim::tally;
 use crate::{ChunkId, Error, PackState, Result};
 
 const TABLE: u8 = 0x84;
-const DEAD_TABLE: u8 = 0x85;
+const DEAD_TABLE: u8 = crate::tables::DEAD;
 const RECORD: u8 = 0;
 const CONTENTS: u8 = 1;
 const SEALED_INDEX: u8 = 2;

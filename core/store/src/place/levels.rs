@@ -1,11 +1,13 @@
 //! How far chunks have come, and waiting for it.
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use meta::{Meta, Read};
 
 use crate::checkpoint::rows;
 use crate::health;
+use crate::health::seen::Seen;
+use crate::locations::Location;
 use crate::pack::record;
 use crate::place::local::unpacked;
 use crate::place::{Placing, isolate, level_of};
@@ -14,25 +16,26 @@ use crate::{ChunkId, Error, Level, PackState, PackStatus, Result, locations};
 
 /// The lowest level of `chunks`. A chunk that no pack holds is staged.
 pub(crate) fn level<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result<Level> {
-    let places: HashMap<ChunkId, u64> = locations::get_many(read, chunks)?
-        .into_iter()
-        .map(|(chunk, place)| (chunk, place.pack))
-        .collect();
-    let mut levels: BTreeMap<u64, Level> = BTreeMap::new();
+    let seen = Seen::new(read)?;
+    let places: HashMap<ChunkId, Location> = locations::get_many(read, chunks)?.into_iter().collect();
+    let mut levels: BTreeMap<(u64, u32), Level> = BTreeMap::new();
     let mut lowest = Level::Verified;
     for &chunk in chunks {
-        let level = match places.get(&chunk).map(|pack| (pack, levels.get(pack))) {
+        let place = places
+            .get(&chunk)
+            .map(|place| (place, (place.pack, place.segment)));
+        let level = match place.map(|(place, segment)| (place, segment, levels.get(&segment))) {
             // In no pack now; one that it moved out of may have brought it further.
             None => Level::Staged,
-            Some((_, Some(level))) => *level,
-            Some((pack, None)) => {
-                let state = record::get(read, *pack)?.map(|record| record.state);
-                let level = level_of(state.unwrap_or(PackState::Closed));
-                levels.insert(*pack, level);
+            Some((_, _, Some(level))) => *level,
+            Some((place, segment, None)) => {
+                let state = record::get(read, place.pack)?.map(|record| record.state);
+                let level = seen.level(read, place, state.unwrap_or(PackState::Closed))?;
+                levels.insert(segment, level);
                 level
             }
         };
-        lowest = lowest.min(moved::level(read, chunk, level)?);
+        lowest = lowest.min(moved::level(read, seen, chunk, level)?);
         if lowest == Level::Staged {
             break;
         }
@@ -47,32 +50,33 @@ fn behind<R: Read + ?Sized>(
     chunks: &[ChunkId],
     level: Level,
 ) -> Result<(Vec<ChunkId>, Option<ChunkId>)> {
-    let places: HashMap<ChunkId, u64> = locations::get_many(read, chunks)?
-        .into_iter()
-        .map(|(chunk, place)| (chunk, place.pack))
-        .collect();
+    let seen = Seen::new(read)?;
+    let places: HashMap<ChunkId, Location> = locations::get_many(read, chunks)?.into_iter().collect();
     // `None` of a pack that is forgotten: nobody misses what was in it.
-    let mut levels: HashMap<u64, Option<Level>> = HashMap::new();
+    let mut levels: HashMap<(u64, u32), Option<Level>> = HashMap::new();
     let mut left = Vec::new();
     let mut highest = None;
     for chunk in chunks {
         match places.get(chunk) {
-            Some(pack) => {
-                let reached = match levels.get(pack) {
+            Some(place) => {
+                let segment = (place.pack, place.segment);
+                let reached = match levels.get(&segment) {
                     Some(reached) => *reached,
                     None => {
-                        let reached = record::get(read, *pack)?.map(|record| level_of(record.state));
-                        levels.insert(*pack, reached);
+                        let reached = record::get(read, place.pack)?
+                            .map(|record| seen.level(read, place, record.state))
+                            .transpose()?;
+                        levels.insert(segment, reached);
                         reached
                     }
                 };
                 if let Some(reached) = reached
-                    && moved::level(read, *chunk, reached)? < level
+                    && moved::level(read, seen, *chunk, reached)? < level
                 {
                     left.push(*chunk);
                 }
             }
-            None if moved::level(read, *chunk, Level::Staged)? >= level => {}
+            None if moved::level(read, seen, *chunk, Level::Staged)? >= level => {}
             None if unpacked::contains(read, *chunk)? => {
                 highest = highest.max(Some(*chunk));
                 left.push(*chunk);
@@ -101,16 +105,42 @@ fn flushed<R: Read + ?Sized>(read: &R, horizon: ChunkId, level: Level) -> Result
     {
         return Ok((false, Some(horizon)));
     }
-    let reached = record::all(read)?
-        .into_iter()
-        .all(|(_, record)| record.retired || record.first > horizon.0 || settled(&record, level));
-    Ok((reached, None))
+    let seen = Seen::new(read)?;
+    for (pack, record) in record::all(read)? {
+        let concerned = !record.retired && record.first <= horizon.0;
+        if concerned && !settled(read, seen, pack, &record, level)? {
+            return Ok((false, None));
+        }
+    }
+    Ok((true, None))
 }
 
 /// Whether a pack has reached `level` as a flush means it: nothing is verified that still takes
 /// space in staging, so that who flushes and drops the caches finds the disk empty.
-fn settled(record: &record::Record, level: Level) -> bool {
-    level_of(record.state) >= level && (level < Level::Verified || record.reclaimed)
+fn settled<R: Read + ?Sized>(
+    read: &R,
+    seen: Seen,
+    pack: u64,
+    record: &record::Record,
+    level: Level,
+) -> Result<bool> {
+    if level_of(record.state) < level {
+        return Ok(false);
+    }
+    Ok(level < Level::Verified || (record.reclaimed && seen.pack(read, pack, record.segments)?))
+}
+
+/// Segments in which `chunks` lie that a restore brought back and nobody looked at yet.
+pub(crate) fn unseen<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result<BTreeSet<(u64, u32)>> {
+    let seen = Seen::new(read)?;
+    let mut unseen = BTreeSet::new();
+    for (_, place) in locations::get_many(read, chunks)? {
+        let segment = (place.pack, place.segment);
+        if !unseen.contains(&segment) && !seen.segment(read, place.pack, place.segment)? {
+            unseen.insert(segment);
+        }
+    }
+    Ok(unseen)
 }
 
 /// Waits until `chunks` reached `level`. Without workers nothing rises above staged.
@@ -218,9 +248,14 @@ async fn until(
 
 /// What an operator sees of the packs, oldest first.
 pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
+    let seen = Seen::new(read)?;
     record::all(read)?
         .into_iter()
         .map(|(id, record)| {
+            let mut unseen = 0;
+            for segment in 0..record.segments {
+                unseen += u32::from(!seen.segment(read, id, segment)?);
+            }
             let miners = if record.state >= PackState::Placed {
                 record::names(read, id)?.map_or_else(Vec::new, |names| {
                     (0..cess::codec::FRAGMENTS)
@@ -241,6 +276,7 @@ pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
                 bytes: record.bytes,
                 miners,
                 unverified: record.unverified,
+                unseen,
                 last_error: record.last_error,
             })
         })

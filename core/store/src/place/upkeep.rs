@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use meta::{Durability, Read};
 
+use crate::health::seen::Seen;
 use crate::pack::record::{self, Record};
 use crate::place::local::unpacked;
 use crate::place::{Shared, StepError, isolate, orders};
 use crate::reclaim::{moved, tally};
-use crate::{ChainState, ChunkId, Error, PackState, Result, locations, steps};
+use crate::{ChainState, ChunkId, Error, Level, PackState, Result, locations, steps};
 
 /// Forgets packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -141,9 +142,12 @@ fn fate<R: Read + ?Sized>(read: &R, pack: u64, chunk: ChunkId) -> Result<Fate> {
             let dead = read.get(&record::dead_key(pack, chunk))?.is_some();
             Ok(if dead { Fate::Dead } else { Fate::Waiting })
         }
+        Some(place) if read.get(&record::dead_key(place.pack, chunk))?.is_some() => Ok(Fate::Dead),
         Some(place) => {
-            let record = record::get(read, place.pack)?;
-            let safe = record.is_none_or(|record| record.state == PackState::Verified);
+            let safe = match record::get(read, place.pack)? {
+                Some(record) => Seen::new(read)?.level(read, &place, record.state)? == Level::Verified,
+                None => true,
+            };
             Ok(if safe { Fate::Safe } else { Fate::Waiting })
         }
     }

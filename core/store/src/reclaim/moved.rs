@@ -2,16 +2,17 @@
 //!
 //! The old pack stays until the new one is verified, and the chunk keeps its level: what was
 //! `verified` for whoever wrote it stays so while it moves. The old pack also stays a copy: while the
-//! new one is not on the network, the chunk can be read from there.
+//! new one is not on the network, or cannot be read, the chunk can be read from there. A restore notes
+//! the same of chunks that it finds in two packs.
 //!
 //! ```text
 //! 0x8c 02 ‹chunk u64 BE›   pack u64 BE
 //! ```
 use meta::{Read, Transaction};
 
+use crate::health::seen::Seen;
 use crate::locations::Location;
 use crate::pack::record;
-use crate::place::level_of;
 use crate::tables::{self, PACKING};
 use crate::{ChunkId, Level, PackState, Result};
 
@@ -53,15 +54,17 @@ pub(crate) fn from<R: Read + ?Sized>(read: &R, chunk: ChunkId) -> Result<Option<
 }
 
 /// The level of a chunk that its own pack has brought to `level` only.
-pub(crate) fn level<R: Read + ?Sized>(read: &R, chunk: ChunkId, level: Level) -> Result<Level> {
+pub(crate) fn level<R: Read + ?Sized>(read: &R, seen: Seen, chunk: ChunkId, level: Level) -> Result<Level> {
     if level == Level::Verified {
         return Ok(level);
     }
     let Some(old) = from(read, chunk)? else {
         return Ok(level);
     };
-    let old = record::get(read, old)?;
-    Ok(old.map_or(level, |record| level_of(record.state).max(level)))
+    match (record::get(read, old)?, place_in(read, old, chunk)?) {
+        (Some(about), Some(place)) => Ok(seen.level(read, &place, about.state)?.max(level)),
+        _ => Ok(level),
+    }
 }
 
 /// Where on the network a chunk is whose own pack has it at `place`: there, or in the pack that it
@@ -79,19 +82,33 @@ pub(crate) fn find<R: Read + ?Sized>(
     {
         return Ok(place);
     }
-    let Some(about) = record::get(read, old)? else {
-        return Ok(place);
+    Ok(place_in(read, old, chunk)?.or(place))
+}
+
+/// Where the network has a chunk beside its own pack `own`: in the one that it comes from, as long as
+/// that is there.
+pub(crate) fn other<R: Read + ?Sized>(read: &R, chunk: ChunkId, own: u64) -> Result<Option<Location>> {
+    match from(read, chunk)? {
+        Some(old) if old != own => place_in(read, old, chunk),
+        _ => Ok(None),
+    }
+}
+
+/// Where `chunk` lies in `pack`, if that holds it.
+fn place_in<R: Read + ?Sized>(read: &R, pack: u64, chunk: ChunkId) -> Result<Option<Location>> {
+    let Some(about) = record::get(read, pack)? else {
+        return Ok(None);
     };
     for segment in 0..about.segments {
-        let slots = record::contents(read, old, segment)?;
+        let slots = record::contents(read, pack, segment)?;
         if let Some(slot) = slots.iter().find(|slot| slot.chunk == chunk) {
             return Ok(Some(Location {
-                pack: old,
+                pack,
                 segment,
                 offset: slot.offset,
                 len: slot.len,
             }));
         }
     }
-    Ok(place)
+    Ok(None)
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use meta::Transaction;
 
+use crate::checkpoint::owners;
 use crate::frame::Header;
 use crate::inner::Inner;
 use crate::pack::layout::Slot;
@@ -73,11 +74,16 @@ impl Inner {
         let index = remote
             .fetch_index(first.chunk, pack, segment, &open, &log)
             .await?;
-        let owners: HashMap<ChunkId, Owner> = index
+        let mut owners: HashMap<ChunkId, Owner> = index
             .entries
             .iter()
             .map(|entry| (entry.chunk, entry.owner))
             .collect();
+        owners::complete(
+            &*self.meta.snapshot()?,
+            &mut owners,
+            slots.iter().map(|slot| slot.chunk),
+        )?;
         let mut frames = self.gather(slots, &log).await?;
         let mut restaged = Vec::with_capacity(slots.len());
         for slot in slots {

@@ -12,7 +12,7 @@ use crate::restore::choose::{self, BLOCKS};
 use crate::restore::packs::Highest;
 use crate::restore::{Progress, Report, Tell};
 use crate::tables::{self, DAMAGED};
-use crate::{ChunkId, Error, Result, Store, locations, random, references};
+use crate::{ChunkId, Error, Result, Store, health, locations, random, references};
 
 /// Chunks judged in one transaction.
 const BATCH: usize = 4096;
@@ -226,8 +226,18 @@ async fn begin_incarnation(meta: &Meta, highest: Highest, report: &mut Report) -
         .checked_add(1)
         .ok_or_else(|| tables::damaged("incarnations are used up"))?;
     report.incarnation = incarnation;
+    let restored = rows::Restored {
+        at: health::now(),
+        checkpoint: report
+            .checkpoint
+            .as_ref()
+            .map(|found| (found.number, found.taken)),
+        lost: report.lost.len() as u64,
+        unreadable: report.unreadable.len() as u64,
+    };
     meta.write(Durability::Buffered, move |tx| -> Result<()> {
         rows::put_incarnation(tx, incarnation)?;
+        rows::put_restored(tx, &restored)?;
         record::begin_at(tx, fence::first_pack(incarnation))?;
         let next = highest
             .chunk

@@ -16,6 +16,7 @@ use crate::pack::record::{self, Names, Record};
 use crate::pack::segment;
 use crate::place::miners::Miners;
 use crate::place::network::Network;
+use crate::reclaim::moved;
 use crate::remote::unlisted::{SelfPortrait, Unlisted};
 use crate::restore::{FoundChunk, Progress, Report, Request, Tell};
 use crate::{ChunkId, Error, PackState, Result, Store, locations, references, tables};
@@ -104,6 +105,7 @@ impl Packs<'_> {
         let mut highest = Highest::default();
         for (pack, record) in record::all(&*snapshot)? {
             report.packs += 1;
+            report.segments += u64::from(record.segments);
             report.chunks += record.chunks;
             report.bytes += record.bytes;
             highest.chunk = highest.chunk.max(record.last);
@@ -310,7 +312,8 @@ fn slots(entries: &[Entry]) -> Vec<Slot> {
 }
 
 /// Notes where the chunks lie. One that another pack holds, too, was on its way from the one with the
-/// lower number to the other: there it is dead.
+/// lower number to the other: there it is dead. But it is noted where it came from: that file stays, and
+/// can be read in place of the other, until the other was looked at.
 fn locate(tx: &mut dyn Transaction, pack: u64, segments: &[Vec<Slot>]) -> Result<()> {
     let mut places: Vec<_> = layout::locations(pack, segments).collect();
     places.sort_unstable_by_key(|(chunk, _)| *chunk);
@@ -319,9 +322,13 @@ fn locate(tx: &mut dyn Transaction, pack: u64, segments: &[Vec<Slot>]) -> Result
     let mut mine = Vec::with_capacity(places.len());
     for (chunk, place) in places {
         match elsewhere.get(&chunk) {
-            Some(other) if other.pack > pack => references::die(tx, pack, chunk, place.len)?,
+            Some(other) if other.pack > pack => {
+                references::die(tx, pack, chunk, place.len)?;
+                moved::put(tx, chunk, pack)?;
+            }
             Some(other) => {
                 references::die(tx, other.pack, chunk, other.len)?;
+                moved::put(tx, chunk, other.pack)?;
                 mine.push((chunk, place));
             }
             None => mine.push((chunk, place)),

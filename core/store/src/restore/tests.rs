@@ -82,6 +82,8 @@ async fn what_was_placed_comes_back_on_a_blank_machine() {
     let (store, meta) = open(dir.path(), &fake).await;
     assert_eq!(value(&meta, b"name").as_deref(), Some(b"value".as_slice()));
     all_read(&store, &chunks, LEN).await;
+    // It is as good as it was once it was looked at.
+    store.wait_level(&chunks, Level::Verified, LONG).await.unwrap();
     assert_eq!(store.level(&chunks).unwrap(), Level::Verified);
     // It goes on as if nothing had been: new ids, new packs, and what is released goes.
     let more = write(&store, &meta, 10..12, LEN).await;
@@ -190,6 +192,13 @@ async fn a_chunk_that_lives_and_is_in_no_pack_is_lost() {
         assert!(bytes == content(number as u64 + 2, LEN));
     }
     assert!(!store.status().unwrap().damaged.is_empty());
+    let told = store.status().unwrap().restored.unwrap();
+    assert_eq!(
+        (told.incarnation, told.checkpoint),
+        (1, Some(report.checkpoint.as_ref().unwrap().number))
+    );
+    assert_eq!(told.lost_chunks, report.lost.len() as u64);
+    assert_eq!(told.missing_chunks, told.lost_chunks);
     // The restore told of it: only who waits for it is told again.
     store.flush(Level::Placed, LONG).await.unwrap();
     store.wait_level(&second, Level::Placed, LONG).await.unwrap();
@@ -208,6 +217,8 @@ async fn a_chunk_that_lives_and_is_in_no_pack_is_lost() {
     .await
     .unwrap();
     assert!(store.status().unwrap().damaged.is_empty());
+    let told = store.status().unwrap().restored.unwrap();
+    assert!(told.missing_chunks == 0 && told.lost_chunks > 0);
     store.shutdown().await;
 }
 
@@ -261,6 +272,96 @@ async fn nothing_is_given_up_because_miners_are_away_and_a_restore_goes_on_where
         "{again:?}"
     );
     let (store, _) = open(dir.path(), &fake).await;
+    all_read(&store, &chunks, LEN).await;
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_namespaces_the_one_with_the_newest_checkpoint_is_restored_or_the_one_of_a_named_file() {
+    let fake = Arc::new(Fake::new(14));
+    let chunks = lost(&fake).await;
+    let ours: Vec<_> = fake.files().into_iter().map(|(fid, _)| fid).collect();
+    // Another one, under the same passphrase, that wrote last and took no checkpoint.
+    let other = TempDir::new().unwrap();
+    let (store, meta) = crate::place::tests::store::open(other.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let theirs = write(&store, &meta, 50..52, LEN).await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    let root = store.inner.keys.root_row().unwrap();
+    store.shutdown().await;
+    let fid = fake
+        .files()
+        .into_iter()
+        .map(|(fid, _)| fid)
+        .find(|fid| !ours.contains(fid))
+        .unwrap();
+    let segments: Vec<_> = record::all(&*meta.snapshot().unwrap())
+        .unwrap()
+        .into_iter()
+        .filter_map(|(pack, _)| record::names(&*meta.snapshot().unwrap(), pack).unwrap())
+        .map(|names| names.segments[0].segment)
+        .collect();
+    fake.change_files(|file| file.completion = 1 + u32::from(segments.contains(&file.segments[0].0.0)));
+
+    let dir = TempDir::new().unwrap();
+    let report = restore(dir.path(), &fake).await.unwrap();
+    assert_eq!(report.other_namespaces, [fid.to_string()], "{report:#?}");
+    let (store, meta) = open(dir.path(), &fake).await;
+    assert_eq!(value(&meta, b"name").as_deref(), Some(b"value".as_slice()));
+    all_read(&store, &chunks, LEN).await;
+    store.shutdown().await;
+
+    let dir = TempDir::new().unwrap();
+    let request = Request {
+        more: vec![fid],
+        without_checkpoint: true,
+        ..Request::default()
+    };
+    let report = restore_with(dir.path(), &fake, "p", &request).await.unwrap();
+    let found: Vec<_> = report.found.iter().map(|one| one.chunk).collect();
+    assert_eq!(found, theirs);
+    assert_eq!(report.other_namespaces.len(), 1);
+    let row = testing::meta(dir.path())
+        .snapshot()
+        .unwrap()
+        .get(&[crate::tables::ROOT]);
+    assert_eq!(row.unwrap(), Some(root));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_repaired_without_its_index_is_found() {
+    let fake = Arc::new(Fake::new(30));
+    let old = TempDir::new().unwrap();
+    let (store, meta) = open(old.path(), &fake).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..3, LEN).await;
+    put(&meta, b"name", b"value").await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    // Its miners have nothing of it any more; what the disk cache has is stored again.
+    let accounts = fake.accounts();
+    let holders: Vec<usize> = fake.files()[0]
+        .1
+        .iter()
+        .filter_map(|holder| accounts.iter().position(|account| account == holder))
+        .collect();
+    fake.fault(holders, Fault::Forget);
+    store.inner.memory.clear();
+    let report = store.scrub().await.unwrap();
+    assert_eq!((report.at_risk, report.lost_chunks), (1, 0), "{report:#?}");
+    store.flush(Level::Verified, LONG).await.unwrap();
+    store.shutdown().await;
+    let dir = TempDir::new().unwrap();
+    let request = Request {
+        accept_loss: true,
+        ..Request::default()
+    };
+    let report = restore_with(dir.path(), &fake, "p", &request).await.unwrap();
+    assert!(
+        report.checkpoint.is_some() && report.lost.is_empty(),
+        "{report:#?}"
+    );
+    let (store, meta) = open(dir.path(), &fake).await;
+    assert_eq!(value(&meta, b"name").as_deref(), Some(b"value".as_slice()));
     all_read(&store, &chunks, LEN).await;
     store.shutdown().await;
 }

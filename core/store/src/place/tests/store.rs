@@ -28,7 +28,16 @@ pub(crate) async fn open_with(
     fake: &Arc<Fake>,
     change: impl FnOnce(&mut StoreConfig),
 ) -> (Store, Meta) {
-    let meta = testing::meta(dir);
+    open_over(dir, fake, testing::meta(dir), change).await
+}
+
+/// Over metadata that are open already.
+pub(crate) async fn open_over(
+    dir: &Path,
+    fake: &Arc<Fake>,
+    meta: Meta,
+    change: impl FnOnce(&mut StoreConfig),
+) -> (Store, Meta) {
     let mut config = StoreConfig {
         pack_segments: 1,
         pack_max_age: Duration::from_secs(3600),
