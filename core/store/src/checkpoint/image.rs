@@ -255,6 +255,44 @@ mod tests {
     }
 
     #[test]
+    fn cutting_goes_on_from_the_beginning_of_any_block_as_if_from_the_first() {
+        let mut store = Rows::default();
+        for number in 0..20_000u32 {
+            store.put(&key(number), &[1; 20]).unwrap();
+        }
+        for chunk in (1..5000u64).map(|row| 256 * row) {
+            let row = tables::chunk_key(tables::DAMAGED, crate::ChunkId(chunk));
+            store.put(&row, &9u32.to_be_bytes()).unwrap();
+            let row = tables::chunk_key(tables::REFS, crate::ChunkId(chunk));
+            store.put(&row, &2u32.to_be_bytes()).unwrap();
+        }
+        let cuts = |from: &[u8], most: usize| {
+            let mut all = Vec::new();
+            blocks(&store, from, &mut |cut, next| {
+                all.push((cut.first, cut.rows, cut.bytes, next.map(<[u8]>::to_vec)));
+                Ok(if all.len() == most {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
+            })
+            .unwrap();
+            all
+        };
+        let whole = cuts(&[], usize::MAX);
+        assert!(
+            whole.len() > 15 && whole.iter().any(|cut| cut.0[0] == LIVE),
+            "{}",
+            whole.len()
+        );
+        for (number, cut) in whole.iter().enumerate() {
+            assert_eq!(cuts(&cut.0, usize::MAX), whole[number..], "from {:?}", cut.0);
+            assert_eq!(cuts(&cut.0, 1), whole[number..=number]);
+            assert_eq!(cut.3.as_ref(), whole.get(number + 1).map(|next| &next.0));
+        }
+    }
+
+    #[test]
     fn damaged_blocks_are_refused() {
         let mut store = Rows::default();
         store.put(&key(1), &[1; 100]).unwrap();

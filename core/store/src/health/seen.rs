@@ -39,14 +39,15 @@ impl Seen {
         Ok(record::get(read, pack, segment)?.is_none_or(|known| known.is_seen()))
     }
 
-    /// Whether that is so of every segment of a pack in which something lives.
-    pub(crate) fn pack<R: Read + ?Sized>(self, read: &R, pack: u64, segments: u32) -> Result<bool> {
+    /// Segments of a pack in which something lives and of which that is not so.
+    pub(crate) fn unseen<R: Read + ?Sized>(self, read: &R, pack: u64, segments: u32) -> Result<u32> {
+        let mut unseen = 0;
         for number in 0..segments {
             if !self.segment(read, pack, number)? && !live(read, pack, number)?.is_empty() {
-                return Ok(false);
+                unseen += 1;
             }
         }
-        Ok(true)
+        Ok(unseen)
     }
 
     /// The level of what lies at `place`, in a pack that has come to `state`.

@@ -127,7 +127,7 @@ fn settled<R: Read + ?Sized>(
     if level_of(record.state) < level {
         return Ok(false);
     }
-    Ok(level < Level::Verified || (record.reclaimed && seen.pack(read, pack, record.segments)?))
+    Ok(level < Level::Verified || (record.reclaimed && seen.unseen(read, pack, record.segments)? == 0))
 }
 
 /// Segments in which `chunks` lie that a restore brought back and nobody looked at yet.
@@ -252,10 +252,11 @@ pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
     record::all(read)?
         .into_iter()
         .map(|(id, record)| {
-            let mut unseen = 0;
-            for segment in 0..record.segments {
-                unseen += u32::from(!seen.segment(read, id, segment)?);
-            }
+            let unseen = if record.retired {
+                0
+            } else {
+                seen.unseen(read, id, record.segments)?
+            };
             let miners = if record.state >= PackState::Placed {
                 record::names(read, id)?.map_or_else(Vec::new, |names| {
                     (0..cess::codec::FRAGMENTS)

@@ -14,7 +14,7 @@ use crate::place::network::fake::{Fake, Fault, OWNER, TERRITORY};
 use crate::place::tests::store::{DOMAIN, all_read, content, make_domain, write};
 use crate::place::tests::world::{LONG, pace};
 use crate::restore::{Report, Request, restore_over};
-use crate::{ChunkId, Error, Level, Owner, Result, Store, StoreConfig, testing};
+use crate::{ChunkId, Error, Level, Owner, Placement, Result, Store, StoreConfig, testing};
 
 const LEN: usize = 100_000;
 
@@ -362,6 +362,85 @@ async fn a_checkpoint_that_was_repaired_without_its_index_is_found() {
     );
     let (store, meta) = open(dir.path(), &fake).await;
     assert_eq!(value(&meta, b"name").as_deref(), Some(b"value".as_slice()));
+    all_read(&store, &chunks, LEN).await;
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_chunk_in_two_packs_both_copies_stay_until_the_newer_was_looked_at() {
+    let fake = Arc::new(Fake::new(24));
+    let (early, late): (Vec<_>, Vec<_>) = fake
+        .accounts()
+        .into_iter()
+        .enumerate()
+        .partition(|(n, _)| *n < 12);
+    let only = |accounts: &[(usize, cess::AccountId)]| Placement {
+        allow_accounts: accounts.iter().map(|(_, account)| *account).collect(),
+        ..Placement::default()
+    };
+    let numbers = |accounts: &[(usize, cess::AccountId)]| -> Vec<usize> {
+        accounts.iter().map(|(number, _)| *number).collect()
+    };
+    let open_on = async |dir: &Path, accounts: &[(usize, cess::AccountId)]| {
+        crate::place::tests::store::open_with(dir, &fake, |config| {
+            config.checkpoint_interval = Some(Duration::from_secs(3600));
+            config.placement = only(accounts);
+        })
+        .await
+    };
+    let old = TempDir::new().unwrap();
+    let (store, meta) = open_on(old.path(), &early).await;
+    make_domain(&store, &meta).await;
+    let chunks = write(&store, &meta, 0..3, LEN).await;
+    put(&meta, b"name", b"value").await;
+    store.flush(Level::Verified, LONG).await.unwrap();
+    store.shutdown().await;
+    drop((store, meta));
+    // Stored again elsewhere, and lost before the first file could go.
+    let (store, meta) = open_on(old.path(), &late).await;
+    fake.fault(numbers(&early)[..8].iter().copied(), Fault::Forget);
+    let report = store.scrub().await.unwrap();
+    assert_eq!(report.at_risk, 1, "{report:#?}");
+    store.wait_level(&chunks, Level::Verified, LONG).await.unwrap();
+    let is_there = || {
+        let snapshot = meta.snapshot().unwrap();
+        let place = crate::locations::get(&*snapshot, chunks[0]).unwrap();
+        place.is_some_and(|place| record::get(&*snapshot, place.pack).unwrap().unwrap().reclaimed)
+    };
+    let deadline = tokio::time::Instant::now() + LONG;
+    while !is_there() {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    store.shutdown().await;
+    fake.fault(numbers(&early), Fault::None);
+    assert_eq!((fake.files().len(), fake.deleted()), (2, 0));
+
+    let dir = TempDir::new().unwrap();
+    let report = restore(dir.path(), &fake).await.unwrap();
+    assert_eq!((report.packs, report.segments), (2, 2), "{report:#?}");
+    fake.fault(numbers(&late), Fault::Dead);
+    let (store, meta) = open_on(dir.path(), &early).await;
+    assert_eq!(
+        store.level(&chunks).unwrap(),
+        Level::Placed,
+        "nobody has looked at it"
+    );
+    all_read(&store, &chunks, LEN).await;
+    for round in 0..2u8 {
+        put(&meta, b"name", &[round]).await;
+        store.flush(Level::Placed, LONG).await.unwrap();
+    }
+    assert_eq!(fake.deleted(), 0, "the newer copy was not looked at");
+    fake.fault(numbers(&late), Fault::None);
+    store.wait_level(&chunks, Level::Verified, LONG).await.unwrap();
+    put(&meta, b"name", b"at last").await;
+    store.flush(Level::Placed, LONG).await.unwrap();
+    let deadline = tokio::time::Instant::now() + LONG;
+    while fake.deleted() == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:#?}", store.status());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     all_read(&store, &chunks, LEN).await;
     store.shutdown().await;
 }
