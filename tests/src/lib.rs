@@ -9,12 +9,14 @@
 //! - [`disk`]: a disk that loses power, fills up and fails.
 //! - [`leftovers`]: sealed bytes that the gateway's disk should not hold any more.
 //! - [`census`]: everything below a directory, inode by inode.
+//! - [`picture`]: what a namespace shows through doors and commands, to compare.
 //! - [`content`]: bytes that are cheap to make and to recognise.
 pub mod census;
 pub mod content;
 pub mod disk;
 pub mod leftovers;
 pub mod model;
+pub mod picture;
 pub mod process;
 pub mod product;
 pub mod s3;
