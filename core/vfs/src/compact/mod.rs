@@ -26,6 +26,7 @@
 mod plan;
 mod sharing;
 
+use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,11 +175,8 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
         }
         for block in page.chunk_by(|a, b| a.offset / CHUNK_MAX as u64 == b.offset / CHUNK_MAX as u64) {
             let look = |chunk| Ok((core.level_of(&[chunk])?, core.store.references(chunk)?));
-            let steps = {
-                let rows = core.meta.snapshot()?;
-                let sharing = Sharing::of(&*rows, &core.known, ino)?;
-                plan(block, look, |extent| sharing.has(extent))?
-            };
+            let shared = shared(core, ino, block)?;
+            let steps = plan(block, look, |extent| Ok(shared.contains(&extent.offset)))?;
             for step in steps {
                 let bytes = match step {
                     Step::Join(seen) => join(core, ino, seen, done).await?,
@@ -206,6 +204,20 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
 fn is_staged(core: &Core, seen: &[Extent]) -> Result<bool> {
     let chunks: Vec<_> = seen.iter().map(|extent| extent.record.chunk).collect();
     Ok(core.level_of(&chunks)? == Level::Staged)
+}
+
+/// Offsets of the extents of a block that somebody else has, too. Before anything else is asked: a
+/// database gives out few views.
+fn shared(core: &Core, ino: InodeNo, block: &[Extent]) -> Result<HashSet<u64>> {
+    let rows = core.meta.snapshot()?;
+    let sharing = Sharing::of(&*rows, &core.known, ino)?;
+    let mut shared = HashSet::new();
+    for extent in block {
+        if sharing.has(extent)? {
+            shared.insert(extent.offset);
+        }
+    }
+    Ok(shared)
 }
 
 /// Makes one extent of some that lie one behind the other in one chunk.
