@@ -1,10 +1,13 @@
 //! What this crate's tests share.
+pub(crate) mod failing;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use meta::{EngineKind, Meta, MetaConfig};
+use meta::{EngineKind, FjallEngine, Meta, MetaConfig};
 use zeroize::Zeroizing;
 
+use self::failing::{Failing, Faults};
 use crate::{PassphraseCost, Store, StoreConfig};
 
 /// A metadata store in `dir/meta`.
@@ -29,6 +32,19 @@ pub(crate) fn shared(dir: &Path, count: usize) -> Vec<Meta> {
         .into_iter()
         .map(|opening| Meta::over(Arc::new(opening), &path.join("guard")).unwrap())
         .collect()
+}
+
+/// As [`meta`], on a disk that fails on demand.
+pub(crate) fn failing_meta(dir: &Path) -> (Meta, Arc<Faults>) {
+    let path = dir.join("meta");
+    std::fs::create_dir_all(&path).unwrap();
+    let faults = Arc::new(Faults::default());
+    let engine = Failing {
+        engine: FjallEngine::open(&path.join("fjall"), 8 << 20).unwrap(),
+        faults: faults.clone(),
+    };
+    let meta = Meta::over(Arc::new(engine), &path.join("guard")).unwrap();
+    (meta, faults)
 }
 
 /// Settings for a store in `dir/store` that opens quickly.

@@ -7,7 +7,11 @@
 //! - a worker reads FREED, syncs the metadata (a crash must not bring a row back whose bytes are
 //!   gone), gives the disk space back, deletes the rows and corrects the counts;
 //! - a chunk that was staged and never recorded has no row. Its [`Ticket`], dropped with the last
-//!   copy of its `StagedChunk`, brings it here; when neither table knows it, it is garbage.
+//!   copy of its `StagedChunk`, brings it here; when neither table knows it, it is garbage;
+//! - a chunk that a transaction named may be in a commit whose write failed: what is visible does not
+//!   show it, and yet the journal may hold it and a restart bring it back. So nothing that was named
+//!   is called garbage before a sync that began later has succeeded. While the metadata have a
+//!   commit in doubt there is none, and the tickets wait.
 //!
 //! A chunk that comes back from the network may be staged twice, by two who do not know of each other;
 //! one of them names it. So tickets are told apart by the place of their bytes as well, and where the
@@ -184,21 +188,31 @@ impl Settler {
                     while batch.len() < ROWS && let Ok(next) = ended.try_recv() {
                         batch.push(next);
                     }
-                    if let Err(error) = self.end_tickets(batch).await {
-                        tracing::warn!(%error, "staged chunks stay counted until the next start");
+                    while let Err(error) = self.end_tickets(&batch).await {
+                        tracing::warn!(%error, "staged chunks stay counted for now");
                         worker.failed(&error);
+                        tokio::time::sleep(LOOKS[2]).await;
                     }
                 }
             }
         }
     }
 
-    async fn end_tickets(&self, batch: Vec<Ended>) -> Result<()> {
+    /// Nothing has happened when it fails.
+    async fn end_tickets(&self, batch: &[Ended]) -> Result<()> {
         let _deciding = self.deciding.lock().await;
-        let snapshot = self.meta.snapshot()?;
+        let mut known = self.known(batch)?;
+        if batch
+            .iter()
+            .zip(&known)
+            .any(|(ended, known)| ended.named && !known)
+        {
+            // Every commit that named one of them is decided then.
+            self.meta.sync().await?;
+            known = self.known(batch)?;
+        }
         let mut garbage = Vec::new();
-        for ended in batch {
-            let known = ended.named && is_known(&*snapshot, ended.chunk, ended.held.place)?;
+        for (ended, known) in batch.iter().zip(known) {
             match self.open.remove(ended.chunk, ended.held.place) {
                 0 => {}
                 1 if known => {}
@@ -206,8 +220,16 @@ impl Settler {
                 _ => garbage.push((ended.chunk, ended.held)),
             }
         }
-        drop(snapshot);
         self.discount(garbage, true).await
+    }
+
+    /// Which of the tickets a row stands for.
+    fn known(&self, batch: &[Ended]) -> Result<Vec<bool>> {
+        let snapshot = self.meta.snapshot()?;
+        batch
+            .iter()
+            .map(|ended| Ok(ended.named && is_known(&*snapshot, ended.chunk, ended.held.place)?))
+            .collect()
     }
 
     /// Gives back everything that the FREED table names.

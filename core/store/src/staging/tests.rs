@@ -10,6 +10,7 @@ use meta::{Durability, Meta};
 use super::file::RECORD_HEADER;
 use super::row::Place;
 use super::*;
+use crate::testing::failing::Faults;
 use crate::testing::{self, noise};
 use crate::{DomainId, StagedChunk, Store};
 
@@ -18,11 +19,23 @@ const LEN: usize = 30_000;
 
 async fn store(dir: &Path) -> (Store, Meta) {
     let (store, meta) = testing::store(dir).await;
+    make_domain(&store, &meta).await;
+    (store, meta)
+}
+
+/// A store whose metadata lie on a disk that fails on demand.
+async fn store_on_failing_metadata(dir: &Path) -> (Store, Meta, Arc<Faults>) {
+    let (meta, faults) = testing::failing_meta(dir);
+    let (store, meta) = testing::open(testing::config(dir), meta).await;
+    make_domain(&store, &meta).await;
+    (store, meta, faults)
+}
+
+async fn make_domain(store: &Store, meta: &Meta) {
     let made = store.clone();
     meta.write(Durability::Synced, move |tx| made.create_domain(tx, DOMAIN))
         .await
         .unwrap();
-    (store, meta)
 }
 
 async fn stage(store: &Store, seed: u64) -> StagedChunk {
@@ -303,4 +316,30 @@ async fn a_chunk_that_is_staged_twice_gives_back_what_no_row_stands_for() {
         until_bytes(staging, before).await;
         assert!(staging.frame(chunk).unwrap().is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_a_commit_in_doubt_names_stay_until_it_is_decided() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta, faults) = store_on_failing_metadata(dir.path()).await;
+    let staging = &store.inner.staging;
+    let before = staging.bytes();
+    let chunk = stage(&store, 1).await;
+    store.sync_staged().await.unwrap();
+    faults.commits.store(true, Ordering::SeqCst);
+    assert!(record(&store, &meta, &chunk).await.is_err());
+    let (id, row) = (chunk.id, chunk.frame.row);
+    let Place::File { file, offset } = row.place else {
+        panic!("it rides in a row")
+    };
+    drop(chunk);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The journal may have it: a restart now could bring the row back.
+    let frame = staging.files.read(file, offset, id, row.frame_len).unwrap();
+    assert!(frame.is_some());
+    assert!(staging.bytes() > before);
+    // It did not come through.
+    faults.heal();
+    until_bytes(staging, before).await;
+    assert_eq!(staging.file_count(), 0);
 }
