@@ -143,7 +143,7 @@ pub(crate) fn unseen<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result<B
     Ok(unseen)
 }
 
-/// Waits until `chunks` reached `level`. Without workers nothing rises above staged.
+/// Waits until all of `chunks` are at `level` at one moment. Without workers nothing rises above staged.
 pub(crate) async fn wait(
     meta: &Meta,
     placing: Option<&Placing>,
@@ -154,11 +154,15 @@ pub(crate) async fn wait(
     let mut left = chunks.to_vec();
     until(placing, level, timeout, |placing| {
         let snapshot = meta.snapshot()?;
-        let (behind, highest) = behind(&*snapshot, &left, level)?;
+        let (mut rest, mut highest) = behind(&*snapshot, &left, level)?;
+        if rest.is_empty() {
+            // What had come far enough may have fallen back since, when its miners turned out to lie.
+            (rest, highest) = behind(&*snapshot, chunks, level)?;
+        }
         if let (Some(placing), Some(highest)) = (placing, highest) {
             placing.shared.close_through(highest);
         }
-        left = behind;
+        left = rest;
         Ok(left.is_empty())
     })
     .await

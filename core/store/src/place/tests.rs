@@ -2,6 +2,7 @@
 mod caches;
 mod crashes;
 mod decoding;
+mod fallback;
 mod faults;
 mod memory;
 mod orders;
