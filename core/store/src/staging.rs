@@ -301,19 +301,18 @@ impl Staging {
         let place = appended.as_ref().map_or(Place::Inline, Appended::place);
         let used = settle::space(frame_len, place);
         self.budget.take(used);
-        let replaced = match self.sync().await {
-            Ok(()) => self.move_row(chunk, frame, place, appended.clone()).await,
-            Err(error) => Err(error),
-        };
-        if matches!(replaced, Ok(true)) {
+        // Dropped early it gives the new record back once it is certain that no row names it.
+        let ticket = self.settler.ticket(chunk, frame_len, place);
+        self.sync().await?;
+        ticket.name();
+        let replaced = self.move_row(chunk, frame, place, appended).await;
+        // The commit may be there although it could not be synced, and has freed the old record then.
+        self.settler.announce();
+        if replaced? {
             self.settler.give_back().await?;
-        } else {
-            if let Some(new) = appended {
-                self.files.discount(new.file.number, used);
-            }
-            self.budget.correct(used);
+            return Ok(true);
         }
-        replaced
+        Ok(false)
     }
 
     /// Names another place of a chunk, durably; the old one is to be given back.

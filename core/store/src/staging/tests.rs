@@ -343,3 +343,28 @@ async fn bytes_that_a_commit_in_doubt_names_stay_until_it_is_decided() {
     until_bytes(staging, before).await;
     assert_eq!(staging.file_count(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_a_row_may_name_is_not_forgotten_when_replacing_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta, faults) = store_on_failing_metadata(dir.path()).await;
+    let staging = &store.inner.staging;
+    let chunks = write(&store, &meta, 1).await;
+    let held = staging.bytes();
+    let frame = staging.frame(chunks[0]).unwrap().unwrap();
+    faults.syncs.store(true, Ordering::SeqCst);
+    assert!(staging.replace(chunks[0], frame.clone()).await.is_err());
+    faults.heal();
+    // The row names the new record, and the old one goes.
+    until_bytes(staging, held).await;
+    staging.settler().give_back().await.unwrap();
+    assert_eq!(staging.frame(chunks[0]).unwrap(), Some(frame));
+    assert_eq!((staging.bytes(), staging.file_count()), (held, 1));
+    // One that comes to nothing takes nothing.
+    faults.commits.store(true, Ordering::SeqCst);
+    let frame = staging.frame(chunks[0]).unwrap().unwrap();
+    assert!(staging.replace(chunks[0], frame.clone()).await.is_err());
+    faults.heal();
+    until_bytes(staging, held).await;
+    assert_eq!(good(&store, &chunks), [true]);
+}
