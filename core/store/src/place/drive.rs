@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cess::Hash;
 use cess::codec::FRAGMENT_SIZE;
+use cess::{AccountId, Hash};
 use meta::Durability;
 
 use crate::pack::record::{self, Record};
@@ -38,8 +38,9 @@ pub(crate) struct Memory {
     pub plan: Option<Plan>,
     /// Looks in a row that found neither deal nor file.
     pub vanished: u32,
-    /// Fragments (segment, index) read back so far.
-    pub verified: HashSet<(u32, usize)>,
+    /// Fragments (segment, index) read back so far, and from whom: another holder that the chain names
+    /// later has to be asked itself.
+    pub verified: HashSet<(u32, usize, AccountId)>,
     /// Since when read-back fails.
     pub unverified_since: Option<Instant>,
     /// The chunk that the disk did not give back last, and how often in a row.

@@ -75,7 +75,10 @@ pub(crate) async fn verify(
     let mut failures = Vec::new();
     for number in shared.kept.first(pack, record.segments) {
         let open: Vec<usize> = (0..FRAGMENTS)
-            .filter(|index| !memory.verified.contains(&(number, *index)))
+            .filter(|index| {
+                holder_of(&names, number, *index)
+                    .is_none_or(|holder| !memory.verified.contains(&(number, *index, holder)))
+            })
             .collect();
         if open.is_empty() {
             continue;
@@ -111,7 +114,10 @@ pub(crate) async fn verify(
         for (index, outcome) in outcomes {
             match outcome {
                 Ok(()) => {
-                    memory.verified.insert((number, index));
+                    let holder = holder_of(&names, number, index);
+                    memory
+                        .verified
+                        .extend(holder.map(|holder| (number, index, holder)));
                 }
                 Err((account, doubt)) => failures.push(Failure {
                     index,
@@ -126,6 +132,12 @@ pub(crate) async fn verify(
         return Ok(Step::Next);
     }
     doubted(shared, pack, record, memory, failures).await
+}
+
+/// Whom the chain names for a fragment.
+fn holder_of(names: &Names, number: u32, index: usize) -> Option<AccountId> {
+    let holder = names.holder(number as usize, index)?;
+    Some(AccountId(holder.account))
 }
 
 /// What a miner is to answer about one fragment.
