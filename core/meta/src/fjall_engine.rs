@@ -9,19 +9,19 @@
 mod journals;
 mod recovery;
 mod scour;
+mod view;
 
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use fjall::{
-    KeyspaceCreateOptions, OptimisticTxDatabase, OptimisticTxKeyspace, PersistMode, Readable, Snapshot,
-};
+use fjall::{KeyspaceCreateOptions, OptimisticTxDatabase, OptimisticTxKeyspace, PersistMode, Readable};
 use parking_lot::{Mutex, RwLock};
 
 use self::recovery::{Attempt, Closed};
+use self::view::Views;
 use crate::bounds::{check_key, check_value, is_empty_range};
 use crate::changes::{Changes, Publisher, Subscribers};
 use crate::{Engine, Error, KeyValue, Read, Result, Transaction, directory};
@@ -49,6 +49,10 @@ pub struct FjallEngine {
     cache_bytes: u64,
     /// `None` while it is being opened anew, or could not be.
     open: RwLock<Option<Arc<Open>>>,
+    /// Who reads it.
+    views: Arc<Views>,
+    /// Attempts in a row to open it anew that readers stood in the way of.
+    held_up: AtomicU32,
     /// What an attempt to open it anew must find.
     closed: Mutex<Option<Closed>>,
     /// Number of the next commit.
@@ -74,6 +78,8 @@ impl FjallEngine {
             path: path.to_owned(),
             cache_bytes,
             open: RwLock::new(Some(Arc::new(open))),
+            views: Arc::default(),
+            held_up: AtomicU32::new(0),
             closed: Mutex::new(None),
             next_commit: AtomicU64::new(last.wrapping_add(1)),
             feed: Mutex::default(),
@@ -125,11 +131,7 @@ fn number(open: &Open) -> Result<u64> {
 
 impl Engine for FjallEngine {
     fn snapshot(&self) -> Result<Box<dyn Read + Send>> {
-        let open = self.current()?;
-        Ok(Box::new(View {
-            snapshot: open.db.read_tx(),
-            open,
-        }))
+        Ok(Box::new(self.views.begin(self.current()?)))
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>> {
@@ -188,39 +190,6 @@ impl Engine for FjallEngine {
 }
 
 // The database closes with the last of these: what holds on to it comes before it.
-struct View {
-    snapshot: Snapshot,
-    open: Arc<Open>,
-}
-
-impl Read for View {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if key.is_empty() {
-            return Ok(None);
-        }
-        Ok(self
-            .snapshot
-            .get(&self.open.rows, key)
-            .map_err(from_fjall)?
-            .map(|value| value.to_vec()))
-    }
-
-    fn range<'a>(
-        &'a self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        reverse: bool,
-    ) -> Result<Box<dyn Iterator<Item = Result<KeyValue>> + 'a>> {
-        if is_empty_range(from, to) {
-            return Ok(Box::new(std::iter::empty()));
-        }
-        Ok(rows(
-            self.snapshot.range::<&[u8], _>(&self.open.rows, (from, to)),
-            reverse,
-        ))
-    }
-}
-
 struct Write<'e> {
     tx: fjall::OptimisticWriteTx,
     open: Arc<Open>,
@@ -311,17 +280,21 @@ impl Transaction for Write<'_> {
 }
 
 fn rows<'a>(iter: fjall::Iter, reverse: bool) -> Box<dyn Iterator<Item = Result<KeyValue>> + 'a> {
-    let row = |guard: fjall::Guard| {
-        let (key, value) = guard.into_inner().map_err(from_fjall)?;
-        Ok((key.to_vec(), value.to_vec()))
-    };
-    // The number of the last commit is this engine's own.
-    let shown = |row: &Result<KeyValue>| !matches!(row, Ok((key, _)) if key == COMMIT_KEY);
     if reverse {
         Box::new(iter.rev().map(row).filter(shown))
     } else {
         Box::new(iter.map(row).filter(shown))
     }
+}
+
+fn row(guard: fjall::Guard) -> Result<KeyValue> {
+    let (key, value) = guard.into_inner().map_err(from_fjall)?;
+    Ok((key.to_vec(), value.to_vec()))
+}
+
+/// The number of the last commit is this engine's own.
+fn shown(row: &Result<KeyValue>) -> bool {
+    !matches!(row, Ok((key, _)) if key == COMMIT_KEY)
 }
 
 fn from_fjall(error: fjall::Error) -> Error {

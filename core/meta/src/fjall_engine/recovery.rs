@@ -3,7 +3,8 @@
 //! What was visible must stay visible: whoever committed has long forgotten the bytes. It is all in
 //! the journals (a commit is visible only after its journal took it), but the last journal may end in
 //! a commit that failed, whole or in part, and after a failed sync its pages may be on no disk. So
-//! 1. wait until nobody uses the database, note the number of its last commit, and what stood in the
+//! 1. wait until nobody uses the database; who reads it for long has to let go in the end
+//!    ([`super::view`]). Note the number of its last commit, and what stood in the
 //!    keys of the commit that failed;
 //! 2. close it; put a new, empty journal behind the last one, so that nothing is ever appended behind
 //!    pages that may be lost;
@@ -20,6 +21,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fjall::PersistMode;
@@ -29,6 +31,9 @@ use crate::{Error, Result};
 
 /// How long readers and transactions may take to let go of the database. New ones wait meanwhile.
 const READERS_GRACE: Duration = Duration::from_secs(2);
+/// Attempts that readers may hold up, one after the other. In the next one what they read is taken
+/// away from them.
+const READERS_ATTEMPTS: u32 = 2;
 /// How long the lock of the old database may outlast it: its threads end in their own time.
 const LOCK_GRACE: Duration = Duration::from_secs(2);
 /// How long writing the tables may take.
@@ -73,13 +78,18 @@ pub(super) fn recover(engine: &FjallEngine) -> Result<()> {
     };
     require_room(&engine.path, unwritten + ROOM)?;
     if let Some(shared) = slot.take() {
+        if engine.held_up.load(Ordering::Relaxed) >= READERS_ATTEMPTS {
+            engine.views.revoke();
+        }
         let alone = match alone(shared) {
             Ok(alone) => alone,
             Err(shared) => {
+                engine.held_up.fetch_add(1, Ordering::Relaxed);
                 *slot = Some(shared);
                 return Err(Error::Engine("somebody reads the old state for too long".into()));
             }
         };
+        engine.held_up.store(0, Ordering::Relaxed);
         // After an attempt that came to nothing, what it noted is still what is visible.
         if closed.is_none() {
             match state_of(engine, &alone) {
@@ -262,6 +272,8 @@ pub(super) fn wait_written(open: &Open) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Bound;
+
     use super::*;
     use crate::Engine;
 
@@ -354,6 +366,37 @@ mod tests {
         put(&engine, &[("a", Some("2"))]);
         drop(view);
         engine.recover().unwrap();
+        assert_eq!(get(&engine, "a"), Some("2".into()));
+    }
+
+    #[test]
+    fn who_never_lets_go_has_to_begin_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = FjallEngine::open(dir.path(), 8 << 20).unwrap();
+        put(&engine, &[("a", Some("1")), ("b", Some("1")), ("c", Some("1"))]);
+        let (view, walked) = (engine.snapshot().unwrap(), engine.snapshot().unwrap());
+        let mut rows = walked.range(Bound::Unbounded, Bound::Unbounded, false).unwrap();
+        assert!(rows.next().unwrap().is_ok());
+        for _ in 0..READERS_ATTEMPTS {
+            assert!(matches!(engine.recover(), Err(Error::Engine(_))));
+            assert_eq!(view.get(b"a").unwrap(), Some(b"1".to_vec()));
+        }
+        std::thread::scope(|threads| {
+            let recovering = threads.spawn(|| engine.recover());
+            // Who goes over rows notices at the next one.
+            while !matches!(rows.next(), Some(Err(Error::Recovering(_)))) {
+                drop(rows);
+                rows = match walked.range(Bound::Unbounded, Bound::Unbounded, false) {
+                    Ok(rows) => rows,
+                    Err(error) => Box::new(std::iter::once(Err(error))),
+                };
+            }
+            assert!(rows.next().is_none());
+            recovering.join().unwrap().unwrap();
+        });
+        assert!(matches!(view.get(b"a"), Err(Error::Recovering(_))));
+        assert!(view.range(Bound::Unbounded, Bound::Unbounded, true).is_err());
+        put(&engine, &[("a", Some("2"))]);
         assert_eq!(get(&engine, "a"), Some("2".into()));
     }
 
