@@ -13,7 +13,8 @@
 //! 4. compare the number. Another one is that of the failed commit, which got through after all: it
 //!    is undone. Or commits are missing, and then the store is not what everybody believes it to be:
 //!    it is refused until a restart;
-//! 5. wait until the tables are written. From here on everything that is visible is durable.
+//! 5. wait until the tables are written. From here on everything that is visible is durable. Who only
+//!    reads does not wait for this.
 //!
 //! Nothing of this begins before the disk has taken a small file and synced it: until then the old
 //! database reads. A new one reads as long as it can be opened, whatever its disk says to writes.
@@ -66,9 +67,14 @@ pub(super) struct Closed {
 
 /// See [`crate::Engine::recover`].
 pub(super) fn recover(engine: &FjallEngine) -> Result<()> {
+    recover_and(engine, settle)
+}
+
+/// As [`recover`], with the last step.
+fn recover_and(engine: &FjallEngine, settle: impl FnOnce(&Open) -> Result<()>) -> Result<()> {
     // The old database reads for as long as the disk takes nothing; a new one could not be opened.
     probe(&engine.path)?;
-    // Held to the end: whoever wants to read waits for the new database.
+    // Whoever wants to read waits for the new database.
     let mut slot = engine.open.write();
     let mut closed = engine.closed.lock();
     let unwritten = match (&*slot, &*closed) {
@@ -115,14 +121,14 @@ pub(super) fn recover(engine: &FjallEngine) -> Result<()> {
             Ok(()) => {}
         }
     }
-    let settled = settle(&reopened);
-    if settled.is_ok() {
-        engine.doubtful.lock().take();
-        *closed = None;
-    }
-    // Even one that cannot write reads.
-    *slot = Some(Arc::new(reopened));
-    settled
+    // Even one that cannot write reads. Nobody writes before this has answered.
+    let reopened = Arc::new(reopened);
+    *slot = Some(reopened.clone());
+    drop(slot);
+    settle(&reopened)?;
+    engine.doubtful.lock().take();
+    *closed = None;
+    Ok(())
 }
 
 /// Refuses when the disk of `path` does not take and sync a file.
@@ -398,6 +404,25 @@ mod tests {
         assert!(view.range(Bound::Unbounded, Bound::Unbounded, true).is_err());
         put(&engine, &[("a", Some("2"))]);
         assert_eq!(get(&engine, "a"), Some("2".into()));
+    }
+
+    #[test]
+    fn readers_do_not_wait_until_tables_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = FjallEngine::open(dir.path(), 8 << 20).unwrap();
+        put(&engine, &[("a", Some("1"))]);
+        let (sender, read) = std::sync::mpsc::channel();
+        std::thread::scope(|threads| {
+            let settling = |_: &Open| {
+                threads.spawn(|| sender.send(get(&engine, "a")));
+                let seen = read.recv_timeout(Duration::from_secs(20));
+                assert_eq!(seen, Ok(Some("1".to_owned())));
+                Err(Error::Engine("tables are not written in time".into()))
+            };
+            assert!(recover_and(&engine, settling).is_err());
+        });
+        engine.recover().unwrap();
+        assert_eq!(get(&engine, "a"), Some("1".into()));
     }
 
     #[test]
