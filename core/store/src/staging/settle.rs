@@ -37,8 +37,9 @@ use crate::{ChunkId, Error, Result, steps, tables};
 /// Rows in one pass of the worker.
 const ROWS: usize = 1000;
 /// A transaction that frees announces itself before it commits. The worker looks after these
-/// pauses; a commit that takes longer is found at the next announcement.
-const LOOKS: [Duration; 3] = [
+/// pauses; a commit that takes longer is found at the next announcement. A look that fails is
+/// repeated after the last of them until one succeeds.
+pub(crate) const LOOKS: [Duration; 3] = [
     Duration::from_millis(20),
     Duration::from_millis(500),
     Duration::from_secs(5),
@@ -180,6 +181,9 @@ impl Settler {
                     if let Err(error) = self.give_back().await {
                         tracing::warn!(%error, "staging space cannot be given back now");
                         worker.failed(&error);
+                        // The rows are there, whether or not anything is announced ever again.
+                        look = LOOKS.len() - 1;
+                        due = Some(Instant::now() + LOOKS[look]);
                     }
                 }
                 first = ended.recv() => {

@@ -345,6 +345,32 @@ async fn bytes_that_a_commit_in_doubt_names_stay_until_it_is_decided() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn space_that_cannot_be_given_back_is_tried_again_without_being_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, meta, faults) = store_on_failing_metadata(dir.path()).await;
+    let staging = &store.inner.staging;
+    let before = staging.bytes();
+    let chunks = write(&store, &meta, 2).await;
+    let held = staging.bytes();
+    faults.syncs.store(true, Ordering::SeqCst);
+    let releasing = store.clone();
+    meta.write::<(), Error, _>(Durability::Buffered, move |tx| {
+        for chunk in &chunks {
+            releasing.release(tx, *chunk)?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(meta.sync().await.is_err());
+    // All looks that the release asked for come to nothing.
+    tokio::time::sleep(settle::LOOKS.iter().sum::<Duration>() + Duration::from_secs(1)).await;
+    assert_eq!(staging.bytes(), held);
+    faults.heal();
+    until_bytes(staging, before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_a_row_may_name_is_not_forgotten_when_replacing_fails() {
     let dir = tempfile::tempdir().unwrap();
     let (store, meta, faults) = store_on_failing_metadata(dir.path()).await;
