@@ -38,31 +38,24 @@ impl Guard {
     /// Opens or creates the file and compares it with the counter row `in_store`.
     pub(crate) fn open(path: &Path, in_store: u64) -> Result<Self> {
         let failed = |error: io::Error| Error::Engine(format!("{}: {error}", path.display()));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(failed)?;
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if in_store > 0 {
+                    tracing::warn!(path = %path.display(), "guard file of the metadata store was missing; made a new one");
+                }
+                return Self::make(path, in_store).map_err(failed);
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let mut guard = Self {
             file,
             acknowledged: 0,
             unsynced: 0,
         };
+        // What cannot be of use to anybody, and holds nothing that a group left.
         if guard.file.metadata().map_err(failed)?.len() == 0 || (in_store == 0 && guard.is_blank()) {
-            if in_store > 0 {
-                tracing::warn!(path = %path.display(), "guard file of the metadata store was missing; made a new one");
-            }
-            guard.file.set_len(2 * SLOT).map_err(failed)?;
-            guard.record(in_store)?;
-            guard.file.sync_all().map_err(failed)?;
-            let directory = path.parent().unwrap_or(Path::new("."));
-            File::open(directory)
-                .and_then(|directory| directory.sync_all())
-                .map_err(failed)?;
-            guard.unsynced = 0;
-            return Ok(guard);
+            return Self::make(path, in_store).map_err(failed);
         }
         let Some(acknowledged) = [0, SLOT].into_iter().filter_map(|at| guard.slot(at)).max() else {
             return Err(Error::Damaged(format!(
@@ -81,6 +74,28 @@ impl Guard {
         Ok(guard)
     }
 
+    /// Makes the file. It has its name only once what is in it is on disk: a power cut that left one
+    /// without its record would look like damage.
+    fn make(path: &Path, counter: u64) -> io::Result<Self> {
+        let new = path.with_extension("new");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&new)?;
+        file.set_len(2 * SLOT)?;
+        file.write_all_at(&record_of(counter), (counter % 2) * SLOT)?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(Self {
+            file,
+            acknowledged: counter,
+            unsynced: 0,
+        })
+    }
+
     /// Highest counter known to be acknowledged.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
@@ -88,13 +103,8 @@ impl Guard {
 
     /// Notes that group `counter` is about to be acknowledged.
     pub(crate) fn record(&mut self, counter: u64) -> Result<()> {
-        let mut record = [0; RECORD];
-        record[..8].copy_from_slice(&MAGIC);
-        record[8..16].copy_from_slice(&counter.to_be_bytes());
-        let crc = crc32fast::hash(&record[..16]);
-        record[16..].copy_from_slice(&crc.to_be_bytes());
         self.file
-            .write_all_at(&record, (counter % 2) * SLOT)
+            .write_all_at(&record_of(counter), (counter % 2) * SLOT)
             .map_err(|error| Error::Engine(format!("guard file: {error}")))?;
         self.acknowledged = counter;
         self.unsynced += 1;
@@ -130,6 +140,16 @@ impl Guard {
         }
         Some(u64::from_be_bytes(record[8..16].try_into().ok()?))
     }
+}
+
+/// What a slot holds.
+fn record_of(counter: u64) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[..8].copy_from_slice(&MAGIC);
+    record[8..16].copy_from_slice(&counter.to_be_bytes());
+    let crc = crc32fast::hash(&record[..16]);
+    record[16..].copy_from_slice(&crc.to_be_bytes());
+    record
 }
 
 #[cfg(test)]
@@ -173,5 +193,10 @@ mod tests {
         // In a store with acknowledged commits it is damage.
         std::fs::write(&path, [0; 2 * SLOT as usize]).unwrap();
         assert!(matches!(Guard::open(&path, 1), Err(Error::Damaged(_))));
+        // One that was being made for such a store has no name yet.
+        std::fs::rename(&path, path.with_extension("new")).unwrap();
+        assert_eq!(Guard::open(&path, 7).unwrap().acknowledged(), 7);
+        assert_eq!(Guard::open(&path, 7).unwrap().acknowledged(), 7);
+        assert!(!path.with_extension("new").exists());
     }
 }
