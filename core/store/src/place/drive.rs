@@ -117,12 +117,18 @@ pub(crate) async fn run(shared: Arc<Shared>, pack: u64) {
                 note_error(&shared, pack, &error).await;
                 if let Some(chunk) = memory.beyond_reading(&error) {
                     match isolate::isolate(&shared, pack, chunk, &error).await {
-                        Ok(true) => continue,
-                        Ok(false) => {}
-                        Err(error) => tracing::warn!(pack, %error, "a damaged chunk cannot be isolated"),
+                        // A disk that spoils what it is given keeps the network busy, but not for all
+                        // that the network gives; and many bad records do not add up to hours.
+                        Ok(true) => pace.retry,
+                        Ok(false) => retry.pause(random::u64()),
+                        Err(error) => {
+                            tracing::warn!(pack, %error, "a damaged chunk cannot be isolated");
+                            retry.pause(random::u64())
+                        }
                     }
+                } else {
+                    retry.pause(random::u64())
                 }
-                retry.pause(random::u64())
             }
         };
         tokio::select! {
