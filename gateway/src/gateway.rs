@@ -70,6 +70,14 @@ pub struct DoorLevels {
     pub nbd: Option<store::Level>,
 }
 
+impl DoorLevels {
+    /// The strictest of them.
+    fn highest(&self) -> store::Level {
+        let asked = self.s3.max(self.mount).max(self.nbd);
+        asked.unwrap_or(store::Level::Staged)
+    }
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// The chain it met.
@@ -136,6 +144,7 @@ impl Gateway {
             write_buffer: plan.store.write_buffer.as_u64(),
             write_back_age: plan.store.write_back_age,
             ack: plan.store.ack,
+            ack_doors: plan.door_levels.highest(),
             ack_timeout: plan.store.ack_timeout,
         };
         let vfs = Vfs::open(vfs_config, meta.clone(), store.clone())

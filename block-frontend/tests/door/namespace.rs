@@ -33,6 +33,7 @@ pub async fn open(dir: &Path) -> Vfs {
         write_buffer: 16 * MIB,
         write_back_age: Duration::from_hours(1),
         ack: Level::Staged,
+        ack_doors: Level::Staged,
         ack_timeout: Duration::from_secs(10),
     };
     Vfs::open(config, meta, store).await.unwrap()

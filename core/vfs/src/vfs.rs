@@ -42,6 +42,9 @@ pub struct VfsConfig {
     pub write_back_age: Duration,
     /// Level that every fsync, FLUSH and answer to a PUT stands for at least.
     pub ack: Level,
+    /// The highest level that a door asks for by itself, beside what the data ask for
+    /// ([`Vfs::demanding`]). What it acknowledged must not fall back.
+    pub ack_doors: Level,
     /// Longest wait for a level above staged.
     pub ack_timeout: Duration,
 }

@@ -4,10 +4,10 @@ mod namespace;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use namespace::{Namespace, noise};
+use namespace::{Namespace, noise, quiet};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use vfs::{InodeNo, Level};
+use vfs::{InodeNo, Level, VfsConfig};
 
 const EXTENT: u8 = 0x04;
 const RAGGED: u8 = 0x23;
@@ -219,4 +219,20 @@ async fn what_a_snapshot_or_a_clone_has_is_not_copied() {
     n.vfs.compact().await.unwrap();
     assert_eq!(n.read(ino).await[..2 * BLOCK], changed[..2 * BLOCK]);
     assert!(n.rows(EXTENT) < extents / 4, "{}", n.rows(EXTENT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_door_asks_for_by_itself_is_not_put_back() {
+    for ack_doors in [Level::Placed, Level::Staged] {
+        let n = Namespace::with(VfsConfig { ack_doors, ..quiet() }).await;
+        let (ino, model) = file_of(&n, 1).await;
+        let model = scatter(&n, ino, model, 20, 2).await;
+        // What was overwritten counts as shared until it is released.
+        n.settle().await;
+        let extents = n.rows(EXTENT);
+        let done = n.vfs.compact().await.unwrap();
+        let left = if ack_doors > Level::Staged { extents } else { 1 };
+        assert_eq!((done.files, n.rows(EXTENT)), (1, left), "{ack_doors}");
+        assert_eq!(n.read(ino).await, model);
+    }
 }

@@ -24,6 +24,7 @@ pub async fn open(dir: &Path, meta: &Meta) -> Result<(Store, Vfs)> {
         write_buffer: 128 << 20,
         write_back_age: Duration::from_secs(5),
         ack: Level::Staged,
+        ack_doors: Level::Staged,
         ack_timeout: Duration::from_secs(600),
     };
     let vfs = Vfs::open(config, meta.clone(), store.clone()).await?;

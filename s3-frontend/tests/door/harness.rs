@@ -51,6 +51,7 @@ impl Harness {
                 write_buffer: 16 * MIB,
                 write_back_age: Duration::from_secs(1),
                 ack: Level::Staged,
+                ack_doors: Level::Staged,
                 ack_timeout: Duration::from_secs(10),
             },
             meta,

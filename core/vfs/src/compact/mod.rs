@@ -16,8 +16,9 @@
 //! ([`crate::release`]).
 //!
 //! **Levels.** A new chunk is `staged`, whatever the old ones were. So a file that asks for more
-//! than that (by itself, its bucket, or the gateway) is left alone, and bytes that reached more
-//! without being asked are rewritten only where much is gained.
+//! than that (by itself, its bucket, a door, or the gateway) is left alone, and bytes that reached more
+//! without being asked are rewritten only where much is gained. What a file asks for is looked at
+//! again in the transaction that swaps: it may have changed while the bytes were read.
 //!
 //! **Several gateways.** A new chunk lies with the gateway that made it until the network has it, and so
 //! does what becomes of chunks that others staged, or that all of them can read in the metadata. So
@@ -153,7 +154,8 @@ async fn file(core: &Arc<Core>, worker: &Worker, ino: InodeNo, done: &mut Compac
         let Some(record) = inode::load_timeless(&*snapshot, ino)? else {
             return Ok(false);
         };
-        if ack::in_force(&*snapshot, ino)?.max(core.config.ack) > Level::Staged {
+        let asked = core.config.ack.max(core.config.ack_doors);
+        if ack::in_force(&*snapshot, ino)?.max(asked) > Level::Staged {
             return Ok(false);
         }
         DomainId(record.domain)
@@ -225,6 +227,9 @@ async fn join(core: &Core, ino: InodeNo, seen: Vec<Extent>, done: &mut Compacted
     let store = core.store.clone();
     let joined = core
         .write(Durability::Buffered, move |tx| {
+            if ack::in_force(&*tx, ino)? > Level::Staged {
+                return Ok(0);
+            }
             let Some(range) = unchanged(tx, ino, &seen)? else {
                 return Ok(0);
             };
@@ -268,6 +273,9 @@ async fn rewrite(
     let (store, known) = (core.store.clone(), core.known.clone());
     let gone = core
         .write(Durability::Buffered, move |tx| {
+            if ack::in_force(&*tx, ino)? > Level::Staged {
+                return Ok(0);
+            }
             let Some(range) = unchanged(tx, ino, &seen)? else {
                 return Ok(0);
             };

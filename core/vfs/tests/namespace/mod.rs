@@ -36,6 +36,7 @@ pub fn quiet() -> VfsConfig {
         write_buffer: 64 << 20,
         write_back_age: Duration::from_secs(3600),
         ack: Level::Staged,
+        ack_doors: Level::Staged,
         ack_timeout: Duration::from_secs(1),
     }
 }

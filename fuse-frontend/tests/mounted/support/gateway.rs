@@ -73,6 +73,7 @@ async fn namespace_over(meta: Meta, data: &Path) -> (Vfs, Store) {
         write_buffer: 16 << 20,
         write_back_age: NEVER,
         ack: Level::Staged,
+        ack_doors: Level::Staged,
         ack_timeout: Duration::from_secs(30),
     };
     let vfs = Vfs::open(config, meta, store.clone())
