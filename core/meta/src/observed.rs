@@ -69,6 +69,14 @@ pub struct Work {
     commits: bool,
 }
 
+impl Work {
+    /// Rows written or deleted.
+    pub fn writes(&self) -> usize {
+        let writes = |step: &&Step| matches!(step, Step::Put(..) | Step::Delete(_));
+        self.steps.iter().filter(writes).count()
+    }
+}
+
 #[derive(Default)]
 struct Book {
     gets: AtomicU64,

@@ -79,6 +79,27 @@ pub(crate) fn overlapping(
     Ok(found)
 }
 
+/// Where the last `max` extents that touch `range` begin in it; `None` when there are no more than
+/// that.
+pub(crate) fn tail(
+    read: &(impl Read + ?Sized),
+    ino: InodeNo,
+    range: &Range<u64>,
+    max: usize,
+) -> Result<Option<u64>> {
+    let from = schema::extent_key(ino, range.start);
+    let to = schema::extent_key(ino, range.end);
+    let mut begins = None;
+    let rows = read.range(Bound::Included(&from), Bound::Excluded(&to), true)?;
+    for (number, row) in rows.take(max + 1).enumerate() {
+        if number == max {
+            return Ok(begins);
+        }
+        begins = Some(schema::number_at(&row?.0, 9)?);
+    }
+    Ok(None)
+}
+
 /// Chunks of an inode's extents, without neighbours that repeat.
 pub(crate) fn chunks(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Vec<ChunkId>> {
     let mut chunks = Vec::new();

@@ -11,7 +11,7 @@ use store::{DomainId, Owner, StagedChunk};
 use crate::buffer::{Base, Change, Guard, Layer};
 use crate::extent::{self, Extent};
 use crate::quota::Room;
-use crate::schema::{self, ExtentRecord, RAGGED};
+use crate::schema::{self, ExtentRecord, InodeRecord, RAGGED};
 use crate::vfs::Core;
 use crate::{Error, InodeNo, Kind, Result, clock, compact, inode};
 
@@ -24,6 +24,8 @@ const PARALLEL_INODES: usize = 4;
 const EAGER_BYTES: u64 = 16 << 20;
 /// How long a writer waits for room before it is told to slow down.
 const ROOM_WAIT: Duration = Duration::from_secs(60);
+/// Extents that one transaction makes a hole of. A hole over more of them takes several.
+const CUT: usize = 4096;
 /// Pause after a background flush that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -227,6 +229,11 @@ impl Core {
             .try_collect()
             .await?;
         self.store.sync_staged().await?;
+        for change in &stored {
+            if let Stored::Zero(range) = change {
+                while self.cut_tail(ino, layer, range).await? {}
+            }
+        }
         let (store, layer) = (self.store.clone(), layer.clone());
         self.write_beyond_limits(Durability::Buffered, move |tx| {
             commit(tx, &store, ino, &layer, &stored)
@@ -234,6 +241,32 @@ impl Core {
         .await?;
         self.release_wanted.notify_one();
         Ok(())
+    }
+
+    /// Takes the last [`CUT`] extents out of a hole to be when there are more of them; false when there
+    /// are not, which is left to the transaction with everything else. The layer is laid over what is
+    /// stored until that has committed, so nobody but a crash sees how far this has come: a file that
+    /// is cut off is then cut off further behind.
+    async fn cut_tail(&self, ino: InodeNo, layer: &Arc<Layer>, range: &std::ops::Range<u64>) -> Result<bool> {
+        let (store, layer, range) = (self.store.clone(), layer.clone(), range.clone());
+        let cut = self
+            .write_beyond_limits(Durability::Buffered, move |tx| {
+                let Some(begins) = extent::tail(&*tx, ino, &range, CUT)? else {
+                    return Ok(false);
+                };
+                let mut record = inode::get(&*tx, ino)?;
+                record.allocated -= extent::remove(tx, &store, ino, &(begins..range.end))?;
+                // Half a shrunken volume would have a size that is none.
+                if range.end == u64::MAX && !record.fixed_size {
+                    record.size = record.size.min(begins);
+                }
+                touch(&mut record, &layer);
+                inode::put(tx, ino, &record)?;
+                Ok(true)
+            })
+            .await?;
+        self.release_wanted.notify_one();
+        Ok(cut)
     }
 
     /// Flushes every dirty inode; answers the first failure after trying all.
@@ -303,6 +336,12 @@ fn commit(
         tx.put(&schema::inode_key(RAGGED, ino), &noted)?;
     }
     record.size = size;
+    touch(&mut record, layer);
+    inode::put(tx, ino, &record)
+}
+
+/// What changes in a record with any of its content.
+fn touch(record: &mut InodeRecord, layer: &Layer) {
     record.mtime = layer.mtime;
     record.ctime = record.ctime.max(layer.ctime);
     record.modified = layer.ctime;
@@ -311,7 +350,6 @@ fn commit(
     record.etag = None;
     record.parts = None;
     record.upload = None;
-    inode::put(tx, ino, &record)
 }
 
 /// The background worker: flushes what is old, large, or in the way of writers, oldest first.

@@ -8,7 +8,10 @@ use meta::observed::{Counts, Observed, Observer};
 use meta::{FjallEngine, Meta};
 use namespace::{ME, Namespace, quiet};
 use tempfile::TempDir;
-use vfs::{InodeNo, Kind, ListRequest, RenameFlags};
+use vfs::posix::Allocate;
+use vfs::{InodeNo, Kind, ListRequest, RenameFlags, SetAttr};
+
+const EXTENT: u8 = 0x04;
 
 struct Watched {
     n: Namespace,
@@ -296,4 +299,63 @@ async fn snapshots_of_other_buckets_cost_no_rows() {
     // Workers look in between; 20 files asking 100 snapshots would be thousands of rows.
     let [before, after] = [&costs[0], &costs[1]].map(|cost| (cost.gets, cost.writes));
     assert!(after.0 <= before.0 + 150 && after.1 <= before.1 + 20, "{costs:?}");
+}
+
+/// A file of so many extents with holes between them: some that are written, and copies of them.
+async fn in_pieces(w: &Watched, extents: u64) -> (InodeNo, u64) {
+    const WRITTEN: u64 = 1000;
+    const APART: u64 = 1024;
+    let bucket = w.n.bucket("b").await;
+    let ino = w.n.file(bucket, "f").await;
+    for number in 0..WRITTEN {
+        w.n.write(ino, number * APART, &[1; 16]).await;
+    }
+    w.n.vfs.fsync(ino, None).await.unwrap();
+    for copy in 1..extents / WRITTEN {
+        let len = WRITTEN * APART;
+        w.n.vfs
+            .copy_range(ino, 0, ino, copy * len, len - 512)
+            .await
+            .unwrap();
+    }
+    assert_eq!(w.n.rows(EXTENT) as u64, extents);
+    (ino, extents * APART)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cutting_off_or_discarding_many_extents_takes_many_transactions_of_bounded_size() {
+    let w = Watched::new().await;
+    let (ino, size) = in_pieces(&w, 10_000).await;
+    // A hole in the middle; then all of it.
+    let (begin, end) = (size / 10, size - size / 10);
+    for cut in [Some(begin..end), None] {
+        let left = match &cut {
+            Some(_) => 2000,
+            None => 0,
+        };
+        w.observer.write_down();
+        if let Some(hole) = cut {
+            w.n.vfs
+                .allocate(ino, hole.start, hole.end - hole.start, Allocate::Punch)
+                .await
+                .unwrap();
+        } else {
+            let empty = SetAttr {
+                size: Some(0),
+                ..SetAttr::default()
+            };
+            w.n.vfs.setattr(ino, empty).await.unwrap();
+        }
+        w.n.vfs.fsync(ino, None).await.unwrap();
+        let work = w.observer.written_down();
+        let most = work.iter().map(meta::observed::Work::writes).max();
+        assert!(most.unwrap() < 10_000, "{most:?}");
+        assert_eq!(w.n.rows(EXTENT), left);
+        let attr = w.n.vfs.getattr(ino).await.unwrap();
+        assert_eq!(attr.allocated, 16 * left as u64);
+        let image = w.n.crash_image().await;
+        assert_eq!(image.vfs.getattr(ino).await.unwrap(), attr);
+    }
+    w.n.settle().await;
+    assert_eq!(w.n.chunks(), 0);
 }
