@@ -36,7 +36,7 @@ enum Stored {
 }
 
 impl Core {
-    /// Applies a change of content to the buffer. `bytes` is what it will hold at most; `f` gets the
+    /// Applies a change of content to the buffer. `bytes` is the data that it will hold at most; `f` gets the
     /// layer, and an error from it must leave the layer as it was.
     pub(crate) async fn change<T: Send>(
         self: &Arc<Self>,
@@ -61,7 +61,9 @@ impl Core {
         Self::writable(ino)?;
         self.store.require_writer()?;
         let guard = self.nodes.enter(ino)?;
-        let reservation = self.reserve(bytes).await?;
+        // What only takes away must not wait for what it makes room for.
+        let most = if bytes == 0 { 0 } else { Layer::most(bytes) };
+        let reservation = self.reserve(most).await?;
         let _content = guard.node.content.read().await;
         let mut state = guard.node.state.lock();
         // Asked again: waiting for room can outlast the last flush, which would lose this change.
@@ -210,17 +212,17 @@ impl Core {
     }
 
     async fn store_layer(&self, ino: InodeNo, layer: &Arc<Layer>, base: Base) -> Result<()> {
+        // Where they are; their data is copied when it is their turn.
         let changes = futures::stream::iter(layer.changes().collect::<Vec<_>>());
         let stored: Vec<Stored> = changes
             .map(|change| async move {
                 match change {
                     Change::Zero(range) => Ok::<_, Error>(Stored::Zero(range)),
-                    Change::Data { offset, data } => {
-                        let owner = Owner { inode: ino.0, offset };
-                        let chunk = self
-                            .store
-                            .stage(DomainId(base.domain), owner, Bytes::from(data))
-                            .await?;
+                    Change::Data(range) => {
+                        let (inode, offset) = (ino.0, range.start);
+                        let data = Bytes::from(layer.data(&range));
+                        let owner = Owner { inode, offset };
+                        let chunk = self.store.stage(DomainId(base.domain), owner, data).await?;
                         Ok(Stored::Data(offset, chunk))
                     }
                 }

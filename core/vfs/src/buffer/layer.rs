@@ -15,6 +15,8 @@ use store::CHUNK_MAX;
 use crate::Timestamp;
 
 const BLOCK: u64 = CHUNK_MAX as u64;
+/// What a piece takes beside its data, in bytes: its place in the map.
+const PIECE: u64 = 64;
 
 /// A changed range.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +51,8 @@ impl Piece {
 /// What the changes of a flush do to the file, in order: each range once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// New bytes, to become one chunk.
-    Data {
-        /// Where in the file.
-        offset: u64,
-        /// At most [`CHUNK_MAX`] bytes.
-        data: Vec<u8>,
-    },
+    /// New bytes ([`Layer::data`]), to become one chunk: at most [`CHUNK_MAX`].
+    Data(Range<u64>),
     /// A hole.
     Zero(Range<u64>),
 }
@@ -90,8 +87,18 @@ impl Layer {
         }
     }
 
-    /// Bytes of data held.
+    /// Memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
+        self.bytes + PIECE * self.pieces.len() as u64
+    }
+
+    /// The most that `len` bytes of data take, in bytes.
+    pub(crate) const fn most(len: u64) -> u64 {
+        len + PIECE * (len / BLOCK + 2)
+    }
+
+    /// Bytes of data held.
+    pub(crate) fn data_bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -297,19 +304,30 @@ impl Layer {
         let mut pieces = self.pieces.iter().peekable();
         std::iter::from_fn(move || {
             let (&offset, piece) = pieces.next()?;
-            let Piece::Data(first) = piece else {
-                return Some(Change::Zero(offset..offset + piece.len()));
-            };
-            let mut data = first.clone();
+            let mut end = offset + piece.len();
+            if matches!(piece, Piece::Zero(_)) {
+                return Some(Change::Zero(offset..end));
+            }
             while let Some((&next, Piece::Data(more))) = pieces.peek().copied()
-                && next == offset + data.len() as u64
+                && next == end
                 && next / BLOCK == offset / BLOCK
             {
-                data.extend_from_slice(more);
+                end += more.len() as u64;
                 pieces.next();
             }
-            Some(Change::Data { offset, data })
+            Some(Change::Data(offset..end))
         })
+    }
+
+    /// A copy of the data of a change.
+    pub(crate) fn data(&self, range: &Range<u64>) -> Vec<u8> {
+        let mut data = Vec::with_capacity((range.end - range.start) as usize);
+        for (_, piece) in self.pieces.range(range.clone()) {
+            if let Piece::Data(piece) = piece {
+                data.extend_from_slice(piece);
+            }
+        }
+        data
     }
 }
 
@@ -365,7 +383,8 @@ mod tests {
                         }
                     })
                     .sum();
-                assert_eq!(layer.bytes(), held);
+                assert_eq!(layer.data_bytes(), held);
+                assert_eq!(layer.bytes(), held + PIECE * layer.pieces.len() as u64);
             }
             let mut seen = vec![None; model.len()];
             for (start, piece) in layer.pieces_in(&(0..model.len() as u64)) {
@@ -385,7 +404,9 @@ mod tests {
             let mut last = 0;
             for change in layer.changes() {
                 match change {
-                    Change::Data { offset, data } => {
+                    Change::Data(range) => {
+                        let (offset, data) = (range.start, layer.data(&range));
+                        assert_eq!(data.len() as u64, range.end - range.start);
                         assert!(offset >= last && data.len() <= CHUNK_MAX && !data.is_empty());
                         last = offset + data.len() as u64;
                         for (at, byte) in data.into_iter().enumerate() {
@@ -412,5 +433,22 @@ mod tests {
         }
         assert_eq!(layer.pieces.len(), 1);
         assert_eq!(layer.size, 100_000);
+    }
+
+    #[test]
+    fn holes_take_memory_too() {
+        let mut layer = Layer::over(1 << 40);
+        for number in 0..10_000 {
+            layer.zero(number * 8192..number * 8192 + 4096);
+        }
+        assert_eq!((layer.bytes(), layer.data_bytes()), (10_000 * PIECE, 0));
+        layer.truncate(0);
+        assert_eq!(layer.bytes(), PIECE);
+        // Data takes no more than was set aside for it.
+        for (offset, len) in [(0, 1), (BLOCK - 1, 2), (1, 3 * BLOCK as usize), (7, CHUNK_MAX)] {
+            let mut layer = Layer::default();
+            layer.write(offset, &vec![1; len]);
+            assert!(layer.bytes() <= Layer::most(len as u64), "{offset} {len}");
+        }
     }
 }

@@ -75,9 +75,13 @@ impl State {
         layers.fold(stored, |size, layer| layer.size_over(size))
     }
 
-    /// Bytes of data in both layers.
+    /// Memory that both layers take, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.active.as_ref().map_or(0, Layer::bytes) + self.flushing.as_ref().map_or(0, |layer| layer.bytes())
+        self.layers().map(Layer::bytes).sum()
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.active.iter().chain(self.flushing.as_deref())
     }
 
     /// Lays size, times and the coming generation over the stored record.
@@ -90,7 +94,8 @@ impl State {
         record.modified = newest.ctime;
         record.mtime_is_posix = true;
         // Counts overwritten bytes twice until the flush; a file never has more than its size.
-        record.allocated = (record.allocated + self.bytes()).min(size);
+        let data: u64 = self.layers().map(Layer::data_bytes).sum();
+        record.allocated = (record.allocated + data).min(size);
         record.generation += u64::from(self.active.is_some()) + u64::from(self.flushing.is_some());
         record.etag = None;
         record.parts = None;
