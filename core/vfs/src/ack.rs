@@ -9,6 +9,7 @@
 //!
 //! So nobody gets less than somebody who owns the data asked for. The attribute is stored like any
 //! other and every door can set it; a PUT makes a new inode, which has its bucket's alone.
+use std::sync::Arc;
 use std::time::Duration;
 
 use meta::{Durability, Read, Transaction};
@@ -16,7 +17,7 @@ use meta::{Durability, Read, Transaction};
 use crate::schema::{self, InodeRecord};
 use crate::snapshot::Sight;
 use crate::snapshot::number::Place;
-use crate::vfs::Core;
+use crate::vfs::{Core, blocking};
 use crate::{Error, InodeNo, Kind, Level, Result, Vfs, clock, extent, inode, xattrs};
 
 /// Name of the attribute that holds the level of a file or a bucket.
@@ -104,7 +105,7 @@ impl Vfs {
 impl Core {
     /// Waits until the inode's chunks reached the level in force. The caller has entered the inode; it
     /// may lie in a snapshot.
-    pub(crate) async fn wait_level(&self, ino: InodeNo, terms: Terms) -> Result<()> {
+    pub(crate) async fn wait_level(self: &Arc<Self>, ino: InodeNo, terms: Terms) -> Result<()> {
         if let Place::Listing(_) = self.place_of(ino)? {
             return Ok(());
         }
@@ -115,15 +116,17 @@ impl Core {
         self.wait_for(ino, asked.max(terms.level), terms.timeout).await
     }
 
-    async fn wait_for(&self, ino: InodeNo, level: Level, timeout: Duration) -> Result<()> {
+    async fn wait_for(self: &Arc<Self>, ino: InodeNo, level: Level, timeout: Duration) -> Result<()> {
         if level == Level::Staged {
             return Ok(());
         }
         // A file without content has a name and attributes, which a checkpoint has to carry out, too.
-        let chunks = {
-            let Sight { read, ino, .. } = self.sight(ino)?;
-            extent::chunks(&*read, ino)?
-        };
+        let core = self.clone();
+        let chunks = blocking(move || {
+            let Sight { read, ino, .. } = core.sight(ino)?;
+            extent::chunks(&*read, ino)
+        })
+        .await?;
         Ok(self.store.wait_level(&chunks, level, timeout).await?)
     }
 }

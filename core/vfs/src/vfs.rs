@@ -33,6 +33,18 @@ use crate::{
 /// and go, but nobody loses that race so often: beyond it the metadata are damaged.
 pub(crate) const LOOKS: usize = 1000;
 
+/// Extents whose level is looked at at a time: first, and at most.
+const LEVEL_PAGE_FIRST: usize = 64;
+const LEVEL_PAGE_MAX: usize = 4096;
+
+/// Runs what looks at many rows where it delays nobody.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::Internal(error.to_string()))?
+}
+
 /// Settings of the namespace.
 #[derive(Clone, Debug)]
 pub struct VfsConfig {
@@ -214,16 +226,17 @@ impl Vfs {
     /// The level that `ino`'s bytes have reached: the lowest of its chunks; buffered bytes have none.
     pub async fn level(&self, ino: InodeNo) -> Result<Option<Level>> {
         let guard = self.core.enter(ino)?;
-        let chunks = {
-            let state = guard.node.state.lock();
-            if state.is_dirty() {
-                return Ok(None);
-            }
-            let Sight { read, ino, .. } = self.core.sight(ino)?;
+        if guard.node.state.lock().is_dirty() {
+            return Ok(None);
+        }
+        let core = self.core.clone();
+        blocking(move || {
+            let _guard = guard;
+            let Sight { read, ino, .. } = core.sight(ino)?;
             inode::get(&*read, ino)?;
-            extent::chunks(&*read, ino)?
-        };
-        self.core.level_of(&chunks).map(Some)
+            core.level_of_content(&*read, ino).map(Some)
+        })
+        .await
     }
 
     /// Stages everything buffered and waits until all of it is at `level`.
@@ -481,6 +494,23 @@ impl Core {
             Ok(Level::Verified)
         } else {
             Ok(self.store.level(chunks)?)
+        }
+    }
+
+    /// Lowest level of the chunks of an inode. Extents may be millions, and most files that are not
+    /// at a level say so early: they are looked at in growing pages, on a thread that may block.
+    pub(crate) fn level_of_content(&self, read: &(dyn Read + Send), ino: InodeNo) -> Result<Level> {
+        let (mut at, mut page, mut lowest) = (0, LEVEL_PAGE_FIRST, Level::Verified);
+        loop {
+            let extents = extent::overlapping(read, ino, &(at..u64::MAX), page)?;
+            let mut chunks: Vec<_> = extents.iter().map(|extent| extent.record.chunk).collect();
+            chunks.dedup();
+            lowest = lowest.min(self.level_of(&chunks)?);
+            match extents.last() {
+                Some(last) if lowest > Level::Staged && extents.len() == page => at = last.end(),
+                _ => return Ok(lowest),
+            }
+            page = (2 * page).min(LEVEL_PAGE_MAX);
         }
     }
 

@@ -9,7 +9,7 @@ use meta::{FjallEngine, Meta};
 use namespace::{ME, Namespace, quiet};
 use tempfile::TempDir;
 use vfs::posix::Allocate;
-use vfs::{InodeNo, Kind, ListRequest, RenameFlags, SetAttr};
+use vfs::{InodeNo, Kind, Level, ListRequest, RenameFlags, SetAttr};
 
 const EXTENT: u8 = 0x04;
 
@@ -358,4 +358,18 @@ async fn cutting_off_or_discarding_many_extents_takes_many_transactions_of_bound
     }
     w.n.settle().await;
     assert_eq!(w.n.chunks(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_level_of_a_file_that_begins_with_a_staged_chunk_costs_little() {
+    let w = Watched::new().await;
+    let (ino, _) = in_pieces(&w, 10_000).await;
+    let asked = w
+        .cost(async |n| {
+            assert_eq!(n.vfs.level(ino).await.unwrap(), Some(Level::Staged));
+            let head = n.vfs.get_object("b", b"f").await.unwrap();
+            assert_eq!(head.level().await.unwrap(), Level::Staged);
+        })
+        .await;
+    assert!(asked.reads() < 500, "{asked:?}");
 }

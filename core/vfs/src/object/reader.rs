@@ -37,7 +37,7 @@ pub struct ObjectReader {
     /// Its inode in `snapshot`.
     ino: InodeNo,
     info: ObjectInfo,
-    snapshot: Mutex<Box<dyn Read + Send>>,
+    snapshot: Arc<Mutex<Box<dyn Read + Send>>>,
 }
 
 impl Vfs {
@@ -116,7 +116,7 @@ impl Core {
             guard,
             ino,
             info,
-            snapshot: Mutex::new(read),
+            snapshot: Arc::new(Mutex::new(read)),
         }))
     }
 }
@@ -168,8 +168,8 @@ impl ObjectReader {
 
     /// Level its bytes have reached.
     pub async fn level(&self) -> Result<Level> {
-        let chunks = extent::chunks(&**self.snapshot.lock(), self.ino)?;
-        self.core.level_of(&chunks)
+        let (core, snapshot, ino) = (self.core.clone(), self.snapshot.clone(), self.ino);
+        vfs::blocking(move || core.level_of_content(&**snapshot.lock(), ino)).await
     }
 
     /// It was found as this version of its key.
@@ -195,7 +195,7 @@ struct Segments {
     ino: InodeNo,
     reader: Reader,
     /// Gone when all extents of the range are in `batch`.
-    snapshot: Option<Mutex<Box<dyn Read + Send>>>,
+    snapshot: Option<Arc<Mutex<Box<dyn Read + Send>>>>,
     at: u64,
     end: u64,
     batch: VecDeque<Extent>,

@@ -287,7 +287,7 @@ impl Core {
     }
 
     /// As [`Core::wait_level`], for an inode that may be gone by now.
-    pub(super) async fn wait_level_of(&self, ino: InodeNo, terms: Terms) -> Result<()> {
+    pub(super) async fn wait_level_of(self: &Arc<Self>, ino: InodeNo, terms: Terms) -> Result<()> {
         match self.nodes.enter(ino) {
             Ok(_guard) => self.wait_level(ino, terms).await,
             Err(_) => Ok(()),
