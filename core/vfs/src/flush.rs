@@ -90,12 +90,16 @@ impl Core {
             }
         };
         let was_clean = state.active.is_none();
-        let mut layer = state.active.take().unwrap_or_else(|| Layer::over(base.size));
+        let mut layer = state
+            .active
+            .take()
+            .unwrap_or_else(|| Arc::new(Layer::over(base.size)));
         let before = layer.bytes();
-        let result = f(&mut layer, &base);
+        let changed = Arc::make_mut(&mut layer);
+        let result = f(changed, &base);
         if result.is_ok() {
-            layer.ctime = clock::now();
-            layer.mtime = layer.ctime;
+            changed.ctime = clock::now();
+            changed.mtime = changed.ctime;
             state.base = Some(base);
             state.room.merge(room);
             state.written += 1;
@@ -168,7 +172,7 @@ impl Core {
                     return Ok(());
                 }
                 if state.flushing.is_none() {
-                    state.flushing = state.active.take().map(Arc::new);
+                    state.flushing = state.active.take();
                     state.flushing_room = std::mem::take(&mut state.room);
                     state.flushing_to = state.written;
                     state.dirty_since = None;

@@ -368,7 +368,7 @@ async fn the_level_of_a_file_that_begins_with_a_staged_chunk_costs_little() {
         .cost(async |n| {
             assert_eq!(n.vfs.level(ino).await.unwrap(), Some(Level::Staged));
             let head = n.vfs.get_object("b", b"f").await.unwrap();
-            assert_eq!(head.level().await.unwrap(), Level::Staged);
+            assert_eq!(head.level().await.unwrap(), Some(Level::Staged));
         })
         .await;
     assert!(asked.reads() < 500, "{asked:?}");

@@ -3,7 +3,7 @@
 mod namespace;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use namespace::{Namespace, noise, quiet};
 use vfs::object::Commit;
 use vfs::{Error, Precondition, SetAttr, VfsConfig};
@@ -223,4 +223,69 @@ async fn what_is_written_while_the_namespace_stops_is_kept_or_refused() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_staging_has_no_room_for_is_read_as_an_object_all_the_same() {
+    let n = Namespace::with_staging(1 << 20).await;
+    let bucket = n.bucket("b").await;
+    let ino = n.file(bucket, "f").await;
+    let mut model = noise(1, 600_000);
+    n.write(ino, 0, &model).await;
+    n.vfs.fsync(ino, None).await.unwrap();
+    // Over it and behind it, with a hole, and more than there is room for.
+    let more = noise(2, 1_500_000);
+    n.write(ino, 100_000, &more).await;
+    n.vfs
+        .allocate(ino, 200_000, 300_000, vfs::posix::Allocate::Punch)
+        .await
+        .unwrap();
+    model.truncate(100_000);
+    model.extend(more);
+    model[200_000..500_000].fill(0);
+    assert!(matches!(
+        n.vfs.fsync(ino, None).await,
+        Err(Error::SlowDown { .. })
+    ));
+    // Into another layer than what is stuck.
+    for at in [50, 300_000, 1_599_990] {
+        n.write(ino, at as u64, &[7; 20]).await;
+        model.resize(model.len().max(at + 20), 0);
+        model[at..at + 20].fill(7);
+    }
+    let head = n.vfs.head_object("b", b"f").await.unwrap();
+    assert_eq!(head.size, model.len() as u64);
+    assert!(n.get("b", "f").await.unwrap() == model);
+    for range in [
+        0..100,
+        40..60,
+        199_990..500_010,
+        299_999..300_001,
+        1_599_980..1_600_010,
+    ] {
+        let got = n.get_range("b", b"f", range.clone()).await.unwrap();
+        assert!(
+            got == model[range.start as usize..range.end as usize],
+            "{range:?}"
+        );
+    }
+    // What shares stored bytes does not share less than all of them.
+    let copied = n
+        .vfs
+        .copy_object(
+            "b",
+            b"f",
+            "b",
+            b"g",
+            vfs::object::CopyMeta::Keep,
+            Precondition::default(),
+        )
+        .await;
+    assert!(matches!(copied, Err(Error::SlowDown { .. })));
+    // As of the moment when it was opened.
+    let reader = n.vfs.get_object("b", b"f").await.unwrap();
+    assert_eq!(reader.level().await.unwrap(), None);
+    n.write(ino, 0, &[9; 300_000]).await;
+    let got: Vec<Bytes> = reader.stream(0..u64::MAX).try_collect().await.unwrap();
+    assert!(got.concat() == model);
 }

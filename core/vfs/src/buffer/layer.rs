@@ -35,6 +35,14 @@ impl Piece {
         }
     }
 
+    /// A copy of a part of it.
+    fn part(&self, range: Range<u64>) -> Self {
+        match self {
+            Self::Data(data) => Self::Data(data[range.start as usize..range.end as usize].to_vec()),
+            Self::Zero(_) => Self::Zero(range.end - range.start),
+        }
+    }
+
     /// Shortens to `len` and answers the rest.
     fn split_off(&mut self, len: u64) -> Self {
         match self {
@@ -287,15 +295,23 @@ impl Layer {
         for (&start, piece) in self.pieces.range(first..range.end) {
             let from = start.max(range.start);
             let to = (start + piece.len()).min(range.end);
-            let cut = match piece {
-                Piece::Data(data) => {
-                    Piece::Data(data[(from - start) as usize..(to - start) as usize].to_vec())
-                }
-                Piece::Zero(_) => Piece::Zero(to - from),
-            };
-            found.push((from, cut));
+            found.push((from, piece.part(from - start..to - start)));
         }
         found
+    }
+
+    /// What it says about the bytes from `at` on: a copy of the first piece that ends behind `at`, cut
+    /// to `at..end`, and where it begins; `None` when it says nothing about that range.
+    pub(crate) fn next_in(&self, at: u64, end: u64) -> Option<(u64, Piece)> {
+        let first = self
+            .pieces
+            .range(..=at)
+            .next_back()
+            .filter(|(start, piece)| *start + piece.len() > at)
+            .map_or(at, |(&start, _)| start);
+        let (&start, piece) = self.pieces.range(first..end).next()?;
+        let (from, to) = (start.max(at), (start + piece.len()).min(end));
+        Some((from, piece.part(from - start..to - start)))
     }
 
     /// The changes, with data gathered into chunks: neighbours within one aligned block are one

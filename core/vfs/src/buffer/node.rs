@@ -34,8 +34,9 @@ pub(crate) struct Base {
 /// Changes of one inode.
 #[derive(Default)]
 pub(crate) struct State {
-    /// Takes changes.
-    pub active: Option<Layer>,
+    /// Takes changes. Readers may hold on to it: who changes it then leaves it to them and goes on with
+    /// a copy.
+    pub active: Option<Arc<Layer>>,
     /// Being stored. Stays when a flush fails, and goes first in the next one.
     pub flushing: Option<Arc<Layer>>,
     /// What is set aside of quotas for `active`.
@@ -66,22 +67,22 @@ impl State {
 
     /// The layer with the newest size and times.
     pub(crate) fn newest(&self) -> Option<&Layer> {
-        self.active.as_ref().or(self.flushing.as_deref())
+        self.active.as_deref().or(self.flushing.as_deref())
     }
 
     /// Size of the file with the changes, over the stored one.
     pub(crate) fn size_over(&self, stored: u64) -> u64 {
-        let layers = self.flushing.as_deref().into_iter().chain(&self.active);
-        layers.fold(stored, |size, layer| layer.size_over(size))
+        self.layers().fold(stored, |size, layer| layer.size_over(size))
     }
 
     /// Memory that both layers take, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.layers().map(Layer::bytes).sum()
+        self.layers().map(|layer| layer.bytes()).sum()
     }
 
-    fn layers(&self) -> impl Iterator<Item = &Layer> {
-        self.active.iter().chain(self.flushing.as_deref())
+    /// Both layers, the lower one first.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Arc<Layer>> {
+        self.flushing.iter().chain(&self.active)
     }
 
     /// Lays size, times and the coming generation over the stored record.
@@ -94,7 +95,7 @@ impl State {
         record.modified = newest.ctime;
         record.mtime_is_posix = true;
         // Counts overwritten bytes twice until the flush; a file never has more than its size.
-        let data: u64 = self.layers().map(Layer::data_bytes).sum();
+        let data: u64 = self.layers().map(|layer| layer.data_bytes()).sum();
         record.allocated = (record.allocated + data).min(size);
         record.generation += u64::from(self.active.is_some()) + u64::from(self.flushing.is_some());
         record.etag = None;

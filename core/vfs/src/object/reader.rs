@@ -12,7 +12,7 @@ use store::CHUNK_MAX;
 
 use super::key::{Key, find};
 use super::place;
-use crate::buffer::Guard;
+use crate::buffer::{Guard, Layer, Piece};
 use crate::extent::{self, Extent};
 use crate::read_ahead::Reader;
 use crate::snapshot::number::Place;
@@ -38,6 +38,10 @@ pub struct ObjectReader {
     ino: InodeNo,
     info: ObjectInfo,
     snapshot: Arc<Mutex<Box<dyn Read + Send>>>,
+    /// What could not be stored when it was opened, the lower layer first.
+    layers: Vec<Arc<Layer>>,
+    /// Why it could not.
+    unstored: Option<Error>,
 }
 
 impl Vfs {
@@ -101,11 +105,24 @@ impl Core {
         shown: InodeNo,
         key: &[u8],
     ) -> Result<Option<ObjectReader>> {
-        self.flush_inode(shown).await?;
+        let unstored = match self.flush_inode(shown).await {
+            Ok(()) => None,
+            // What is buffered reads all the same.
+            Err(error @ (Error::SlowDown { .. } | Error::Unavailable(_))) => Some(error),
+            Err(error) => return Err(error),
+        };
+        // Layers and rows are looked at in one step, as when a mount reads.
+        let state = guard.node.state.lock();
         let Sight { read, ino, .. } = self.sight(shown)?;
-        let Some(record) = inode::load(&*read, ino)? else {
+        let Some(mut record) = inode::load(&*read, ino)? else {
             return Ok(None);
         };
+        let mut layers = Vec::new();
+        if unstored.is_some() {
+            state.overlay(&mut record);
+            layers.extend(state.layers().cloned());
+        }
+        drop(state);
         if !place::is_object(&record) {
             return Err(Error::NotFound);
         }
@@ -117,6 +134,8 @@ impl Core {
             ino,
             info,
             snapshot: Arc::new(Mutex::new(read)),
+            layers,
+            unstored,
         }))
     }
 }
@@ -137,6 +156,7 @@ impl ObjectReader {
             ino: self.ino,
             _guard: self.guard,
             snapshot: Some(self.snapshot),
+            layers: self.layers,
             at: range.start,
             end,
             batch: VecDeque::new(),
@@ -148,6 +168,7 @@ impl ObjectReader {
                 async move {
                     match segment? {
                         Segment::Hole(len) => Ok(Bytes::from_static(&ZEROES[..len])),
+                        Segment::Buffered(data) => Ok(data),
                         Segment::Data(extent) => {
                             let data = core.store.read(extent.record.chunk, extent.in_chunk()).await?;
                             if data.len() == extent.record.len as usize {
@@ -166,10 +187,13 @@ impl ObjectReader {
             .boxed()
     }
 
-    /// Level its bytes have reached.
-    pub async fn level(&self) -> Result<Level> {
+    /// Level its bytes have reached; some that are only buffered have none.
+    pub async fn level(&self) -> Result<Option<Level>> {
+        if !self.layers.is_empty() {
+            return Ok(None);
+        }
         let (core, snapshot, ino) = (self.core.clone(), self.snapshot.clone(), self.ino);
-        vfs::blocking(move || core.level_of_content(&**snapshot.lock(), ino)).await
+        vfs::blocking(move || core.level_of_content(&**snapshot.lock(), ino).map(Some)).await
     }
 
     /// It was found as this version of its key.
@@ -177,14 +201,19 @@ impl ObjectReader {
         self.info.version = Some(version);
     }
 
-    /// Where it lies.
+    /// Where all of it lies, for sharing what is stored.
     pub(super) fn place(&self) -> Result<Place> {
+        if let Some(error) = &self.unstored {
+            return Err(error.clone());
+        }
         self.core.place_of(self.info.ino)
     }
 }
 
 enum Segment {
     Hole(usize),
+    /// In memory only.
+    Buffered(Bytes),
     Data(Extent),
 }
 
@@ -199,6 +228,8 @@ struct Segments {
     at: u64,
     end: u64,
     batch: VecDeque<Extent>,
+    /// What lies over the extents, the lower layer first.
+    layers: Vec<Arc<Layer>>,
     failed: bool,
 }
 
@@ -245,6 +276,28 @@ impl Iterator for Segments {
         if self.at >= self.end || self.failed {
             return None;
         }
+        // What is stored reads up to where a layer says something.
+        let mut end = self.end;
+        for layer in self.layers.iter().rev() {
+            let Some((begins, piece)) = layer.next_in(self.at, end.min(self.at + CHUNK_MAX as u64)) else {
+                continue;
+            };
+            if begins > self.at {
+                end = begins;
+                continue;
+            }
+            self.at += piece.len();
+            return Some(Ok(match piece {
+                Piece::Data(data) => Segment::Buffered(data.into()),
+                Piece::Zero(len) => Segment::Hole(len as usize),
+            }));
+        }
+        // Those that layers covered.
+        while self
+            .batch
+            .pop_front_if(|extent| extent.end() <= self.at)
+            .is_some()
+        {}
         if self.batch.is_empty()
             && let Err(error) = self.refill()
         {
@@ -255,13 +308,13 @@ impl Iterator for Segments {
         let next = self
             .batch
             .front()
-            .map_or(self.end, |extent| extent.offset.max(self.at));
+            .map_or(end, |extent| extent.offset.clamp(self.at, end));
         if next > self.at {
             let len = (next - self.at).min(CHUNK_MAX as u64);
             self.at += len;
             return Some(Ok(Segment::Hole(len as usize)));
         }
-        let extent = self.batch.pop_front()?.cut(&(self.at..self.end));
+        let extent = self.batch.front()?.cut(&(self.at..end));
         self.at = extent.end();
         Some(Ok(Segment::Data(extent)))
     }

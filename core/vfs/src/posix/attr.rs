@@ -27,7 +27,7 @@ impl Vfs {
                     layer.mtime = moment;
                     state.flushing = Some(std::sync::Arc::new(layer));
                 }
-                if let Some(layer) = &mut state.active {
+                if let Some(layer) = state.active.as_mut().map(std::sync::Arc::make_mut) {
                     layer.mtime = moment;
                 }
             }

@@ -97,7 +97,7 @@ impl Core {
         for found in extent::overlapping(&*self.snapshot()?, ino, range, usize::MAX)? {
             holes.fill(&(found.offset..found.end()));
         }
-        for layer in state.flushing.as_deref().into_iter().chain(&state.active) {
+        for layer in state.layers() {
             for (offset, piece) in layer.pieces_in(range) {
                 let piece_range = offset..offset + piece.len();
                 match piece {

@@ -51,25 +51,29 @@ impl Namespace {
     }
 
     pub async fn open(dir: TempDir, config: VfsConfig) -> Self {
-        let meta = Meta::open(&MetaConfig {
-            engine: EngineKind::Fjall,
-            path: dir.path().join("meta"),
-            cache_bytes: 16 << 20,
-        })
-        .unwrap();
+        let meta = Meta::open(&meta_config(dir.path())).unwrap();
         Self::over(dir, config, meta).await
     }
 
     /// Over an engine that is open already.
     pub async fn over(dir: TempDir, config: VfsConfig, meta: Meta) -> Self {
-        let store = Store::open(
-            store_config(dir.path().join("store")),
-            meta.clone(),
-            passphrase(),
-            None,
-        )
-        .await
-        .unwrap();
+        let store = store_config(dir.path().join("store"));
+        Self::over_both(dir, config, meta, store).await
+    }
+
+    /// With room for so many bytes in staging.
+    pub async fn with_staging(limit: u64) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut store = store_config(dir.path().join("store"));
+        store.staging_limit = limit;
+        let meta = Meta::open(&meta_config(dir.path())).unwrap();
+        Self::over_both(dir, quiet(), meta, store).await
+    }
+
+    async fn over_both(dir: TempDir, config: VfsConfig, meta: Meta, store: StoreConfig) -> Self {
+        let store = Store::open(store, meta.clone(), passphrase(), None)
+            .await
+            .unwrap();
         let vfs = Vfs::open(config, meta.clone(), store.clone()).await.unwrap();
         Self {
             dir,
@@ -312,6 +316,14 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 fn passphrase() -> zeroize::Zeroizing<Vec<u8>> {
     zeroize::Zeroizing::new(b"a passphrase for tests".to_vec())
+}
+
+fn meta_config(dir: &Path) -> MetaConfig {
+    MetaConfig {
+        engine: EngineKind::Fjall,
+        path: dir.join("meta"),
+        cache_bytes: 16 << 20,
+    }
 }
 
 fn store_config(path: PathBuf) -> StoreConfig {
