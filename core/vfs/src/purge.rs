@@ -138,11 +138,15 @@ struct Done {
     shed: bool,
 }
 
+/// Purges several. One whose rows cannot be read is left where it is, and holds up no other.
 async fn purge(core: &Arc<Core>, claimed: &[InodeNo]) -> Result<Done> {
     let mut rest = claimed.to_vec();
     let mut all = Done::default();
+    // As many as fit; one by one once there is one among them that fails.
+    let mut together = rest.len();
     while !rest.is_empty() && !core.is_stopping() {
-        let (store, inodes) = (core.store.clone(), rest.clone());
+        let (store, inodes) = (core.store.clone(), rest[..together.min(rest.len())].to_vec());
+        let alone = inodes.len() == 1;
         let done = core
             .write_beyond_limits(Durability::Buffered, move |tx| {
                 let mut budget = ROWS;
@@ -156,7 +160,23 @@ async fn purge(core: &Arc<Core>, claimed: &[InodeNo]) -> Result<Done> {
                 }
                 Ok(done)
             })
-            .await?;
+            .await;
+        let done = match done {
+            Err(Error::Damaged(_)) if !alone => {
+                together = 1;
+                continue;
+            }
+            Err(Error::Damaged(reason)) => {
+                tracing::error!(
+                    ino = rest[0].0,
+                    reason,
+                    "a nameless inode cannot be purged; it stays"
+                );
+                rest.remove(0);
+                continue;
+            }
+            done => done?,
+        };
         core.count_inodes(-(done.gone as i64));
         rest.drain(..done.gone + done.kept);
         all.gone += done.gone;

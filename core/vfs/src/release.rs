@@ -12,12 +12,12 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meta::{Durability, Transaction};
+use meta::{Durability, Read, Transaction};
 use store::{ChunkId, Store};
 
 use crate::schema::{self, DROPPED};
 use crate::vfs::Core;
-use crate::{InodeNo, Result};
+use crate::{Error, InodeNo, Result};
 
 /// Rows of one inode in one transaction.
 const ROWS: usize = 1000;
@@ -93,13 +93,19 @@ async fn pass(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<Pa
         // What was noted of it while it was waited for has not been looked at.
         more = true;
         let store = core.store.clone();
-        core.write(Durability::Buffered, move |tx| {
-            for &(chunk, count) in &rows {
-                release(tx, &store, ino, chunk, count)?;
-            }
-            Ok(())
-        })
-        .await?;
+        let released = core
+            .write(Durability::Buffered, move |tx| {
+                for &(chunk, count) in &rows {
+                    release(tx, &store, ino, chunk, count)?;
+                }
+                Ok(())
+            })
+            .await;
+        match released {
+            // What others dropped must not wait for what can never be released.
+            Err(Error::Damaged(reason)) => skip(ino, &reason),
+            released => released?,
+        }
     }
     Ok(Passed {
         more,
@@ -124,19 +130,39 @@ fn gather(core: &Core, waiting: &mut HashMap<InodeNo, Waiting>) -> Result<bool> 
             return Ok(true);
         }
         if let Entry::Vacant(slot) = waiting.entry(ino) {
-            let mut rows = Vec::new();
-            for row in schema::scan(&*snapshot, &schema::inode_key(DROPPED, ino))?.take(ROWS) {
-                let (key, value) = row?;
-                rows.push((ChunkId(schema::number_at(&key, 9)?), schema::decode(&value)?));
+            match rows(&*snapshot, ino) {
+                Ok(rows) => {
+                    more |= rows.len() == ROWS;
+                    slot.insert(Waiting { boundary, rows });
+                }
+                Err(Error::Damaged(reason)) => skip(ino, &reason),
+                Err(error) => return Err(error),
             }
-            more |= rows.len() == ROWS;
-            slot.insert(Waiting { boundary, rows });
         }
         match schema::after_prefix(&schema::inode_key(DROPPED, ino)) {
             Some(next) => from = next,
             None => return Ok(more),
         }
     }
+}
+
+/// The first noted rows of an inode.
+fn rows(read: &(impl Read + ?Sized), ino: InodeNo) -> Result<Vec<(ChunkId, u32)>> {
+    schema::scan(read, &schema::inode_key(DROPPED, ino))?
+        .take(ROWS)
+        .map(|row| {
+            let (key, value) = row?;
+            Ok((ChunkId(schema::number_at(&key, 9)?), schema::decode(&value)?))
+        })
+        .collect()
+}
+
+fn skip(ino: InodeNo, reason: &str) {
+    tracing::error!(
+        ino = ino.0,
+        reason,
+        "what an inode dropped cannot be released; it stays"
+    );
 }
 
 /// Releases `count` of the noted references; more may have been noted since.
