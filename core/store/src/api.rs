@@ -8,6 +8,7 @@ use bytes::Bytes;
 use meta::{Meta, Transaction};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +26,9 @@ use crate::health::settings::HealthSettings;
 use crate::health::{Health, report};
 use crate::inner::Inner;
 use crate::keys::{Keys, PassphraseCost};
-use crate::members::{self, Keeper, Members};
+use crate::members::{self, Keeper, Members, Role};
+use crate::peers::key::PeerKey;
+use crate::peers::{self, PeerConfig, Peers};
 use crate::place::local::unpacked;
 use crate::place::miners::Miners;
 use crate::place::network::{Live, Network};
@@ -150,6 +153,8 @@ pub struct StoreConfig {
     pub name: String,
     /// How long another gateway on the namespace is silent before it is declared dead.
     pub member_patience: Duration,
+    /// Where others ask for what lies in this gateway's staging; `None`: they wait until it is placed.
+    pub peers: Option<PeerConfig>,
 }
 
 impl StoreConfig {
@@ -176,6 +181,7 @@ impl StoreConfig {
             checkpoint_interval: None,
             name: "gateway".to_owned(),
             member_patience: Duration::from_secs(15),
+            peers: None,
         }
     }
 }
@@ -234,10 +240,12 @@ impl Store {
         let inner = Self::parts(config, meta, passphrase, reading).await?;
         let bare = Self::bare(inner.clone());
         let Some((network, miners, mut settings)) = network else {
+            bare.join_in(None).await?;
             return Ok(bare);
         };
         let (owner, interval) = (settings.owner, inner.config.checkpoint_interval);
         settings.fence = inner.fence.clone();
+        settings.role = Role::of(&inner.members, &inner.keeper);
         settings.coverage = interval.map(|_| inner.coverage.clone());
         let placing = Arc::new(Placing::start(
             inner.meta.clone(),
@@ -247,6 +255,7 @@ impl Store {
             settings,
             &inner.workers,
         )?);
+        bare.join_in(Some(&placing)).await?;
         let checkpoints = interval
             .map(|interval| {
                 let (placing, network) = (placing.clone(), network.clone());
@@ -261,6 +270,32 @@ impl Store {
             health: Some(Arc::new(health)),
             checkpoints,
         })
+    }
+
+    /// Hears what other gateways commit and answers them, where there can be some.
+    async fn join_in(&self, placing: Option<&Arc<Placing>>) -> Result<()> {
+        let inner = &self.inner;
+        if inner.members.is_shared() {
+            if let Some(config) = &inner.config.peers {
+                let unusable = |error: std::io::Error| {
+                    Error::Disk(format!("cannot listen on {}: {error}", config.listen))
+                };
+                let listener = TcpListener::bind(config.listen).await.map_err(unusable)?;
+                let bound = listener.local_addr().map_err(unusable)?;
+                let address = config.advertise.clone().unwrap_or_else(|| bound.to_string());
+                let serving = peers::serve(Arc::downgrade(inner), listener, inner.peers.acceptor()?);
+                inner
+                    .tasks
+                    .spawn(inner.stop.clone().run_until_cancelled_owned(serving));
+                inner.members.announce(address).await?;
+            }
+            let (following, placing) = (Arc::downgrade(inner), placing.map(Arc::downgrade));
+            let following = members::run_follower(following, placing, inner.meta.subscribe()?);
+            inner
+                .tasks
+                .spawn(inner.stop.clone().run_until_cancelled_owned(following));
+        }
+        Ok(())
     }
 
     /// A handle that works for nobody in the background.
@@ -293,11 +328,14 @@ impl Store {
         let superseded = rows::superseded(&*meta.snapshot()?)?;
         let keys = Keys::open(meta.clone(), passphrase, config.passphrase_cost).await?;
         let patience = config.member_patience;
-        let members = Members::join(meta.clone(), &config.path, config.name.clone(), patience).await?;
+        let key = PeerKey::of(&config.path)?;
+        let (name, path) = (config.name.clone(), &config.path);
+        let members = Members::join(meta.clone(), path, name, patience, key.fingerprint).await?;
         let (keeper, lease) = Keeper::begin(&members).await?;
         let (staging, ended) = Staging::open(
             &config.path.join("staging"),
             meta.clone(),
+            members.me().member,
             config.staging_limit,
             config.disk_reserve,
         )
@@ -307,7 +345,10 @@ impl Store {
         let workers = Workers::default();
         let settling = staging.settler().run(ended, workers.register("settler"));
         tasks.spawn(stop.clone().run_until_cancelled_owned(settling));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(members::run(members.clone())));
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(members::run(members.clone())),
+        );
         let keeping = members::run_keeper(members.clone(), keeper.clone(), lease);
         tasks.spawn(stop.clone().run_until_cancelled_owned(keeping));
         // Longer than a pack may wait, and a pack that is full of other things.
@@ -324,6 +365,7 @@ impl Store {
             meta,
             members,
             keeper,
+            peers: Peers::new(key),
             keys,
             staging,
             remote,
@@ -562,7 +604,7 @@ impl Store {
     pub fn status(&self) -> Result<StoreStatus> {
         let snapshot = self.inner.meta.snapshot()?;
         let mut unpacked_bytes = 0;
-        for waiting in unpacked::from(&*snapshot, ChunkId(0))? {
+        for waiting in unpacked::everywhere(&*snapshot, ChunkId(0))? {
             unpacked_bytes += u64::from(waiting?.len);
         }
         let tallies = tally::all(&*snapshot)?;
@@ -570,6 +612,7 @@ impl Store {
         let unseen = packs.iter().map(|pack| u64::from(pack.unseen)).sum();
         Ok(StoreStatus {
             restored: restore::status(&*snapshot, unseen)?,
+            gateways: self.inner.members.list()?,
             leased_bytes: tally::leased(&tallies),
             live_bytes: tally::live_bytes(&tallies),
             unpacked_bytes,

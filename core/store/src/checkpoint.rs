@@ -86,6 +86,10 @@ impl Checkpoints {
         let taker = Arc::new(Taker::new(store, placing, interval, changed));
         let running = worker::run(taker.clone(), fence);
         tasks.spawn(stop.clone().run_until_cancelled_owned(running));
+        if taker.store.is_shared() {
+            let asked = worker::take_what_others_ask(taker.clone());
+            tasks.spawn(stop.clone().run_until_cancelled_owned(asked));
+        }
         Ok(Self { taker, stop, tasks })
     }
 
@@ -94,7 +98,7 @@ impl Checkpoints {
     /// waits no longer: the next finds it done.
     pub(crate) async fn now(&self) -> Result<Vec<ChunkId>> {
         let (taker, asked) = (self.taker.clone(), self.taker.coverage.tick());
-        let taking = async move { taker.since(asked).await };
+        let taking = async move { taker.taken(asked).await };
         let taking = self.stop.clone().run_until_cancelled_owned(taking);
         match self.tasks.spawn(taking).await {
             Ok(Some(taken)) => taken,

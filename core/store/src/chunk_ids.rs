@@ -52,6 +52,7 @@ impl ChunkIds {
                         .map_or(Ok(1), |row| tables::u64_from(&row))?;
                     let end = start
                         .checked_add(BLOCK)
+                        .filter(|end| *end < 1 << tables::CHUNK_BITS)
                         .ok_or_else(|| tables::damaged("chunk ids are used up"))?;
                     tx.put(&[tables::IDS], &end.to_be_bytes())?;
                     Ok(start)

@@ -39,6 +39,12 @@ fn key(domain: DomainId) -> [u8; 10] {
     key
 }
 
+/// The domain that a row of this part is about.
+pub(crate) fn domain_of(key: &[u8]) -> Option<DomainId> {
+    let domain = key.strip_prefix(&[PACKING, PART])?.try_into().ok()?;
+    Some(DomainId(u64::from_be_bytes(domain)))
+}
+
 impl Domains {
     /// Those that `meta` keeps.
     pub(crate) fn new(meta: Meta) -> Self {
@@ -95,6 +101,20 @@ impl Domains {
         kept.changes += 1;
         kept.compression.remove(&domain);
         Ok(())
+    }
+
+    /// Another gateway may have changed what `domain` asks for.
+    pub(crate) fn forget(&self, domain: DomainId) {
+        let mut kept = self.kept.lock();
+        kept.changes += 1;
+        kept.compression.remove(&domain);
+    }
+
+    /// Another gateway may have changed what any domain asks for.
+    pub(crate) fn forget_all(&self) {
+        let mut kept = self.kept.lock();
+        kept.changes += 1;
+        kept.compression.clear();
     }
 
     /// Forgets what a destroyed domain asked for.

@@ -29,6 +29,9 @@ pub enum Error {
     /// Bytes failed authentication everywhere they were found. Do not retry.
     #[error("chunk {0:?} is damaged in every copy")]
     Damaged(ChunkId),
+    /// Another gateway of the namespace has it, or does it; the text says which.
+    #[error("{0}")]
+    Elsewhere(String),
     /// The key domain was destroyed, or the passphrase is not the one this store was made with.
     #[error("key unavailable: {0}")]
     Key(String),

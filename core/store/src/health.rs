@@ -109,6 +109,7 @@ impl Health {
 
     /// Runs a round of the scrubber before its time.
     pub(crate) async fn scrub(&self, scope: Scope) -> Result<ScrubReport> {
+        self.shared.inner.keeper.require("the scrub")?;
         tokio::select! {
             report = self.shared.rounds.ask(scope) => report,
             () = self.stop.cancelled() => Err(crate::Error::ShuttingDown),

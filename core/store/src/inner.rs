@@ -15,6 +15,7 @@ use crate::chunk_ids::ChunkIds;
 use crate::domains::Domains;
 use crate::keys::Keys;
 use crate::members::{Keeper, Members};
+use crate::peers::Peers;
 use crate::read::Flight;
 use crate::read::trace::Traces;
 use crate::remote::Remote;
@@ -30,6 +31,8 @@ pub(crate) struct Inner {
     pub members: Arc<Members>,
     /// Open when it does the work of all.
     pub keeper: Keeper,
+    /// Asks other gateways for what lies in their staging.
+    pub peers: Peers,
     pub keys: Keys,
     pub domains: Domains,
     pub ids: ChunkIds,

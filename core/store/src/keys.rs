@@ -175,6 +175,11 @@ impl Keys {
         Ok(self.meta.snapshot()?.get(&tables::domain_key(domain))?.is_some())
     }
 
+    /// Whether `domain` has its key, as the metadata say now.
+    pub(crate) fn has(&self, domain: DomainId) -> Result<bool> {
+        Ok(self.meta.snapshot()?.get(&tables::domain_key(domain))?.is_some())
+    }
+
     /// The sub-key that seals chunks of `domain` now.
     pub(crate) async fn sealing(&self, domain: DomainId) -> Result<Arc<SubKey>> {
         match self.opening(domain, self.epoch) {

@@ -24,6 +24,7 @@ mod members;
 #[cfg(test)]
 mod memory_rows;
 mod pack;
+mod peers;
 mod place;
 pub mod random;
 mod read;
@@ -52,6 +53,7 @@ pub use ipnetwork::IpNetwork;
 pub use keys::PassphraseCost;
 pub use members::lease::{Lease, Wish};
 pub use members::{MemberRef, MemberStatus};
+pub use peers::PeerConfig;
 pub use place::pace::Pace;
 pub use place::rules::{Country, Placement};
 pub use read::trace::{ReadOutcome, ReadSource, ReadStep, ReadTrace};

@@ -19,13 +19,20 @@
 //! 0x92 00 ‹member u16 BE›   Row, postcard: who it is
 //! 0x92 01 ‹member u16 BE›   beat u64 BE ‖ wall clock u64 BE, ms, for people
 //! 0x92 02 ‹name›            a lease: Held, postcard
+//! 0x92 03 ‹member u16 BE›   what it is asked to pack: highest chunk u64 BE ‖ number of the request u64 BE
+//! 0x92 04                   checkpoints that were asked for, u64 BE
+//! 0x92 05                   those of them that were taken, u64 BE ‖ number of the last one's checkpoint u32 BE
 //! ```
 //! These rows are of the machines that run now: no checkpoint holds them.
+mod asked;
 mod beat;
+mod follow;
 mod identity;
 mod keeper;
 pub mod lease;
+pub(crate) mod role;
 pub(crate) mod rows;
+mod staged;
 #[cfg(test)]
 mod tests;
 
@@ -40,9 +47,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub(crate) use self::beat::run;
+pub(crate) use self::follow::run as run_follower;
 pub(crate) use self::keeper::{Keeper, run as run_keeper};
+pub(crate) use self::role::Role;
 use self::rows::Row;
-use crate::{Error, Result, tables};
+use crate::peers::Peer;
+use crate::{Error, Result, clock, tables};
 
 /// Members that a namespace can ever have.
 const MOST: u16 = u16::MAX;
@@ -69,8 +79,13 @@ pub struct MemberStatus {
     pub own: bool,
     /// Whether it lives, as far as the namespace knows.
     pub alive: bool,
+    /// Whether it does the work that one gateway does for all.
+    pub keeper: bool,
     /// Its last beat by its own clock, in milliseconds since 1970-01-01 UTC; 0: unknown.
     pub seen: u64,
+    /// Bytes of frames that nobody has but its staging: while it is away they cannot be read, unless they are
+    /// small enough to ride in the metadata.
+    pub staged_bytes: u64,
 }
 
 /// This gateway among the members.
@@ -86,12 +101,13 @@ pub(crate) struct Members {
 
 impl Members {
     /// Joins the namespace, or comes back to it. `directory` keeps who this gateway is; `patience` is how
-    /// long others are silent before they are declared dead.
+    /// long others are silent before they are declared dead; `key` is the fingerprint of this gateway's.
     pub(crate) async fn join(
         meta: Meta,
         directory: &Path,
         name: String,
         patience: Duration,
+        key: [u8; 32],
     ) -> Result<Arc<Self>> {
         let identity = identity::of(directory)?;
         let start = meta.start();
@@ -131,7 +147,7 @@ impl Members {
                     identity,
                     name: name.clone(),
                     address: String::new(),
-                    certificate: [0; 32],
+                    key,
                     generation,
                     start: start.unwrap_or(0),
                     alive: true,
@@ -141,7 +157,11 @@ impl Members {
                 Ok(MemberRef { member, generation })
             })
             .await?;
-        tracing::info!(member = me.member, generation = me.generation, "joined the namespace");
+        tracing::info!(
+            member = me.member,
+            generation = me.generation,
+            "joined the namespace"
+        );
         Ok(Arc::new(Self {
             meta,
             me,
@@ -185,10 +205,18 @@ impl Members {
     /// All members, by number.
     pub(crate) fn list(&self) -> Result<Vec<MemberStatus>> {
         let snapshot = self.meta.snapshot()?;
+        let keeper = lease::holder(&*snapshot, keeper::NAME)?;
+        let mut staged = staged::by_member(&*snapshot)?;
         rows::all(&*snapshot)?
             .into_iter()
             .map(|(member, row)| {
+                let life = MemberRef {
+                    member,
+                    generation: row.generation,
+                };
                 Ok(MemberStatus {
+                    keeper: keeper == Some(life),
+                    staged_bytes: staged.remove(&member).unwrap_or(0),
                     member,
                     name: row.name,
                     address: row.address,
@@ -198,6 +226,50 @@ impl Members {
                 })
             })
             .collect()
+    }
+
+    /// Others reach this gateway at `address` from now on.
+    pub(crate) async fn announce(&self, address: String) -> Result<()> {
+        let me = self.me;
+        self.meta
+            .write(Durability::Synced, move |tx| -> Result<()> {
+                if let Some(mut row) = rows::get(tx, me.member)?
+                    && row.generation == me.generation
+                {
+                    row.address.clone_from(&address);
+                    rows::put(tx, me.member, &row)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Where to ask for what lies in the staging of `member`, if it has said so and is not dead.
+    pub(crate) fn peer(&self, member: u16) -> Result<Option<Peer>> {
+        let row = rows::get(&*self.meta.snapshot()?, member)?;
+        Ok(row
+            .filter(|row| row.alive && !row.address.is_empty())
+            .map(|row| Peer {
+                address: row.address,
+                key: row.key,
+            }))
+    }
+
+    /// What people call `member`.
+    pub(crate) fn name(&self, member: u16) -> Result<String> {
+        let row = rows::get(&*self.meta.snapshot()?, member)?;
+        Ok(row.map_or_else(|| member.to_string(), |row| row.name))
+    }
+
+    /// What waits for `member`, in words.
+    pub(crate) fn waits_for(&self, member: u16) -> Result<String> {
+        let snapshot = self.meta.snapshot()?;
+        let name = self.name(member)?;
+        let seen = rows::beat(&*snapshot, member)?.map_or(0, |(_, wall)| wall);
+        let ago = (clock::wall().as_millis() as u64).saturating_sub(seen) / 1000;
+        Ok(format!(
+            "it is staged by gateway {name} alone and waits for it (seen last {ago} s ago)"
+        ))
     }
 
     /// Says goodbye: what this gateway held is free at once.

@@ -62,6 +62,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::checkpoint::coverage::Coverage;
 use crate::checkpoint::fence::Fence;
+use crate::members::Role;
 use crate::pack::record::{self, Record};
 use crate::place::awaited::Awaited;
 use crate::place::buffers::Buffers;
@@ -103,6 +104,8 @@ pub(crate) struct Settings {
     pub fence: Arc<Fence>,
     /// Which files may be deleted; `None`: no checkpoints are taken, and none is waited for.
     pub coverage: Option<Arc<Coverage>>,
+    /// This gateway among those on the namespace.
+    pub role: Role,
 }
 
 impl Settings {
@@ -130,6 +133,7 @@ impl Settings {
             reclaim: config.reclaim.clone(),
             fence: Arc::default(),
             coverage: None,
+            role: Role::default(),
         })
     }
 }
@@ -298,11 +302,15 @@ impl Placing {
             chain_back: Notify::new(),
         });
         shared.miners.load(&*shared.meta.snapshot()?)?;
-        for (pack, record) in record::all(&*shared.meta.snapshot()?)? {
-            if drive::unfinished(&record) {
+        let snapshot = shared.meta.snapshot()?;
+        for (pack, record) in record::all(&*snapshot)? {
+            // The bytes of others' packs lie in their staging.
+            if drive::unfinished(&record) && record::member(&*snapshot, pack)? == shared.settings.role.member
+            {
                 shared.drive(pack);
             }
         }
+        drop(snapshot);
         shared.spawn(declare::run(shared.clone(), requests));
         shared.spawn(packer::run(shared.clone()));
         shared.spawn(upkeep::run(shared.clone()));
@@ -343,6 +351,16 @@ impl Placing {
     /// Changes whenever a pack made progress.
     pub(crate) fn progress(&self) -> watch::Receiver<u64> {
         self.shared.progress.subscribe()
+    }
+
+    /// Packs made progress, by whichever gateway.
+    pub(crate) fn heard(&self) {
+        self.shared.progressed();
+    }
+
+    /// The packer is to look whether others wait for this gateway.
+    pub(crate) fn wake_packer(&self) {
+        self.shared.packer.notify_one();
     }
 
     /// A pack was retired, or was read back for the first time since a restore.
@@ -453,9 +471,22 @@ impl Shared {
         self.packer.notify_one();
     }
 
-    /// Everything that waits is to be packed at once.
+    /// Chunks are to be packed at once, by whoever staged them. What was `asked` of others is not asked again.
+    async fn close(&self, wanted: levels::Wanted, asked: &mut levels::Wanted) -> Result<()> {
+        for (member, chunk) in wanted {
+            if member == self.settings.role.member {
+                self.close_through(chunk);
+            } else if asked.get(&member).is_none_or(|before| *before < chunk) {
+                self.settings.role.ask_to_pack(member, chunk).await?;
+                asked.insert(member, chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that waits in this gateway's staging is to be packed at once.
     pub(crate) fn close_all(&self) -> Result<()> {
-        if let Some(last) = local::unpacked::last(&*self.meta.snapshot()?)? {
+        if let Some(last) = local::unpacked::last(&*self.meta.snapshot()?, self.settings.role.member)? {
             self.close_through(last);
         }
         Ok(())

@@ -24,6 +24,7 @@ use crate::inner::Inner;
 use crate::place::levels;
 use crate::read::ahead::Ahead;
 use crate::read::trace::{Log, ReadSource};
+use crate::staging::Staging;
 use crate::{ChunkId, Error, Level, Result};
 
 /// Bytes of reclaimed frames that the disk cache is given in one go, and the pause after them: it
@@ -123,8 +124,55 @@ impl Inner {
             {
                 self.fetch_and_keep(chunk, log).await
             }
+            Err(Error::Elsewhere(_)) => self.fetch_elsewhere(chunk, log).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// The gateway in whose staging `chunk` lies, if that is another one.
+    pub(crate) fn staged_elsewhere(&self, chunk: ChunkId) -> Result<Option<String>> {
+        let member = self.staging.elsewhere(chunk)?;
+        member.map(|member| self.members.name(member)).transpose()
+    }
+
+    /// A chunk that another gateway has in staging: from there, or from the miners if they have it already.
+    async fn fetch_elsewhere(&self, chunk: ChunkId, log: &Log) -> Result<Plain> {
+        let (level, holder) = {
+            let snapshot = self.meta.snapshot()?;
+            (
+                levels::level(&*snapshot, &[chunk])?,
+                Staging::holder(&*snapshot, chunk)?,
+            )
+        };
+        let mut why = String::new();
+        if let Some(holder) = holder {
+            match self.fetch_from_peer(holder, chunk).await {
+                Ok(plain) => {
+                    log.source(ReadSource::Gateway);
+                    return Ok(plain);
+                }
+                Err(reason) => why = format!("{}: {reason}", self.members.waits_for(holder)?),
+            }
+        }
+        // It may have left that staging for the miners since it was looked at.
+        let placed =
+            level > Level::Staged || levels::level(&*self.meta.snapshot()?, &[chunk])? > Level::Staged;
+        if placed || holder.is_none() {
+            return self.fetch_and_keep(chunk, log).await;
+        }
+        Err(Error::Unavailable { chunk, reason: why })
+    }
+
+    /// From the staging of `member`; else why not, for the operator.
+    async fn fetch_from_peer(&self, member: u16, chunk: ChunkId) -> std::result::Result<Plain, String> {
+        let peer = self.members.peer(member).map_err(|error| error.to_string())?;
+        let Some(peer) = peer else {
+            return Err("it cannot be asked now".to_owned());
+        };
+        let Some(frame) = self.peers.frame(&peer, chunk).await? else {
+            return Err("it does not have it any more".to_owned());
+        };
+        self.open_frame(chunk, &frame).map_err(|error| error.to_string())
     }
 
     async fn fetch_and_keep(&self, chunk: ChunkId, log: &Log) -> Result<Plain> {

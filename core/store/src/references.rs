@@ -10,6 +10,7 @@ use meta::{Read, Transaction};
 
 use crate::pack::record;
 use crate::place::isolate;
+use crate::place::local::unpacked;
 use crate::reclaim::tally;
 use crate::staging::Staging;
 use crate::{ChunkId, Error, Result, locations, tables};
@@ -31,9 +32,8 @@ pub(crate) fn release(tx: &mut dyn Transaction, staging: &Staging, chunk: ChunkI
         2 => return Ok(tx.delete(&key)?),
         more => return Ok(tx.put(&key, &(more - 1).to_be_bytes())?),
     }
-    let unpacked = tables::chunk_key(tables::UNPACKED, chunk);
-    if tx.get(&unpacked)?.is_some() {
-        tx.delete(&unpacked)?;
+    if let Some(member) = unpacked::member(tx, chunk)? {
+        unpacked::delete(tx, member, chunk)?;
         staging.leave(tx, chunk)?;
         // One that was brought back to be packed again still lies in its old pack, too.
         if let Some(place) = locations::get(tx, chunk)? {

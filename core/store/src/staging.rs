@@ -66,6 +66,8 @@ impl Drop for Admission {
 /// The staging area.
 pub(crate) struct Staging {
     meta: Meta,
+    /// Whose staging it is.
+    member: u16,
     files: Arc<Files>,
     budget: Arc<Budget>,
     reserve: Arc<Reserve>,
@@ -74,24 +76,26 @@ pub(crate) struct Staging {
 
 impl Staging {
     /// Opens staging in `directory`. Everything committed to `meta` must be durable: files that no
-    /// row names are deleted. At most `limit` bytes are taken, and `reserve` bytes of the disks under
+    /// row names are deleted. It is that of `member`: what others staged is theirs to keep. At most `limit` bytes are taken, and `reserve` bytes of the disks under
     /// it and under the metadata are left free. Answers what [`Settler::run`] needs, too.
     pub(crate) async fn open(
         directory: &Path,
         meta: Meta,
+        member: u16,
         limit: u64,
         reserve: u64,
     ) -> Result<(Self, EndedTickets)> {
         let reserve = Reserve::new(vec![directory.to_owned(), meta.directory().to_owned()], reserve);
         let directory = directory.to_owned();
-        let files = tokio::task::spawn_blocking(move || Files::open(&directory))
+        let files = tokio::task::spawn_blocking(move || Files::open(&directory, member))
             .await
             .map_err(|_| Error::ShuttingDown)??;
         let files = Arc::new(files);
         let budget = Arc::new(Budget::new(limit, PATIENCE));
-        let (settler, ended) = Settler::new(meta.clone(), files.clone(), budget.clone());
+        let (settler, ended) = Settler::new(meta.clone(), member, files.clone(), budget.clone());
         let staging = Self {
             meta,
+            member,
             files,
             budget,
             reserve: Arc::new(reserve),
@@ -109,6 +113,7 @@ impl Staging {
     fn clone_parts(&self) -> Self {
         Self {
             meta: self.meta.clone(),
+            member: self.member,
             files: self.files.clone(),
             budget: self.budget.clone(),
             reserve: self.reserve.clone(),
@@ -131,11 +136,13 @@ impl Staging {
         };
         for row in tables::rows_from(&*snapshot, tables::STAGED, ChunkId(0))? {
             let row: StagedRow = row::decode(&row?.1)?;
-            count(row.frame_len, row.place);
+            if row.place.member() == self.member {
+                count(row.frame_len, row.place);
+            }
         }
         // Their files may have gone before their rows: giving back the rest of them is due anyway.
         let mut freed = 0u64;
-        for row in tables::rows_from(&*snapshot, tables::FREED, ChunkId(0))? {
+        for row in tables::member_rows(&*snapshot, tables::FREED, self.member, ChunkId(0))? {
             let row: FreedRow = row::decode(&row?.1)?;
             let bytes = settle::space(row.frame_len, row.place);
             self.budget.take(bytes);
@@ -152,6 +159,11 @@ impl Staging {
         }
         tracing::debug!(bytes = self.budget.used(), freed, "staging counted");
         Ok(())
+    }
+
+    /// Another gateway may have let chunks go that lie in this one's staging.
+    pub(crate) fn announce_freed(&self) {
+        self.settler.announce();
     }
 
     /// The worker that gives space back.
@@ -184,7 +196,7 @@ impl Staging {
         debug_assert!(frame.len() <= FRAME_MAX);
         let frame_len = frame.len() as u32;
         let (place, record, inline) = if frame.len() <= INLINE_MAX {
-            (Place::Inline, None, Some(Bytes::from(frame)))
+            (Place::inline(self.member), None, Some(Bytes::from(frame)))
         } else {
             let record = self.files.append(chunk, &frame)?;
             (record.place(), Some(record), None)
@@ -243,6 +255,11 @@ impl Staging {
         frame.row.frame_len
     }
 
+    /// Who staged a chunk that was put.
+    pub(crate) fn member_of(frame: &StagedFrame) -> u16 {
+        frame.row.place.member()
+    }
+
     /// Who asked for a chunk that was put.
     pub(crate) fn owner_of(frame: &StagedFrame) -> Owner {
         frame.row.owner
@@ -257,11 +274,11 @@ impl Staging {
         };
         let StagedRow { frame_len, place, .. } = row::decode(&value)?;
         tx.delete(&key)?;
-        if place == Place::Inline {
+        if place.is_inline() {
             tx.delete(&tables::chunk_key(tables::INLINE, chunk))?;
         }
         tx.put(
-            &tables::chunk_key(tables::FREED, chunk),
+            &tables::member_key(tables::FREED, place.member(), chunk),
             &row::encode(&FreedRow { frame_len, place })?,
         )?;
         self.settler.announce();
@@ -298,7 +315,9 @@ impl Staging {
             let appending = tokio::task::spawn_blocking(move || parts.files.append(chunk, &bytes));
             Some(appending.await.map_err(|_| Error::ShuttingDown)??)
         };
-        let place = appended.as_ref().map_or(Place::Inline, Appended::place);
+        let place = appended
+            .as_ref()
+            .map_or(Place::inline(self.member), Appended::place);
         let used = settle::space(frame_len, place);
         self.budget.take(used);
         // Dropped early it gives the new record back once it is certain that no row names it.
@@ -340,14 +359,15 @@ impl Staging {
                         ..old
                     })?,
                 )?;
-                if place == Place::Inline {
+                if place.is_inline() {
                     tx.put(&tables::chunk_key(tables::INLINE, chunk), &frame)?;
                 }
                 let freed = FreedRow {
                     frame_len: old.frame_len,
                     place: old.place,
                 };
-                tx.put(&tables::chunk_key(tables::FREED, chunk), &row::encode(&freed)?)?;
+                let key = tables::member_key(tables::FREED, old.place.member(), chunk);
+                tx.put(&key, &row::encode(&freed)?)?;
                 Ok(true)
             })
             .await
@@ -360,8 +380,18 @@ impl Staging {
             .transpose()
     }
 
+    /// The member in whose staging `chunk` lies, if it lies in one. What rides in rows is everybody's to read.
+    pub(crate) fn holder(read: &(impl Read + ?Sized), chunk: ChunkId) -> Result<Option<u16>> {
+        Ok(Self::row(read, chunk)?.map(|row| row.place.member()))
+    }
+
+    /// Whether `place` is a file of another member, which this one cannot read.
+    pub(crate) const fn is_elsewhere(&self, place: Place) -> bool {
+        !place.is_inline() && place.member() != self.member
+    }
+
     /// The sealed frame of a recorded chunk; `None` when it is not in staging, `Damaged` when its
-    /// bytes have rotted. May block on the disk.
+    /// bytes have rotted, `Elsewhere` when another gateway has it. May block on the disk.
     pub(crate) fn frame(&self, chunk: ChunkId) -> Result<Option<Bytes>> {
         // A chunk can leave between the look at the row and the look at the file: then it has no
         // row any more. Looking once more decides.
@@ -370,8 +400,14 @@ impl Staging {
             let Some(row) = Self::row(&*snapshot, chunk)? else {
                 return Ok(None);
             };
+            if self.is_elsewhere(row.place) {
+                return Err(Error::Elsewhere(format!(
+                    "chunk {} is staged by another gateway",
+                    chunk.0
+                )));
+            }
             match row.place {
-                Place::Inline => {
+                Place::Inline | Place::InlineOf(_) => {
                     let frame = snapshot
                         .get(&tables::chunk_key(tables::INLINE, chunk))?
                         .ok_or_else(|| tables::damaged("a staged chunk has no frame"))?;
@@ -407,7 +443,8 @@ impl Staging {
         if row.frame_len as usize != room.len() {
             return Err(Error::Damaged(chunk));
         }
-        if let Place::File { file, offset } = row.place
+        if !self.is_elsewhere(row.place)
+            && let Place::File { file, offset } = row.place
             && self.files.read_into(file, offset, chunk, room)?
         {
             return Ok(Some(row.owner));
@@ -430,6 +467,13 @@ impl Staging {
             .snapshot()?
             .get(&tables::chunk_key(tables::STAGED, chunk))?
             .is_some())
+    }
+
+    /// The other member on whose disk a recorded chunk lies.
+    pub(crate) fn elsewhere(&self, chunk: ChunkId) -> Result<Option<u16>> {
+        let row = Self::row(&*self.meta.snapshot()?, chunk)?;
+        let place = row.map(|row| row.place).filter(|place| self.is_elsewhere(*place));
+        Ok(place.map(Place::member))
     }
 
     /// Bytes that staging holds.

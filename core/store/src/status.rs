@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::CheckpointStatus;
 use crate::health::report::HealthStatus;
+use crate::members::MemberStatus;
 
 use crate::workers::WorkerStatus;
 
@@ -133,6 +134,9 @@ pub struct RestoredStatus {
 /// The whole store.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StoreStatus {
+    /// The gateways on this namespace, by number.
+    #[serde(default)]
+    pub gateways: Vec<MemberStatus>,
     /// Sealed bytes in staging that no pack holds yet.
     pub unpacked_bytes: u64,
     /// All bytes on the staging disk.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0x80 ‹chunk u64›               STAGED    where the chunk lies in staging (staging::row)
-//! 0x81 ‹chunk u64›               UNPACKED  frame length u32 BE; recorded, in no pack yet
+//! 0x81 ‹member u16, chunk u48›    UNPACKED  frame length u32 BE; recorded, in no pack yet
 //! 0x82 ‹chunk u64 / 256›         LOCATIONS where those chunks lie in packs
 //! 0x83 ‹chunk u64›               REFS      references u32 BE, when not one
 //! 0x84 …                         PACKS     packs on their way out
@@ -12,7 +12,7 @@
 //! 0x87 ‹domain u64› ‹epoch u32›  EPOCH     wrapped sub-key of a domain in an epoch
 //! 0x88                           ROOT      how the passphrase opens the root key
 //! 0x89                           IDS       first chunk id that was never handed out, u64 BE
-//! 0x8a ‹chunk u64›               FREED     staging space of a chunk that staging no longer has
+//! 0x8a ‹member u16, chunk u48›    FREED     staging space of a chunk that staging no longer has
 //! 0x8b ‹chunk u64›               INLINE    frames small enough to ride in a row
 //! 0x90 ‹chunk u64›               DAMAGED   frame length u32 BE; rotten in staging, in no pack
 //! 0x8c …                         PACKING   tallies of packs, and what the packer keeps
@@ -75,6 +75,52 @@ pub(crate) fn chunk_of(key: &[u8]) -> Result<ChunkId> {
         .and_then(|id| id.try_into().ok())
         .ok_or_else(|| damaged("a key of a wrong length"))?;
     Ok(ChunkId(u64::from_be_bytes(id)))
+}
+
+/// Bits of a chunk's id.
+pub(crate) const CHUNK_BITS: u32 = 48;
+
+/// Key of a row of `table` that `member` keeps about `chunk`: its rows lie side by side, and nobody who looks
+/// through them reads another's.
+pub(crate) fn member_key(table: u8, member: u16, chunk: ChunkId) -> [u8; 9] {
+    chunk_key(table, ChunkId((u64::from(member) << CHUNK_BITS) | chunk.0))
+}
+
+/// The member and the chunk that a key made by [`member_key`] is about.
+pub(crate) fn member_and_chunk(key: &[u8]) -> Result<(u16, ChunkId)> {
+    let ChunkId(both) = chunk_of(key)?;
+    let chunk = ChunkId(both & ((1 << CHUNK_BITS) - 1));
+    Ok(((both >> CHUNK_BITS) as u16, chunk))
+}
+
+/// Rows of `table` that `member` keeps about chunks from `from` on.
+pub(crate) fn member_rows<'a, R: Read + ?Sized>(
+    read: &'a R,
+    table: u8,
+    member: u16,
+    from: ChunkId,
+) -> Result<Box<dyn Iterator<Item = meta::Result<KeyValue>> + 'a>> {
+    let from = member_key(table, member, from);
+    let to = member_key(table, member, ChunkId((1 << CHUNK_BITS) - 1));
+    Ok(read.range(Bound::Included(&from), Bound::Included(&to), false)?)
+}
+
+/// The members that keep rows of `table`, in rising order. Costs a look for each.
+pub(crate) fn members_with_rows<R: Read + ?Sized>(read: &R, table: u8) -> Result<Vec<u16>> {
+    let mut members = Vec::new();
+    let mut from = Some(0u16);
+    while let Some(member) = from {
+        let first = member_key(table, member, ChunkId(0));
+        let next = read
+            .range(Bound::Included(&first), Bound::Excluded(&[table + 1]), false)?
+            .next()
+            .transpose()?;
+        let Some((key, _)) = next else { break };
+        let (member, _) = member_and_chunk(&key)?;
+        members.push(member);
+        from = member.checked_add(1);
+    }
+    Ok(members)
 }
 
 /// Key of the wrapped key of `domain`.

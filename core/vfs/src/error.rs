@@ -126,6 +126,7 @@ impl From<store::Error> for Error {
         match error {
             store::Error::StagingFull { retry_after } => Self::SlowDown { retry_after },
             store::Error::Unavailable { reason, .. } => Self::Unavailable(reason),
+            store::Error::Elsewhere(text) => Self::Unavailable(text),
             store::Error::UnknownChunk(chunk) => Self::Damaged(format!("chunk {} is unknown", chunk.0)),
             store::Error::Damaged(chunk) => Self::Damaged(format!("chunk {} fails everywhere", chunk.0)),
             store::Error::Key(text) => Self::Damaged(format!("key: {text}")),

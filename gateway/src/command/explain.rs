@@ -134,6 +134,7 @@ fn last_reads(life: &ObjectLife) -> String {
             (None, Some(source)) => match source {
                 ReadSource::DiskCache => "disk cache",
                 ReadSource::Staging => "staging",
+                ReadSource::Gateway => "another gateway's staging",
                 ReadSource::Range => "miners, one range",
                 ReadSource::Rebuilt => "miners, rebuilt from ranges of four others",
                 ReadSource::Decoded => "miners, decoded from four whole fragments",
@@ -181,6 +182,9 @@ fn whereabouts(chunk: &ChunkLife) -> String {
         if here {
             places.push(name.to_owned());
         }
+    }
+    if let Some(gateway) = &chunk.staged_by {
+        places.push(format!("staging of gateway {gateway}"));
     }
     match chunk.place {
         Some(place) => places.push(format!(
@@ -344,6 +348,7 @@ mod tests {
                     memory: true,
                     disk: false,
                     staging: false,
+                    staged_by: None,
                     place: Some(ChunkPlace {
                         pack: 7,
                         segment: 0,

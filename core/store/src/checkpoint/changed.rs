@@ -84,17 +84,17 @@ struct State {
 
 /// The key of a checkpoint's row that a committed key changes, if it changes one.
 fn image_key(key: &[u8]) -> Option<Vec<u8>> {
-    let live = |chunk: &[u8]| {
-        let chunk = tables::u64_from(chunk).ok()?;
+    let live = |chunk: ChunkId| {
         let mut row = vec![LIVE];
-        row.extend_from_slice(&(chunk / IDS_PER_ROW).to_be_bytes());
+        row.extend_from_slice(&(chunk.0 / IDS_PER_ROW).to_be_bytes());
         Some(row)
     };
     match (*key.first()?, key) {
         (0x01..NAMESPACE_END, _) => Some(key.to_vec()),
-        (tables::UNPACKED | tables::DAMAGED, [_, chunk @ ..]) => live(chunk),
+        (tables::UNPACKED, _) => live(tables::member_and_chunk(key).ok()?.1),
+        (tables::DAMAGED, _) => live(tables::chunk_of(key).ok()?),
         // One of a pack that is dead; the key begins with the pack.
-        (tables::DEAD, _) => live(key.get(9..)?),
+        (tables::DEAD, _) => live(ChunkId(tables::u64_from(key.get(9..)?).ok()?)),
         (LIVE | tables::REFS | tables::DOMAIN | tables::EPOCH, _) => Some(key.to_vec()),
         (tables::PACKING, [_, part, ..]) if *part == crate::domains::ROWS[0][1] => Some(key.to_vec()),
         _ => None,
@@ -247,6 +247,10 @@ mod tests {
         for (key, expected) in [
             (vec![0x05, 1, 2], Some(vec![0x05, 1, 2])),
             ([&[tables::UNPACKED][..], &chunk].concat(), Some(live.clone())),
+            (
+                tables::member_key(tables::UNPACKED, 3, ChunkId(0x0305)).to_vec(),
+                Some(live.clone()),
+            ),
             ([&[tables::DAMAGED][..], &chunk].concat(), Some(live.clone())),
             (
                 [&[tables::DEAD][..], &7u64.to_be_bytes(), &chunk].concat(),

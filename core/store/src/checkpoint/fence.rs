@@ -49,6 +49,11 @@ impl Fence {
             .map_or(Ok(()), |reason| Err(Error::Superseded(reason)))
     }
 
+    /// It may not, because of `reason`.
+    pub(crate) fn close(&self, reason: String) {
+        let _ = self.superseded.set(reason);
+    }
+
     /// Why it may not.
     pub(crate) fn reason(&self) -> Option<String> {
         self.superseded.get().cloned()
@@ -132,7 +137,7 @@ impl Watch {
             .meta
             .write(Durability::Synced, move |tx| rows::put_superseded(tx, &row))
             .await?;
-        let _ = store.inner.fence.superseded.set(reason);
+        store.inner.fence.close(reason);
         Ok(())
     }
 }

@@ -58,7 +58,7 @@ where
         .collect();
     let mut open: Option<(u64, Bits)> = None;
     let mut packed = locations::from_row(read, first)?.peekable();
-    let mut waiting = unpacked::from(read, from)?.peekable();
+    let mut waiting = unpacked::everywhere(read, from)?.peekable();
     let mut damaged = tables::rows_from(read, tables::DAMAGED, from)?.peekable();
     // Three sorted sequences, merged by chunk id.
     loop {

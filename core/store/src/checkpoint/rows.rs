@@ -23,6 +23,8 @@ const INCARNATION: u8 = 0;
 const KEPT: u8 = 1;
 const RESTORING: u8 = 2;
 const SUPERSEDED: u8 = 3;
+/// Key of the row that says that this namespace goes on elsewhere.
+pub(crate) const SUPERSEDED_KEY: [u8; 2] = [CHECKPOINT, SUPERSEDED];
 /// Domain keys found during a restore.
 pub(crate) const FOUND_DOMAIN: u8 = 4;
 /// Parts of manifests found during a restore.

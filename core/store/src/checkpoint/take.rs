@@ -47,6 +47,7 @@ pub(super) struct Taker {
 struct Last {
     /// Tick at which it was begun.
     begun: u64,
+    number: u32,
     chunks: Vec<ChunkId>,
 }
 
@@ -94,11 +95,30 @@ impl Taker {
         }
     }
 
-    /// The chunks of a checkpoint that was begun after the tick `asked`.
-    pub(super) async fn since(&self, asked: u64) -> Result<Vec<ChunkId>> {
+    /// The chunks of a checkpoint that was begun after the tick `asked`. The keeper takes it, which may be
+    /// another gateway.
+    pub(super) async fn taken(&self, asked: u64) -> Result<Vec<ChunkId>> {
+        let inner = &self.store.inner;
+        if inner.keeper.is_open() {
+            return Ok(self.since(asked).await?.1);
+        }
+        let number = inner.members.ask_for_checkpoint().await?;
+        // One that came after it knows as much.
+        let kept = rows::kept(&*inner.meta.snapshot()?)?;
+        let found = kept.iter().find(|kept| kept.manifest.number >= number);
+        Ok(found.map(rows::Kept::chunks).unwrap_or_default())
+    }
+
+    /// The number and the chunks of a checkpoint that was begun after this call.
+    pub(super) async fn now(&self) -> Result<(u32, Vec<ChunkId>)> {
+        self.since(self.coverage.tick()).await
+    }
+
+    /// The number and the chunks of a checkpoint that was begun after the tick `asked`.
+    async fn since(&self, asked: u64) -> Result<(u32, Vec<ChunkId>)> {
         let mut last = self.turn.lock().await;
         if last.begun > asked {
-            return Ok(last.chunks.clone());
+            return Ok((last.number, last.chunks.clone()));
         }
         self.worker.turn().await;
         let work = self.worker.working("taking a checkpoint");
@@ -117,9 +137,10 @@ impl Taker {
         }
         *last = Last {
             begun,
+            number: kept.manifest.number,
             chunks: kept.chunks(),
         };
-        Ok(last.chunks.clone())
+        Ok((last.number, last.chunks.clone()))
     }
 
     /// Takes one, or answers the last one if nothing has changed since.

@@ -224,7 +224,7 @@ async fn few_changes_of_much_are_found_by_reading_little_and_give_what_reading_a
     })
     .await
     .unwrap();
-    let (store, meta) = open_over(dir.path(), &fake, meta, |config| {
+    let store = open_over(dir.path(), &fake, meta.clone(), |config| {
         config.checkpoint_interval = Some(Duration::from_secs(3600));
     })
     .await;

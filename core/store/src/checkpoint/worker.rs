@@ -10,12 +10,15 @@ use crate::{Result, tables};
 
 /// At most so much of the time goes into looking for changes.
 const SHARE: u32 = 20;
+/// Pause before a checkpoint that another gateway waits for is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Shortest pause while somebody waits for a checkpoint, as a part of the interval.
 const HURRY: u32 = 10;
 
 /// Takes checkpoints until everything stops.
 pub(super) async fn run(taker: Arc<Taker>, mut watch: Watch) {
     let worker = taker.worker.clone();
+    taker.store.inner.keeper.opened().await;
     let mut progress = taker.placing.progress();
     let mut due = Instant::now();
     let mut first = true;
@@ -61,6 +64,23 @@ pub(super) async fn run(taker: Arc<Taker>, mut watch: Watch) {
                 // Packs make progress step by step; once for several is enough.
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
+        }
+    }
+}
+
+/// Takes the checkpoints that other gateways wait for, once this one is the keeper.
+pub(super) async fn take_what_others_ask(taker: Arc<Taker>) {
+    let inner = &taker.store.inner;
+    inner.keeper.opened().await;
+    loop {
+        let served = async {
+            let request = inner.members.checkpoint_asked().await?;
+            let (number, _) = taker.now().await?;
+            inner.members.checkpoint_taken(request, number).await
+        };
+        if let Err(error) = served.await {
+            tracing::debug!(%error, "a checkpoint that another gateway waits for cannot be taken now");
+            tokio::time::sleep(RETRY).await;
         }
     }
 }

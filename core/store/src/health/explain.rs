@@ -29,8 +29,11 @@ pub struct ChunkLife {
     pub memory: bool,
     /// Whether its frame is in the disk cache.
     pub disk: bool,
-    /// Whether its frame is in staging.
+    /// Whether its frame is in staging, where this gateway can read it.
     pub staging: bool,
+    /// The gateway in whose staging its frame is, if that is another one.
+    #[serde(default)]
+    pub staged_by: Option<String>,
     /// Where it lies in a pack; `None` while no pack holds it.
     pub place: Option<ChunkPlace>,
     /// The last read of it that memory could not answer, if it is remembered.
@@ -168,12 +171,14 @@ pub(crate) async fn explain(
         }
     }
     for (chunk, level, place) in listed {
+        let staged_by = inner.staged_elsewhere(chunk)?;
         explained.chunks.push(ChunkLife {
             chunk: chunk.0,
             level,
             memory: inner.memory.contains(chunk),
             disk: inner.disk.contains(chunk).await,
-            staging: inner.staging.holds(chunk)?,
+            staging: staged_by.is_none() && inner.staging.holds(chunk)?,
+            staged_by,
             last_read: inner.traces.last(chunk),
             place: place.map(|place| ChunkPlace {
                 pack: place.pack,

@@ -277,6 +277,7 @@ async fn hand_over(inner: &Arc<Inner>, pack: u64, held: bool, back: Vec<Returned
     }
     // No row may name bytes that are not on the disk.
     inner.staging.sync().await?;
+    let member = inner.members.me().member;
     inner
         .meta
         .write(Durability::Synced, move |tx| -> Result<Vec<ChunkId>> {
@@ -286,7 +287,8 @@ async fn hand_over(inner: &Arc<Inner>, pack: u64, held: bool, back: Vec<Returned
                 let lives = tx.get(&record::dead_key(pack, chunk))?.is_none()
                     && locations::get(tx, chunk)?.is_some_and(|place| place.pack == pack);
                 let staged = Staging::row(tx, chunk)?.is_some();
-                let leaving = tx.get(&tables::chunk_key(tables::FREED, chunk))?.is_some();
+                let freed = tables::member_key(tables::FREED, member, chunk);
+                let leaving = tx.get(&freed)?.is_some();
                 match &returned.staged {
                     _ if !lives => continue,
                     // It is on its way out of staging; the next repair brings it.

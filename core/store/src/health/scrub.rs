@@ -88,6 +88,7 @@ impl Rounds {
 
 /// Scrubs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    shared.inner.keeper.opened().await;
     loop {
         shared.worker.turn().await;
         let asked = shared.rounds.asked.lock().pop_front();

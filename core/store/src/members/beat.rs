@@ -37,9 +37,9 @@ impl Observer {
     /// and in which generation.
     pub(super) fn look(&mut self, members: &Members, now: Instant) -> Result<Vec<(u16, u64)>> {
         let most = members.patience / BEATS * 2;
-        let passed = self
-            .last
-            .map_or(Duration::ZERO, |last| now.saturating_duration_since(last).min(most));
+        let passed = self.last.map_or(Duration::ZERO, |last| {
+            now.saturating_duration_since(last).min(most)
+        });
         self.last = Some(now);
         let snapshot = members.meta.snapshot()?;
         let mut silent = Vec::new();
@@ -50,7 +50,9 @@ impl Observer {
             }
             let beat = rows::beat(&*snapshot, member)?.map_or(0, |(beat, _)| beat);
             let stood = match self.seen.get(&member) {
-                Some(known) if (known.generation, known.beat) == (row.generation, beat) => known.silent + passed,
+                Some(known) if (known.generation, known.beat) == (row.generation, beat) => {
+                    known.silent + passed
+                }
                 _ => Duration::ZERO,
             };
             if stood >= members.patience {
@@ -134,7 +136,7 @@ impl Members {
     }
 
     /// Ends members and says so. What was cut off in between is done by the next who looks.
-    pub(super) async fn declare_dead(&self, silent: Vec<(u16, u64)>) -> Result<()> {
+    pub(crate) async fn declare_dead(&self, silent: Vec<(u16, u64)>) -> Result<()> {
         for (member, generation) in silent {
             let Some(own) = self.meta.start() else { continue };
             let start = {
@@ -166,7 +168,11 @@ impl Members {
                 })
                 .await?;
             if let Some(name) = name {
-                tracing::warn!(member, name, "a gateway was silent for too long and is declared dead");
+                tracing::warn!(
+                    member,
+                    name,
+                    "a gateway was silent for too long and is declared dead"
+                );
             }
         }
         Ok(())

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 
 use super::Members;
 use super::lease::{Lease, Wish};
+use crate::{Error, Result};
 
 /// Name of its lease.
-const NAME: &[u8] = b"keeper";
+pub(super) const NAME: &[u8] = b"keeper";
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -20,10 +21,17 @@ const PAUSE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub(crate) struct Keeper(Arc<watch::Sender<bool>>);
 
+/// Open: of a gateway that is alone.
+impl Default for Keeper {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
 impl Keeper {
     /// Asks once at the start, so that a gateway that is alone does not wait for itself. The lease is
     /// to be handed to [`run`].
-    pub(crate) async fn begin(members: &Arc<Members>) -> crate::Result<(Self, Option<Lease>)> {
+    pub(crate) async fn begin(members: &Arc<Members>) -> Result<(Self, Option<Lease>)> {
         let lease = match members.lease(NAME).await? {
             Wish::Granted(lease) => Some(lease),
             Wish::Taken { .. } => None,
@@ -34,6 +42,16 @@ impl Keeper {
     /// Whether this gateway is the keeper.
     pub(crate) fn is_open(&self) -> bool {
         *self.0.borrow()
+    }
+
+    /// [`Error::Elsewhere`] unless it is: `what` is done by the keeper alone.
+    pub(crate) fn require(&self, what: &str) -> Result<()> {
+        if self.is_open() {
+            return Ok(());
+        }
+        Err(Error::Elsewhere(format!(
+            "another gateway of this namespace does {what} for all of them: ask the one that `status` calls the keeper"
+        )))
     }
 
     /// Returns when it is.

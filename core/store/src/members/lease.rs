@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meta::Durability;
 use meta::changes::Change;
+use meta::{Durability, Read};
 use serde::{Deserialize, Serialize};
 
 use super::{MemberRef, Members, lives, rows};
@@ -106,6 +106,15 @@ fn decode(value: &[u8]) -> Result<Held> {
     postcard::from_bytes(value).map_err(|error| tables::damaged(&format!("lease: {error}")))
 }
 
+/// The life of a member that holds the lease of `name`, if one does.
+pub(super) fn holder<R: Read + ?Sized>(read: &R, name: &[u8]) -> Result<Option<MemberRef>> {
+    let Some(value) = read.get(&rows::lease_key(name))? else {
+        return Ok(None);
+    };
+    let by = decode(&value)?.by;
+    Ok(lives(read, by)?.then_some(by))
+}
+
 /// A name that is being asked for, until it is known whether it is held.
 struct Asking<'a> {
     members: &'a Members,
@@ -145,7 +154,8 @@ impl Members {
                     }
                 }
                 let held = Held { by: me, token };
-                let value = postcard::to_stdvec(&held).map_err(|error| tables::damaged(&error.to_string()))?;
+                let value =
+                    postcard::to_stdvec(&held).map_err(|error| tables::damaged(&error.to_string()))?;
                 tx.put(&key, &value)?;
                 Ok(None)
             })

@@ -10,6 +10,12 @@ use crate::{Result, clock};
 const MEMBER: u8 = 0;
 const BEAT: u8 = 1;
 const LEASE: u8 = 2;
+const PACK: u8 = 3;
+
+/// Checkpoints that were asked for.
+pub(crate) const CHECKPOINTS_ASKED: [u8; 2] = [MEMBERS, 4];
+/// Those of them that were taken.
+pub(crate) const CHECKPOINTS_TAKEN: [u8; 2] = [MEMBERS, 5];
 
 /// Where the rows of members begin.
 pub(crate) const MEMBER_ROWS: [u8; 2] = [MEMBERS, MEMBER];
@@ -23,8 +29,8 @@ pub(crate) struct Row {
     pub name: String,
     /// Where other members reach it; empty: nowhere.
     pub address: String,
-    /// SHA-256 of its certificate, DER; zeros: it has none.
-    pub certificate: [u8; 32],
+    /// Fingerprint of its key ([`crate::peers`]).
+    pub key: [u8; 32],
     /// Its start, from 1 on.
     pub generation: u64,
     /// That start as the metadata engine numbers it; 0 when it does not.
@@ -95,6 +101,11 @@ pub(crate) fn put_beat(tx: &mut dyn Transaction, member: u16, beat: u64) -> Resu
     let wall = clock::wall().as_millis() as u64;
     let value = [beat.to_be_bytes(), wall.to_be_bytes()].concat();
     Ok(tx.put(&key(BEAT, member), &value)?)
+}
+
+/// Key of what `member` is asked to pack.
+pub(crate) fn pack_key(member: u16) -> [u8; 4] {
+    key(PACK, member)
 }
 
 /// Key of the lease of this name.

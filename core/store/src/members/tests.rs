@@ -10,7 +10,7 @@ use crate::testing;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn join(meta: &Meta, dir: &Path, name: &str) -> Arc<Members> {
-    Members::join(meta.clone(), &dir.join(name), name.to_owned(), PATIENCE)
+    Members::join(meta.clone(), &dir.join(name), name.to_owned(), PATIENCE, [7; 32])
         .await
         .unwrap()
 }

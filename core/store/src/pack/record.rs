@@ -7,6 +7,7 @@
 //! 0x84 ‹pack u64 BE› 2 ‹seg u32›   sealed index of a segment; dropped once verified
 //! 0x84 ‹pack u64 BE› 3             Names: hashes, holders and their endpoints
 //! 0x84 ‹pack u64 BE› 4             root row that its segments carry; dropped once verified
+//! 0x84 ‹pack u64 BE› 5             member that packed it, u16 BE; no row: the first one
 //! 0x85 ‹pack u64 BE› ‹chunk u64›   a chunk of the pack that nothing refers to any more
 //! ```
 //! Values are postcard. The record is small because each step rewrites it; what never changes
@@ -25,13 +26,15 @@ use crate::pack::segment;
 use crate::reclaim::tally;
 use crate::{ChunkId, Error, PackState, Result};
 
-const TABLE: u8 = 0x84;
+/// The table.
+pub(crate) const TABLE: u8 = 0x84;
 const DEAD_TABLE: u8 = crate::tables::DEAD;
 const RECORD: u8 = 0;
 const CONTENTS: u8 = 1;
 const SEALED_INDEX: u8 = 2;
 const NAMES: u8 = 3;
 const ROOT_ROW: u8 = 4;
+const MEMBER: u8 = 5;
 
 /// What is known about one pack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,6 +279,25 @@ pub(crate) fn put(tx: &mut dyn Transaction, pack: u64, record: &Record) -> Resul
     tally::follow(tx, pack, record)
 }
 
+/// Who packed it: the bytes of a pack that is not verified lie in the staging of that member.
+pub(crate) fn member<R: Read + ?Sized>(read: &R, pack: u64) -> Result<u16> {
+    read.get(&key(pack, MEMBER))?.map_or(Ok(0), |bytes| {
+        Ok(u16::from_be_bytes(
+            bytes
+                .try_into()
+                .map_err(|_| damaged("a member of another length"))?,
+        ))
+    })
+}
+
+/// `pack` is one of `member`'s.
+pub(crate) fn put_member(tx: &mut dyn Transaction, pack: u64, member: u16) -> Result<()> {
+    if member > 0 {
+        tx.put(&key(pack, MEMBER), &member.to_be_bytes())?;
+    }
+    Ok(())
+}
+
 /// Changes the record of `pack`, if it is still there.
 pub(crate) fn update(
     tx: &mut dyn Transaction,
@@ -421,6 +443,7 @@ pub(crate) fn delete(tx: &mut dyn Transaction, pack: u64, segments: u32) -> Resu
     tx.delete(&key(pack, RECORD))?;
     tally::delete(tx, pack)?;
     tx.delete(&key(pack, NAMES))?;
+    tx.delete(&key(pack, MEMBER))?;
     for number in 0..segments {
         tx.delete(&segment_key(pack, CONTENTS, number))?;
     }

@@ -10,7 +10,8 @@
 //! a sixteenth of the longest age, so that there are few and a pack is late by no more than that.
 //!
 //! ```text
-//! 0x8c 00   { wall clock u64, ms; marks: list of (chunk id u64, age u64, ms) }, postcard
+//! 0x8c 00               those of the first member: { wall clock u64, ms; marks: list of (chunk id u64, age u64, ms) }, postcard
+//! 0x8c 00 ‹member u16›  those of another one
 //! ```
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,14 @@ use serde::{Deserialize, Serialize};
 use crate::tables::{self, PACKING};
 use crate::{ChunkId, Result};
 
-const KEY: [u8; 2] = [PACKING, 0];
+/// Key of the row of `member`.
+fn key(member: u16) -> Vec<u8> {
+    let mut key = vec![PACKING, 0];
+    if member > 0 {
+        key.extend_from_slice(&member.to_be_bytes());
+    }
+    key
+}
 /// Steps in which ages are told apart.
 const STEPS: u32 = 16;
 /// Ages are kept again after this part of the longest age at the latest: what a crash can forget.
@@ -56,11 +64,12 @@ impl Ages {
     /// As they were kept. `now` and `wall` are the two clocks.
     pub(crate) fn load<R: Read + ?Sized>(
         read: &R,
+        member: u16,
         longest: Duration,
         now: Instant,
         wall: Duration,
     ) -> Result<Self> {
-        let mut row = match read.get(&KEY)? {
+        let mut row = match read.get(&key(member))? {
             // Ages that cannot be read are ages that nobody kept.
             Some(value) => postcard::from_bytes(&value).unwrap_or_else(|error| {
                 tracing::warn!(%error, "the ages of unpacked chunks cannot be read; they begin anew");
@@ -132,8 +141,8 @@ impl Ages {
 }
 
 /// Keeps ages.
-pub(crate) fn keep(tx: &mut dyn Transaction, ages: &[u8]) -> Result<()> {
-    Ok(tx.put(&KEY, ages)?)
+pub(crate) fn keep(tx: &mut dyn Transaction, member: u16, ages: &[u8]) -> Result<()> {
+    Ok(tx.put(&key(member), ages)?)
 }
 
 #[cfg(test)]
@@ -155,12 +164,12 @@ mod tests {
     fn restarted(wall: Duration) -> Duration {
         let mut rows = Rows::default();
         let start = Instant::now();
-        let mut ages = Ages::load(&rows, HOUR, start, WALL).unwrap();
+        let mut ages = Ages::load(&rows, 0, HOUR, start, WALL).unwrap();
         ages.count(start, waiting(1, 5));
         ages.count(start + 20 * MINUTE, waiting(1, 5));
         let row = ages.take_row(start + 20 * MINUTE, WALL + 20 * MINUTE).unwrap();
-        keep(&mut rows, &row).unwrap();
-        Ages::load(&rows, HOUR, start, wall).unwrap().oldest()
+        keep(&mut rows, 0, &row).unwrap();
+        Ages::load(&rows, 0, HOUR, start, wall).unwrap().oldest()
     }
 
     #[test]
@@ -183,7 +192,7 @@ mod tests {
     #[test]
     fn the_oldest_that_still_waits_counts() {
         let start = Instant::now();
-        let mut ages = Ages::load(&Rows::default(), HOUR, start, WALL).unwrap();
+        let mut ages = Ages::load(&Rows::default(), 0, HOUR, start, WALL).unwrap();
         assert_eq!(ages.oldest(), Duration::ZERO);
         ages.count(start, waiting(1, 5));
         ages.count(start + 10 * MINUTE, waiting(1, 9));
@@ -204,7 +213,7 @@ mod tests {
     #[test]
     fn marks_stay_few_and_ages_bounded() {
         let start = Instant::now();
-        let mut ages = Ages::load(&Rows::default(), HOUR, start, WALL).unwrap();
+        let mut ages = Ages::load(&Rows::default(), 0, HOUR, start, WALL).unwrap();
         for second in 0..2 * 3600 {
             ages.count(start + Duration::from_secs(second), waiting(1, second + 1));
         }
@@ -216,8 +225,8 @@ mod tests {
     #[test]
     fn ages_that_cannot_be_read_begin_anew() {
         let mut rows = Rows::default();
-        keep(&mut rows, &[0xff; 30]).unwrap();
-        let ages = Ages::load(&rows, HOUR, Instant::now(), WALL).unwrap();
+        keep(&mut rows, 0, &[0xff; 30]).unwrap();
+        let ages = Ages::load(&rows, 0, HOUR, Instant::now(), WALL).unwrap();
         assert_eq!(ages.oldest(), Duration::ZERO);
     }
 }

@@ -20,6 +20,7 @@ use crate::pack::record;
 use crate::place::local::unpacked;
 use crate::place::waiting::Waiting;
 use crate::place::{Shared, StepError};
+use crate::staging::Staging;
 use crate::tables::{self, DAMAGED};
 use crate::{ChunkId, DamagedChunk, Error, PackState, Result, locations};
 
@@ -194,7 +195,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Looks at each damaged chunk; `known` are those that were found damaged before.
 async fn look_again(shared: &Arc<Shared>, known: &mut BTreeSet<ChunkId>) -> Result<()> {
-    let damaged = rotten(&*shared.meta.snapshot()?)?;
+    let damaged = own(shared, &*shared.meta.snapshot()?)?;
     known.retain(|chunk| damaged.contains(chunk));
     for chunk in damaged {
         if !is_back(shared, chunk).await? {
@@ -221,6 +222,22 @@ async fn look_again(shared: &Arc<Shared>, known: &mut BTreeSet<ChunkId>) -> Resu
         shared.progressed();
     }
     Ok(())
+}
+
+/// Damaged chunks that lie in this gateway's staging; those that lie in none are the keeper's.
+fn own(shared: &Shared, read: &(dyn Read + Send)) -> Result<Vec<ChunkId>> {
+    let role = &shared.settings.role;
+    let mut own = Vec::new();
+    for chunk in rotten(read)? {
+        let is_own = match Staging::holder(read, chunk)? {
+            Some(member) => member == role.member,
+            None => role.keeper.is_open(),
+        };
+        if is_own {
+            own.push(chunk);
+        }
+    }
+    Ok(own)
 }
 
 /// Whether staging gives a damaged chunk back, if need be with the network's help.

@@ -43,76 +43,95 @@ pub(crate) fn level<R: Read + ?Sized>(read: &R, chunks: &[ChunkId]) -> Result<Le
     Ok(lowest)
 }
 
-/// Those of `chunks` that are recorded and have not reached `level`; the highest of those that no
-/// pack holds beside them.
-fn behind<R: Read + ?Sized>(
-    read: &R,
-    chunks: &[ChunkId],
-    level: Level,
-) -> Result<(Vec<ChunkId>, Option<ChunkId>)> {
+/// Chunks that are to be packed at once: up to which, by who has them in staging.
+pub(crate) type Wanted = BTreeMap<u16, ChunkId>;
+
+/// Notes that `chunk` is wanted of `member`.
+fn want(wanted: &mut Wanted, member: u16, chunk: ChunkId) {
+    let highest = wanted.entry(member).or_insert(chunk);
+    *highest = chunk.max(*highest);
+}
+
+/// Those of `chunks` that are recorded and have not reached `level`; those that no pack holds are wanted
+/// beside them.
+fn behind<R: Read + ?Sized>(read: &R, chunks: &[ChunkId], level: Level) -> Result<(Vec<ChunkId>, Wanted)> {
     let seen = Seen::new(read)?;
     let places: HashMap<ChunkId, Location> = locations::get_many(read, chunks)?.into_iter().collect();
     // `None` of a pack that is forgotten: nobody misses what was in it.
     let mut levels: HashMap<(u64, u32), Option<Level>> = HashMap::new();
     let mut left = Vec::new();
-    let mut highest = None;
+    let mut wanted = Wanted::new();
     for chunk in chunks {
-        match places.get(chunk) {
-            Some(place) => {
-                let segment = (place.pack, place.segment);
-                let reached = match levels.get(&segment) {
-                    Some(reached) => *reached,
-                    None => {
-                        let reached = record::get(read, place.pack)?
-                            .map(|record| seen.level(read, place, record.state))
-                            .transpose()?;
-                        levels.insert(segment, reached);
-                        reached
-                    }
-                };
-                if let Some(reached) = reached
-                    && moved::level(read, seen, *chunk, reached)? < level
-                {
-                    left.push(*chunk);
+        if let Some(place) = places.get(chunk) {
+            let segment = (place.pack, place.segment);
+            let reached = match levels.get(&segment) {
+                Some(reached) => *reached,
+                None => {
+                    let reached = record::get(read, place.pack)?
+                        .map(|record| seen.level(read, place, record.state))
+                        .transpose()?;
+                    levels.insert(segment, reached);
+                    reached
                 }
-            }
-            None if moved::level(read, seen, *chunk, Level::Staged)? >= level => {}
-            None if unpacked::contains(read, *chunk)? => {
-                highest = highest.max(Some(*chunk));
+            };
+            if let Some(reached) = reached
+                && moved::level(read, seen, *chunk, reached)? < level
+            {
                 left.push(*chunk);
             }
-            None if isolate::is_damaged(read, *chunk)? => return Err(Error::Damaged(*chunk)),
-            // Released meanwhile: nobody misses it.
-            None => {}
+        } else if moved::level(read, seen, *chunk, Level::Staged)? >= level {
+        } else if let Some(member) = unpacked::member(read, *chunk)? {
+            want(&mut wanted, member, *chunk);
+            left.push(*chunk);
+        } else if isolate::is_damaged(read, *chunk)? {
+            return Err(Error::Damaged(*chunk));
         }
+        // Else it was released meanwhile, and nobody misses it.
     }
-    Ok((left, highest))
+    Ok((left, wanted))
 }
 
-/// The highest chunk recorded so far that matters to a flush.
-fn horizon<R: Read + ?Sized>(read: &R) -> Result<Option<ChunkId>> {
-    let packed = record::all(read)?
-        .into_iter()
-        .map(|(_, record)| ChunkId(record.last))
-        .max();
-    Ok(unpacked::last(read)?.max(packed))
-}
-
-/// Whether everything up to `horizon` reached `level`; the highest chunk that no pack holds.
-fn flushed<R: Read + ?Sized>(read: &R, horizon: ChunkId, level: Level) -> Result<(bool, Option<ChunkId>)> {
-    if let Some(row) = unpacked::from(read, ChunkId(0))?.next()
-        && row?.chunk <= horizon
-    {
-        return Ok((false, Some(horizon)));
+/// The highest chunks recorded so far that matter to a flush. Ids of different members are in no order.
+fn horizon<R: Read + ?Sized>(read: &R, level: Level) -> Result<Wanted> {
+    let mut horizon = Wanted::new();
+    for member in unpacked::members(read)? {
+        if let Some(last) = unpacked::last(read, member)? {
+            want(&mut horizon, member, last);
+        }
     }
     let seen = Seen::new(read)?;
     for (pack, record) in record::all(read)? {
-        let concerned = !record.retired && record.first <= horizon.0;
-        if concerned && !settled(read, seen, pack, &record, level)? {
-            return Ok((false, None));
+        if !record.retired && !settled(read, seen, pack, &record, level)? {
+            want(&mut horizon, record::member(read, pack)?, ChunkId(record.last));
         }
     }
-    Ok((true, None))
+    Ok(horizon)
+}
+
+/// Whether everything up to `horizon` reached `level`, and what no pack holds of it.
+fn flushed<R: Read + ?Sized>(read: &R, horizon: &Wanted, level: Level) -> Result<(bool, Wanted)> {
+    let mut wanted = Wanted::new();
+    for (member, highest) in horizon {
+        if let Some(row) = unpacked::from(read, *member, ChunkId(0))?.next()
+            && row?.chunk <= *highest
+        {
+            want(&mut wanted, *member, *highest);
+        }
+    }
+    if !wanted.is_empty() {
+        return Ok((false, wanted));
+    }
+    let seen = Seen::new(read)?;
+    for (pack, record) in record::all(read)? {
+        if record.retired || settled(read, seen, pack, &record, level)? {
+            continue;
+        }
+        let highest = horizon.get(&record::member(read, pack)?);
+        if highest.is_some_and(|highest| record.first <= highest.0) {
+            return Ok((false, wanted));
+        }
+    }
+    Ok((true, wanted))
 }
 
 /// Whether a pack has reached `level` as a flush means it: nothing is verified that still takes
@@ -152,18 +171,15 @@ pub(crate) async fn wait(
     timeout: Duration,
 ) -> Result<()> {
     let mut left = chunks.to_vec();
-    until(placing, level, timeout, |placing| {
+    until(placing, level, timeout, || {
         let snapshot = meta.snapshot()?;
-        let (mut rest, mut highest) = behind(&*snapshot, &left, level)?;
+        let (mut rest, mut wanted) = behind(&*snapshot, &left, level)?;
         if rest.is_empty() {
             // What had come far enough may have fallen back since, when its miners turned out to lie.
-            (rest, highest) = behind(&*snapshot, chunks, level)?;
-        }
-        if let (Some(placing), Some(highest)) = (placing, highest) {
-            placing.shared.close_through(highest);
+            (rest, wanted) = behind(&*snapshot, chunks, level)?;
         }
         left = rest;
-        Ok(left.is_empty())
+        Ok((left.is_empty(), wanted))
     })
     .await
 }
@@ -175,15 +191,12 @@ pub(crate) async fn flush(
     level: Level,
     timeout: Duration,
 ) -> Result<()> {
-    let Some(horizon) = horizon(&*meta.snapshot()?)? else {
+    let horizon = horizon(&*meta.snapshot()?, level)?;
+    if horizon.is_empty() {
         return require_undamaged(meta, level);
-    };
-    until(placing, level, timeout, |placing| {
-        let (done, highest) = flushed(&*meta.snapshot()?, horizon, level)?;
-        if let (Some(placing), Some(highest)) = (placing, highest) {
-            placing.shared.close_through(highest);
-        }
-        Ok(done)
+    }
+    until(placing, level, timeout, || {
+        flushed(&*meta.snapshot()?, &horizon, level)
     })
     .await?;
     require_undamaged(meta, level)
@@ -211,18 +224,18 @@ fn require_undamaged(meta: &Meta, level: Level) -> Result<()> {
     }
 }
 
-/// Looks after every progress until `done`.
+/// Looks after every progress until `done`, which answers what is to be packed for it.
 async fn until(
     placing: Option<&Placing>,
     level: Level,
     timeout: Duration,
-    mut done: impl FnMut(Option<&Placing>) -> Result<bool>,
+    mut done: impl FnMut() -> Result<(bool, Wanted)>,
 ) -> Result<()> {
     if level == Level::Staged {
         return Ok(());
     }
     let Some(running) = placing else {
-        return if done(None)? {
+        return if done()?.0 {
             Ok(())
         } else {
             Err(Error::NotYet(level))
@@ -230,11 +243,14 @@ async fn until(
     };
     let mut progress = running.shared.progress.subscribe();
     let waiting = async {
+        let mut asked = Wanted::new();
         loop {
             progress.borrow_and_update();
-            if done(placing)? {
+            let (is_done, wanted) = done()?;
+            if is_done {
                 return Ok(());
             }
+            running.shared.close(wanted, &mut asked).await?;
             tokio::select! {
                 changed = progress.changed() => {
                     if changed.is_err() {

@@ -101,9 +101,13 @@ impl Local for Arc<Inner> {
 }
 
 /// Chunks that no pack holds.
+///
+/// A member's rows lie side by side, because each packs what lies in its own staging: looking through
+/// them, it neither reads what others write nor conflicts with them. Whose row a chunk has is the member that staged it.
 pub(crate) mod unpacked {
     use super::*;
     use crate::place::waiting::Waiting;
+    use crate::staging::Staging;
     use crate::tables::{self, UNPACKED};
     use std::ops::Bound;
 
@@ -112,7 +116,7 @@ pub(crate) mod unpacked {
         let (key, value) = row;
         let (len, stream) = value.split_at_checked(4).unwrap_or((&value, &[]));
         Ok(Waiting {
-            chunk: tables::chunk_of(&key)?,
+            chunk: tables::member_and_chunk(&key)?.1,
             len: tables::u32_from(len)?,
             stream: if stream.is_empty() {
                 0
@@ -122,57 +126,92 @@ pub(crate) mod unpacked {
         })
     }
 
-    /// Chunks from `from` on, in rising order.
+    /// Chunks of `member` from `from` on, in rising order.
     pub(crate) fn from<R: Read + ?Sized>(
         read: &R,
+        member: u16,
         from: ChunkId,
     ) -> Result<impl Iterator<Item = Result<Waiting>> + '_> {
-        Ok(tables::rows_from(read, UNPACKED, from)?.map(|row| parse(row?)))
+        Ok(tables::member_rows(read, UNPACKED, member, from)?.map(|row| parse(row?)))
     }
 
-    /// Chunks from `first` to `last`.
+    /// Chunks of `member` from `first` to `last`.
     pub(crate) fn between<R: Read + ?Sized>(
         read: &R,
+        member: u16,
         first: ChunkId,
         last: ChunkId,
     ) -> Result<impl Iterator<Item = Result<Waiting>> + '_> {
         let (start, end) = (
-            tables::chunk_key(UNPACKED, first),
-            tables::chunk_key(UNPACKED, last),
+            tables::member_key(UNPACKED, member, first),
+            tables::member_key(UNPACKED, member, last),
         );
         Ok(read
             .range(Bound::Included(&start), Bound::Included(&end), false)?
             .map(|row| parse(row?)))
     }
 
-    /// The highest chunk.
-    pub(crate) fn last<R: Read + ?Sized>(read: &R) -> Result<Option<ChunkId>> {
+    /// The highest chunk of `member`.
+    pub(crate) fn last<R: Read + ?Sized>(read: &R, member: u16) -> Result<Option<ChunkId>> {
+        let (start, end) = (
+            tables::member_key(UNPACKED, member, ChunkId(0)),
+            tables::member_key(UNPACKED, member, ChunkId((1 << tables::CHUNK_BITS) - 1)),
+        );
         let row = read
-            .range(
-                Bound::Included(&[UNPACKED]),
-                Bound::Excluded(&[UNPACKED + 1]),
-                true,
-            )?
+            .range(Bound::Included(&start), Bound::Included(&end), true)?
             .next();
         row.map(|row| Ok(parse(row?)?.chunk)).transpose()
     }
 
-    /// Whether no pack holds `chunk`, though it is recorded.
-    pub(crate) fn contains<R: Read + ?Sized>(read: &R, chunk: ChunkId) -> Result<bool> {
-        Ok(read.get(&tables::chunk_key(UNPACKED, chunk))?.is_some())
+    /// The members that have some.
+    pub(crate) fn members<R: Read + ?Sized>(read: &R) -> Result<Vec<u16>> {
+        tables::members_with_rows(read, UNPACKED)
     }
 
-    /// A chunk waits for a pack.
+    /// The chunks of all members from `first` on, in rising order.
+    pub(crate) fn everywhere<R: Read + ?Sized>(
+        read: &R,
+        first: ChunkId,
+    ) -> Result<impl Iterator<Item = Result<Waiting>> + '_> {
+        let mut members = Vec::new();
+        for member in self::members(read)? {
+            members.push(from(read, member, first)?.peekable());
+        }
+        Ok(std::iter::from_fn(move || {
+            let lowest = members.iter_mut().enumerate().filter_map(|(at, rows)| {
+                // An error goes first.
+                let chunk = rows.peek()?.as_ref().map_or(ChunkId(0), |waiting| waiting.chunk);
+                Some((chunk, at))
+            });
+            let (_, at) = lowest.min()?;
+            members.get_mut(at)?.next()
+        }))
+    }
+
+    /// Who packs `chunk`, if no pack holds it though it is recorded.
+    pub(crate) fn member<R: Read + ?Sized>(read: &R, chunk: ChunkId) -> Result<Option<u16>> {
+        let member = Staging::holder(read, chunk)?.unwrap_or(0);
+        let row = read.get(&tables::member_key(UNPACKED, member, chunk))?;
+        Ok(row.map(|_| member))
+    }
+
+    /// Whether no pack holds `chunk`, though it is recorded.
+    pub(crate) fn contains<R: Read + ?Sized>(read: &R, chunk: ChunkId) -> Result<bool> {
+        Ok(member(read, chunk)?.is_some())
+    }
+
+    /// A chunk that is staged waits for a pack of whoever staged it.
     pub(crate) fn put(tx: &mut dyn Transaction, waiting: Waiting) -> Result<()> {
+        let member = Staging::holder(&*tx, waiting.chunk)?.unwrap_or(0);
         let mut value = waiting.len.to_be_bytes().to_vec();
         if waiting.stream != 0 {
             value.extend_from_slice(&waiting.stream.to_be_bytes());
         }
-        Ok(tx.put(&tables::chunk_key(UNPACKED, waiting.chunk), &value)?)
+        Ok(tx.put(&tables::member_key(UNPACKED, member, waiting.chunk), &value)?)
     }
 
-    /// A pack took `chunk`.
-    pub(crate) fn delete(tx: &mut dyn Transaction, chunk: ChunkId) -> Result<()> {
-        Ok(tx.delete(&tables::chunk_key(UNPACKED, chunk))?)
+    /// A pack of `member` took `chunk`.
+    pub(crate) fn delete(tx: &mut dyn Transaction, member: u16, chunk: ChunkId) -> Result<()> {
+        Ok(tx.delete(&tables::member_key(UNPACKED, member, chunk))?)
     }
 }

@@ -49,11 +49,12 @@ impl Running {
 pub(crate) async fn run(shared: Arc<Shared>) {
     let segments = shared.settings.pack_segments;
     let longest = shared.settings.pack_max_age;
+    let member = shared.settings.role.member;
     let loaded = shared
         .meta
         .snapshot()
         .map_err(crate::Error::from)
-        .and_then(|snapshot| Ages::load(&*snapshot, longest, clock::monotonic(), clock::wall()));
+        .and_then(|snapshot| Ages::load(&*snapshot, member, longest, clock::monotonic(), clock::wall()));
     let mut ages = match loaded {
         Ok(ages) => ages,
         Err(error) => {
@@ -63,11 +64,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
     };
     let mut running = Running::new(segments);
+    let mut served = None;
     let worker = &shared.workers.packer;
     loop {
         worker.turn().await;
         if shared.rescan.swap(false, Ordering::AcqRel) {
             running = Running::new(segments);
+        }
+        if let Err(error) = serve(&shared, &mut served) {
+            tracing::debug!(%error, "cannot read what other gateways wait for");
         }
         let (seen, made) = match look(&shared, running, &mut ages).await {
             Ok(done) => done,
@@ -91,14 +96,26 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// Orders what another gateway waits for; `served` is its last request.
+fn serve(shared: &Shared, served: &mut Option<u64>) -> Result<()> {
+    if let Some((chunk, request)) = shared.settings.role.asked_to_pack()?
+        && *served != Some(request)
+    {
+        shared.awaited.order(chunk);
+        *served = Some(request);
+    }
+    Ok(())
+}
+
 /// Looks at chunks recorded since the last look; freezes a pack if one is due.
 async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Result<(Running, Option<u64>)> {
     let meta = shared.meta.clone();
     let held = shared.held.load(Ordering::Acquire);
     let awaited = shared.awaited.look();
+    let member = shared.settings.role.member;
     let looking = move || -> Result<Running> {
         let snapshot = meta.snapshot()?;
-        running.oldest = unpacked::from(&*snapshot, ChunkId(0))?
+        running.oldest = unpacked::from(&*snapshot, member, ChunkId(0))?
             .find(|one| one.as_ref().map_or(true, |one| !is_held(held, one)))
             .transpose()?
             .map(|waiting| waiting.chunk);
@@ -106,7 +123,7 @@ async fn look(shared: &Arc<Shared>, mut running: Running, ages: &mut Ages) -> Re
             .last
             .map_or(ChunkId(0), |last| ChunkId(last.0.saturating_add(1)));
         if !running.gathering.is_full() {
-            for waiting in unpacked::from(&*snapshot, from)? {
+            for waiting in unpacked::from(&*snapshot, member, from)? {
                 let waiting = waiting?;
                 running.last = Some(waiting.chunk);
                 if !is_held(held, &waiting) && !running.gathering.push(waiting) {
@@ -155,9 +172,10 @@ async fn count(shared: &Shared, ages: &mut Ages, waiting: Option<(ChunkId, Chunk
         return Ok(());
     }
     let row = ages.take_row(now, clock::wall())?;
+    let member = shared.settings.role.member;
     shared
         .meta
-        .write(Durability::Buffered, move |tx| age::keep(tx, &row))
+        .write(Durability::Buffered, move |tx| age::keep(tx, member, &row))
         .await
 }
 
@@ -166,6 +184,7 @@ async fn count(shared: &Shared, ages: &mut Ages, waiting: Option<(ChunkId, Chunk
 async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool, held: bool) -> Result<Option<u64>> {
     steps::reach_async(steps::PACK_FREEZE).await?;
     let segments = shared.settings.pack_segments;
+    let member = shared.settings.role.member;
     let frozen = shared
         .meta
         .write(
@@ -174,7 +193,7 @@ async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool, held: bool
                 // Nothing above `last` is read: chunks that are recorded meanwhile are no conflict.
                 let mut gathering = Gathering::new(segments);
                 let mut seen = Vec::new();
-                for one in unpacked::between(tx, ChunkId(0), last)? {
+                for one in unpacked::between(tx, member, ChunkId(0), last)? {
                     let one = one?;
                     if is_held(held, &one) {
                         continue;
@@ -188,7 +207,7 @@ async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool, held: bool
                     return Ok(None);
                 };
                 let (chunks, bytes) = (filling.chunks(), filling.bytes());
-                let pack = put(tx, filling)?;
+                let pack = put(tx, member, filling)?;
                 Ok(Some((pack, chunks, bytes)))
             },
         )
@@ -202,8 +221,8 @@ async fn freeze(shared: &Arc<Shared>, last: ChunkId, only_full: bool, held: bool
     }))
 }
 
-/// Writes the rows of a new pack; answers its number.
-fn put(tx: &mut dyn meta::Transaction, filling: Filling) -> Result<u64> {
+/// Writes the rows of a new pack of `member`; answers its number.
+fn put(tx: &mut dyn meta::Transaction, member: u16, filling: Filling) -> Result<u64> {
     let (chunks, bytes) = (filling.chunks(), filling.bytes());
     let laid_out = filling.into_segments();
     let ids = || laid_out.iter().flatten().map(|slot| slot.chunk.0);
@@ -228,10 +247,11 @@ fn put(tx: &mut dyn meta::Transaction, filling: Filling) -> Result<u64> {
     };
     let pack = record::next_pack(tx)?;
     record::put(tx, pack, &record)?;
+    record::put_member(tx, pack, member)?;
     for (number, slots) in laid_out.iter().enumerate() {
         record::put_contents(tx, pack, number as u32, slots)?;
         for slot in slots {
-            unpacked::delete(tx, slot.chunk)?;
+            unpacked::delete(tx, member, slot.chunk)?;
         }
     }
     let mut places: Vec<_> = layout::locations(pack, &laid_out).collect();

@@ -11,6 +11,7 @@ mod reading;
 mod reclaim;
 pub(crate) mod rot;
 mod rules;
+mod several;
 pub(crate) mod store;
 mod unreadable;
 mod wait;

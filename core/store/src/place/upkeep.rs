@@ -22,18 +22,24 @@ use crate::{ChainState, ChunkId, Error, Level, PackState, Result, locations, ste
 
 /// Forgets packs until everything stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    if let Err(error) = make_up(&shared).await {
-        tracing::warn!(%error, "packs of an earlier version are not looked after");
-    }
+    let keeper = shared.settings.role.keeper.clone();
+    let mut made_up = false;
     let worker = &shared.workers.upkeep;
     loop {
         worker.turn().await;
-        let work = worker.working("looking for packs to forget");
-        if let Err(error) = pass(&shared).await {
-            tracing::warn!(%error, "upkeep of packs failed");
-            worker.failed(&error);
+        // Whoever packed them, and whether it lives or not: one gateway forgets packs.
+        if keeper.is_open() {
+            if !made_up && let Err(error) = make_up(&shared).await {
+                tracing::warn!(%error, "packs of an earlier version are not looked after");
+            }
+            made_up = true;
+            let work = worker.working("looking for packs to forget");
+            if let Err(error) = pass(&shared).await {
+                tracing::warn!(%error, "upkeep of packs failed");
+                worker.failed(&error);
+            }
+            drop(work);
         }
-        drop(work);
         shared.kept.trim();
         shared.buffers.trim();
         worker.waits(shared.settings.pace.upkeep);

@@ -29,6 +29,8 @@ pub enum ReadSource {
     DiskCache,
     /// Staging: the network does not have it for certain yet.
     Staging,
+    /// The staging of another gateway.
+    Gateway,
     /// A range of the data fragments in which the chunk lies, from the miners that hold them.
     Range,
     /// The same range, at least in part rebuilt from ranges of four other fragments.

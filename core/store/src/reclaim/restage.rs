@@ -37,8 +37,13 @@ impl Restaged {
     /// giving its space back.
     pub(crate) fn name(&self, tx: &mut dyn Transaction) -> Result<bool> {
         let chunk = self.waiting.chunk;
-        for table in [tables::STAGED, tables::FREED] {
-            if tx.get(&tables::chunk_key(table, chunk))?.is_some() {
+        let member = self.frame.as_ref().map_or(0, Staging::member_of);
+        let taken = [
+            tables::chunk_key(tables::STAGED, chunk),
+            tables::member_key(tables::FREED, member, chunk),
+        ];
+        for key in taken {
+            if tx.get(&key)?.is_some() {
                 return Ok(false);
             }
         }

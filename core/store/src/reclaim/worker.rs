@@ -63,6 +63,7 @@ impl Quiet {
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut quiet = Quiet::default();
     let worker = &shared.workers.reclaimer;
+    shared.settings.role.keeper.opened().await;
     loop {
         worker.turn().await;
         if let Err(error) = pass(&shared, &mut quiet).await {
@@ -107,6 +108,7 @@ pub(crate) async fn plan_now(shared: &Arc<Shared>) -> Result<ReclaimPlan> {
 
 /// Reclaims what pays now, without waiting for packs to be quiet or for others to fill up with.
 pub(crate) async fn run_now(shared: &Arc<Shared>) -> Result<ReclaimPlan> {
+    shared.settings.role.keeper.require("reclaim")?;
     let _alone = shared.reclaiming.lock().await;
     let tallies = finish_begun(shared).await?;
     let plan = decide(shared, &tallies, |_, _| true).await?;

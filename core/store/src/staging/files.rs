@@ -18,7 +18,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::staging::file::{StagingFile, record_len};
-use crate::staging::row::Place;
+use crate::staging::row::{Place, first_file, member_of_file};
 use crate::{ChunkId, Error, Result, steps};
 
 /// A file is full at this many bytes.
@@ -33,6 +33,8 @@ struct Current {
 /// The set of staging files.
 pub(crate) struct Files {
     directory: PathBuf,
+    /// Whose files they are: their numbers say so.
+    member: u16,
     all: RwLock<BTreeMap<u64, Arc<StagingFile>>>,
     current: Mutex<Option<Current>>,
     /// Records written, and how many of them the last sync covered.
@@ -96,19 +98,23 @@ impl Appended {
 }
 
 impl Files {
-    /// Opens `directory` with the files that are in it. Nothing counts as live yet.
-    pub(crate) fn open(directory: &Path) -> Result<Self> {
+    /// Opens `directory` with the files that `member` has in it. Nothing counts as live yet. Files of another one,
+    /// which this gateway may have been before its identity was lost, are left alone.
+    pub(crate) fn open(directory: &Path, member: u16) -> Result<Self> {
         let mut all = BTreeMap::new();
         meta::directory::make(directory).map_err(|error| disk(&error))?;
         for entry in std::fs::read_dir(directory).map_err(|error| disk(&error))? {
             let name = entry.map_err(|error| disk(&error))?.file_name();
-            if let Some(number) = name.to_str().and_then(StagingFile::number_of) {
+            if let Some(number) = name.to_str().and_then(StagingFile::number_of)
+                && member_of_file(number) == member
+            {
                 let file = StagingFile::open(directory, number).map_err(|error| disk(&error))?;
                 all.insert(number, Arc::new(file));
             }
         }
         Ok(Self {
             directory: directory.to_owned(),
+            member,
             all: RwLock::new(all),
             current: Mutex::new(None),
             written: AtomicU64::new(0),
@@ -132,7 +138,8 @@ impl Files {
                 steps::reach(steps::STAGING_CREATE)?;
                 // The id of its first chunk; more when that one was in staging before.
                 let last = self.all.read().keys().next_back().copied();
-                let number = chunk.0.max(last.map_or(0, |last| last + 1));
+                let first = first_file(self.member) | chunk.0;
+                let number = first.max(last.map_or(0, |last| last + 1));
                 let file = StagingFile::create(&self.directory, number).map_err(|error| disk(&error))?;
                 let file = Arc::new(file);
                 self.all.write().insert(file.number, file.clone());
@@ -370,7 +377,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_sync_whose_caller_went_away_still_keeps_others_waiting() {
         let dir = tempfile::tempdir().unwrap();
-        let files = Arc::new(Files::open(dir.path()).unwrap());
+        let files = Arc::new(Files::open(dir.path(), 0).unwrap());
         files.append(ChunkId(1), &[1; 100]).unwrap();
         {
             // Keeps the sync from getting anywhere.
@@ -387,7 +394,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_failed_sync_loses_what_it_was_to_cover_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let files = Arc::new(Files::open(dir.path()).unwrap());
+        let files = Arc::new(Files::open(dir.path(), 0).unwrap());
         let safe = files.append(ChunkId(1), &[1; 100]).unwrap();
         files.sync().await.unwrap();
         let lost = files.append(ChunkId(2), &[2; 100]).unwrap();
@@ -416,7 +423,7 @@ mod tests {
     #[test]
     fn a_failed_write_takes_nothing_and_the_next_file_goes_on() {
         let dir = tempfile::tempdir().unwrap();
-        let files = Files::open(dir.path()).unwrap();
+        let files = Files::open(dir.path(), 0).unwrap();
         let first = files.append(ChunkId(1), &[1; 100]).unwrap();
         files.broken.writes.store(true, Ordering::SeqCst);
         assert!(matches!(files.append(ChunkId(2), &[2; 100]), Err(Error::Disk(_))));

@@ -16,6 +16,46 @@ pub(crate) enum Place {
         /// Where the record begins.
         offset: u64,
     },
+    /// In a row of its own, put there by another member than the first.
+    InlineOf(u16),
+}
+
+/// Bits of a file's number below those of its member.
+const FILE_BITS: u32 = 48;
+
+/// The lowest number of a staging file of `member`.
+pub(crate) const fn first_file(member: u16) -> u64 {
+    (member as u64) << FILE_BITS
+}
+
+/// Whose a staging file is.
+pub(crate) const fn member_of_file(number: u64) -> u16 {
+    (number >> FILE_BITS) as u16
+}
+
+impl Place {
+    /// In a row, put there by `member`.
+    pub(crate) const fn inline(member: u16) -> Self {
+        if member == 0 {
+            Self::Inline
+        } else {
+            Self::InlineOf(member)
+        }
+    }
+
+    /// Whether it is in a row.
+    pub(crate) const fn is_inline(self) -> bool {
+        matches!(self, Self::Inline | Self::InlineOf(_))
+    }
+
+    /// Whose staging it counts to, and who packs it.
+    pub(crate) const fn member(self) -> u16 {
+        match self {
+            Self::Inline => 0,
+            Self::InlineOf(member) => member,
+            Self::File { file, .. } => member_of_file(file),
+        }
+    }
 }
 
 /// A chunk in staging: the STAGED row.

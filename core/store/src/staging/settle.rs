@@ -4,6 +4,7 @@
 //! nothing else. Space is given back by what the rows say:
 //! - a chunk that leaves staging moves from the STAGED to the FREED table in the transaction that
 //!   drops it;
+//!   the FREED rows of a member lie side by side, and each gives back what is its own, whoever dropped it;
 //! - a worker reads FREED, syncs the metadata (a crash must not bring a row back whose bytes are
 //!   gone), gives the disk space back, deletes the rows and corrects the counts;
 //! - a chunk that was staged and never recorded has no row. Its [`Ticket`], dropped with the last
@@ -110,6 +111,7 @@ impl Open {
 /// Settles what chunks held.
 pub(crate) struct Settler {
     meta: Meta,
+    member: u16,
     files: Arc<Files>,
     budget: Arc<Budget>,
     tickets: mpsc::UnboundedSender<Ended>,
@@ -124,10 +126,16 @@ pub(crate) struct EndedTickets(mpsc::UnboundedReceiver<Ended>);
 
 impl Settler {
     /// The settler and what [`Settler::run`] needs.
-    pub(crate) fn new(meta: Meta, files: Arc<Files>, budget: Arc<Budget>) -> (Arc<Self>, EndedTickets) {
+    pub(crate) fn new(
+        meta: Meta,
+        member: u16,
+        files: Arc<Files>,
+        budget: Arc<Budget>,
+    ) -> (Arc<Self>, EndedTickets) {
         let (tickets, ended) = mpsc::unbounded_channel();
         let settler = Self {
             meta,
+            member,
             files,
             budget,
             tickets,
@@ -240,7 +248,7 @@ impl Settler {
     pub(crate) async fn give_back(&self) -> Result<()> {
         loop {
             let _deciding = self.deciding.lock().await;
-            let freed = freed_rows(&*self.meta.snapshot()?)?;
+            let freed = freed_rows(&*self.meta.snapshot()?, self.member)?;
             if freed.is_empty() {
                 return Ok(());
             }
@@ -250,11 +258,12 @@ impl Settler {
             steps::reach_async(steps::RECLAIM_PUNCH).await?;
             self.punch(freed.clone()).await?;
             steps::reach_async(steps::RECLAIM_PUNCHED).await?;
+            let member = self.member;
             let chunks: Vec<_> = freed.iter().map(|(chunk, _)| *chunk).collect();
             self.meta
                 .write::<(), Error, _>(Durability::Buffered, move |tx| {
                     for chunk in &chunks {
-                        tx.delete(&tables::chunk_key(tables::FREED, *chunk))?;
+                        tx.delete(&tables::member_key(tables::FREED, member, *chunk))?;
                     }
                     Ok(())
                 })
@@ -304,7 +313,7 @@ impl Settler {
 /// Bytes that a frame takes in staging.
 pub(crate) fn space(frame_len: u32, place: Place) -> u64 {
     match place {
-        Place::Inline => u64::from(frame_len),
+        Place::Inline | Place::InlineOf(_) => u64::from(frame_len),
         Place::File { .. } => record_len(frame_len as usize),
     }
 }
@@ -316,19 +325,19 @@ fn is_known(read: &dyn Read, chunk: ChunkId, place: Place) -> Result<bool> {
     {
         return Ok(true);
     }
-    match read.get(&tables::chunk_key(tables::FREED, chunk))? {
+    match read.get(&tables::member_key(tables::FREED, place.member(), chunk))? {
         Some(row) => Ok(row::decode::<FreedRow>(&row)?.place == place),
         None => Ok(false),
     }
 }
 
-/// The first rows of the FREED table.
-fn freed_rows(read: &dyn Read) -> Result<Vec<(ChunkId, FreedRow)>> {
-    tables::rows_from(read, tables::FREED, ChunkId(0))?
+/// The first rows of `member` in the FREED table.
+fn freed_rows(read: &dyn Read, member: u16) -> Result<Vec<(ChunkId, FreedRow)>> {
+    tables::member_rows(read, tables::FREED, member, ChunkId(0))?
         .take(ROWS)
         .map(|row| {
             let (key, value) = row?;
-            Ok((tables::chunk_of(&key)?, row::decode(&value)?))
+            Ok((tables::member_and_chunk(&key)?.1, row::decode(&value)?))
         })
         .collect()
 }

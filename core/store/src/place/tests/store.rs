@@ -28,7 +28,9 @@ pub(crate) async fn open_with(
     fake: &Arc<Fake>,
     change: impl FnOnce(&mut StoreConfig),
 ) -> (Store, Meta) {
-    open_over(dir, fake, testing::meta(dir), change).await
+    let meta = testing::meta(dir);
+    let store = open_over(dir, fake, meta.clone(), change).await;
+    (store, meta)
 }
 
 /// Over metadata that are open already.
@@ -37,7 +39,7 @@ pub(crate) async fn open_over(
     fake: &Arc<Fake>,
     meta: Meta,
     change: impl FnOnce(&mut StoreConfig),
-) -> (Store, Meta) {
+) -> Store {
     let mut config = StoreConfig {
         pack_segments: 1,
         pack_max_age: Duration::from_secs(3600),
@@ -52,10 +54,9 @@ pub(crate) async fn open_over(
     };
     change(&mut config);
     let network = Some((fake.clone() as _, OWNER));
-    let store = Store::open_over(config, meta.clone(), testing::passphrase("p"), network)
+    Store::open_over(config, meta, testing::passphrase("p"), network)
         .await
-        .unwrap();
-    (store, meta)
+        .unwrap()
 }
 
 /// Content of the chunk that was written as number `number`.

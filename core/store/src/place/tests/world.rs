@@ -176,6 +176,7 @@ pub(super) fn settings() -> Settings {
         reclaim: ReclaimConfig::default(),
         fence: Arc::default(),
         coverage: None,
+        role: crate::members::Role::default(),
     }
 }
 
@@ -307,7 +308,7 @@ impl World {
             .write(Durability::Synced, move |tx| -> Result<()> {
                 for chunk in &gone {
                     if unpacked::contains(tx, *chunk)? {
-                        unpacked::delete(tx, *chunk)?;
+                        unpacked::delete(tx, 0, *chunk)?;
                     } else if let Some(place) = locations::get(tx, *chunk)? {
                         references::die(tx, place.pack, *chunk, place.len)?;
                     }
