@@ -17,6 +17,9 @@ use crate::placement::PlacementSettings;
 pub struct Config {
     /// Directory for everything the gateway keeps on this machine. No default.
     pub data: PathBuf,
+    /// This gateway among others on the same namespace.
+    #[serde(default)]
+    pub gateway: GatewaySettings,
     /// Encryption at rest.
     pub keys: Keys,
     /// The CESS network.
@@ -30,6 +33,8 @@ pub struct Config {
     /// Where packs may be placed.
     #[serde(default)]
     pub placement: PlacementSettings,
+    /// Where other gateways on the namespace reach this one; left out: nowhere.
+    pub peers: Option<Peers>,
     /// The S3 door; left out: closed.
     pub s3: Option<S3>,
     /// The mount; left out: none.
@@ -39,6 +44,31 @@ pub struct Config {
     /// The admin API.
     #[serde(default)]
     pub admin: Admin,
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewaySettings {
+    /// What `status` and messages call it. Default: the machine's name.
+    pub name: String,
+    /// How long another gateway on the namespace is silent before it is declared dead, at least 5s. Default 15s.
+    #[serde(deserialize_with = "duration")]
+    pub patience: Duration,
+}
+
+/// Shortest patience: a database that fails over takes its time.
+const PATIENCE_MIN: Duration = Duration::from_secs(5);
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+        Self {
+            name: name.unwrap_or_else(|| "gateway".to_owned()),
+            patience: Duration::from_secs(15),
+        }
+    }
 }
 
 /// `[keys]`
@@ -229,6 +259,16 @@ impl Default for StoreSettings {
     }
 }
 
+/// `[peers]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    /// Address on which other gateways of the namespace ask for what lies in this one's staging.
+    pub listen: SocketAddr,
+    /// `host:port` that they use. Default: `listen`.
+    pub advertise: Option<String>,
+}
+
 /// `[s3]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -324,11 +364,29 @@ impl Config {
                 config.store.repair_below
             );
         }
+        if config.gateway.patience < PATIENCE_MIN {
+            bail!(
+                "gateway.patience is {:?}, must be at least 5s",
+                config.gateway.patience
+            );
+        }
         if config.network.territory.len() > 63 {
             bail!("network.territory is longer than 63 bytes");
         }
         if config.metadata.engine == MetadataEngine::Postgres && config.metadata.postgres.is_none() {
             bail!("metadata.engine is postgres, and [metadata.postgres] is missing");
+        }
+        if let Some(peers) = &config.peers {
+            if config.metadata.engine != MetadataEngine::Postgres {
+                bail!(
+                    "[peers] is for several gateways on one namespace, which takes metadata.engine = \"postgres\""
+                );
+            }
+            if peers.advertise.is_none() && peers.listen.ip().is_unspecified() {
+                bail!(
+                    "peers.listen is every address of this machine: peers.advertise must say which others use"
+                );
+            }
         }
         config.placement.placement()?;
         if let Some(nbd) = &config.nbd
@@ -415,6 +473,21 @@ mod tests {
     fn unknown_keys_are_refused_by_name() {
         let text = "data = '/x'\nbogus = 1\n[keys]\npassphrase_file='p'\n[network]\nrpc=['ws://x']\nsigner_file='s'\n";
         assert!(format!("{:#}", Config::parse(text).unwrap_err()).contains("bogus"));
+    }
+
+    #[test]
+    fn peers_are_for_an_engine_that_can_be_shared() {
+        let text = |engine: &str, listen: &str| {
+            format!(
+                "data = '/x'\n[keys]\npassphrase_file='p'\n[network]\nrpc=['ws://x']\nsigner_file='s'\n\
+                 [metadata]\nengine='{engine}'\n[metadata.postgres]\nhosts=['h']\ndatabase='d'\nuser='u'\n\
+                 [peers]\nlisten='{listen}'\n"
+            )
+        };
+        assert!(Config::parse(&text("postgres", "10.0.0.1:7000")).is_ok());
+        let refused = |text: &str| format!("{:#}", Config::parse(text).unwrap_err());
+        assert!(refused(&text("fjall", "10.0.0.1:7000")).contains("postgres"));
+        assert!(refused(&text("postgres", "0.0.0.0:7000")).contains("advertise"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use vfs::Vfs;
 use zeroize::Zeroizing;
 
 use crate::admin::{Admin, AdminState};
-use crate::config::{MetadataEngine, StoreSettings};
+use crate::config::{GatewaySettings, MetadataEngine, StoreSettings};
 use crate::data_dir::{AdminAddress, DataDir};
 
 /// How long requests under way may take to finish when the gateway stops.
@@ -57,6 +57,10 @@ pub struct Plan {
     pub nbd: Option<block_frontend::NbdConfig>,
     /// Address of the admin API.
     pub admin: SocketAddr,
+    /// This gateway among others on the namespace.
+    pub gateway: GatewaySettings,
+    /// Where they reach it.
+    pub peers: Option<store::PeerConfig>,
 }
 
 /// Levels that the doors ask for; `None`: the gateway's.
@@ -306,6 +310,9 @@ fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreCo
             transfer: settings.reclaim_transfer,
             quiet: settings.reclaim_quiet,
         },
+        name: plan.gateway.name.clone(),
+        member_patience: plan.gateway.patience,
+        peers: plan.peers.clone(),
         ..store::StoreConfig::new(data.join("store"))
     }
 }

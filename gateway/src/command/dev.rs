@@ -247,6 +247,8 @@ impl Dev {
                 unix: None,
             }),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            gateway: crate::config::GatewaySettings::default(),
+            peers: None,
         }
     }
 }

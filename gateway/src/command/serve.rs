@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use cess::AccountId;
 use cess::chain::ChainConfig;
 use clap::Args;
@@ -19,6 +19,9 @@ use crate::ready::{ChainReady, MinerReady, NbdReady, Ready, S3Ready};
 
 /// How long the announcement waits for the list of miners.
 const MINERS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a gateway that another declared dead may take to stop.
+const LAST_STEPS: Duration = Duration::from_secs(30);
 
 /// Run a gateway on a CESS network.
 #[derive(Args)]
@@ -94,8 +97,20 @@ impl Serve {
             ready.commands("cess-gateway", &data_text, None)
         );
         run::announce(&ready, self.json, &text)?;
-        stop.heard().await;
-        gateway.stop(&data).await
+        let lost = tokio::select! {
+            () = stop.heard() => None,
+            reason = gateway.store().lost() => Some(reason),
+        };
+        let Some(reason) = lost else {
+            return gateway.stop(&data).await;
+        };
+        // Nothing it writes is taken; what is left is to let go of the mount and the doors.
+        match tokio::time::timeout(LAST_STEPS, gateway.stop(&data)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("stopping: {error:#}"),
+            Err(_) => tracing::warn!("stopping took too long"),
+        }
+        bail!("{reason}")
     }
 }
 
@@ -169,5 +184,10 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             unix: nbd.unix.clone(),
         }),
         admin: config.admin.listen,
+        gateway: config.gateway.clone(),
+        peers: config.peers.as_ref().map(|peers| store::PeerConfig {
+            listen: peers.listen,
+            advertise: peers.advertise.clone(),
+        }),
     })
 }

@@ -96,6 +96,12 @@ fn render(status: &model::Status) -> String {
     if let Some(trouble) = &store.trouble {
         line(format!("          takes nothing in: {trouble}"));
     }
+    if store.gateways.len() > 1 {
+        line("gateways".to_owned());
+        for gateway in &store.gateways {
+            line(self::gateway(gateway));
+        }
+    }
     // What a restore did not find is summed up below.
     let rotten: Vec<_> = store.damaged.iter().filter(|damaged| damaged.inode > 0).collect();
     for damaged in rotten.iter().take(DAMAGED_SHOWN) {
@@ -182,6 +188,28 @@ fn restored(status: &store::RestoredStatus) -> String {
         );
     }
     text
+}
+
+/// One of the gateways on the namespace.
+fn gateway(gateway: &store::MemberStatus) -> String {
+    let seen = UNIX_EPOCH + Duration::from_millis(gateway.seen);
+    let state = match (gateway.own, gateway.alive) {
+        (true, _) => "this one".to_owned(),
+        (false, true) => "alive".to_owned(),
+        (false, false) => format!("away, seen last {}", humantime::format_rfc3339_seconds(seen)),
+    };
+    let staged = ByteSize(gateway.staged_bytes).display().iec();
+    format!(
+        "  {:>6}  {}: {state}{}{}",
+        gateway.member,
+        gateway.name,
+        if gateway.keeper { ", the keeper" } else { "" },
+        match (gateway.staged_bytes, gateway.alive) {
+            (0, _) => String::new(),
+            (_, true) => format!(", {staged} staged"),
+            (_, false) => format!(", {staged} wait for it"),
+        }
+    )
 }
 
 /// The newest checkpoint, and what a restore would miss now.
@@ -292,6 +320,31 @@ mod tests {
             checkpoint(&some),
             "checkpoint 7 of 1970-01-01T00:00:01Z, 12 rows, placed; a restore misses the last 1m 30s, 1h 10m at most"
         );
+    }
+
+    #[test]
+    fn what_waits_for_a_gateway_is_shown() {
+        let away = store::MemberStatus {
+            member: 1,
+            name: "beta".to_owned(),
+            address: String::new(),
+            own: false,
+            alive: false,
+            keeper: false,
+            seen: 1_000,
+            staged_bytes: 3 << 20,
+        };
+        assert_eq!(
+            gateway(&away),
+            "       1  beta: away, seen last 1970-01-01T00:00:01Z, 3.0 MiB wait for it"
+        );
+        let alive = store::MemberStatus {
+            alive: true,
+            keeper: true,
+            staged_bytes: 0,
+            ..away
+        };
+        assert_eq!(gateway(&alive), "       1  beta: alive, the keeper");
     }
 
     #[test]
