@@ -129,12 +129,6 @@ impl Gateway {
             .await
             .context("opening the metadata was cut off")?
             .context("cannot open the metadata")?;
-        let others = meta.others().await.context("cannot read the metadata")?;
-        if others > 0 {
-            anyhow::bail!(
-                "{others} other gateways use these metadata: one namespace is served by one gateway at a time"
-            );
-        }
         let store_config = store_config(data, &plan, owner);
         let store = store::Store::open(
             store_config,
