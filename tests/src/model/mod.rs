@@ -7,6 +7,7 @@ pub mod driver;
 pub mod generator;
 pub mod operation;
 pub mod outcome;
+pub mod pair;
 pub mod reference;
 pub mod shrink;
 

@@ -1,8 +1,8 @@
 //! Carries operations out on a real gateway, through its three doors.
-mod block;
-mod file;
+pub(super) mod block;
+pub(super) mod file;
 mod object;
-mod watchdog;
+pub(super) mod watchdog;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use self::watchdog::Watchdog;
 use super::operation::{BUCKETS, Event, Operation, SLOTS};
 use super::outcome::Outcome;
 use super::reference::Seen;
-use crate::product::Product;
+use crate::product::{self, Product};
 
 /// Longest time for one operation. A gateway that takes longer is killed, and the test fails.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How long to hold on for one S3 request.
 const S3_PATIENCE: Duration = Duration::from_secs(120);
@@ -40,15 +40,14 @@ pub struct Driver {
 }
 
 /// What requests to the S3 door need.
-struct S3 {
+pub(super) struct S3 {
     http: reqwest::Client,
     credentials: Credentials,
     buckets: Vec<Bucket>,
 }
 
 impl S3 {
-    fn new(product: &Product) -> Result<Self> {
-        let ready = &product.ready.s3;
+    pub(super) fn new(ready: &product::S3) -> Result<Self> {
         let endpoint: Url = ready.endpoint.parse().context("the S3 endpoint is no URL")?;
         let buckets = BUCKETS
             .iter()
@@ -73,7 +72,7 @@ impl Driver {
         let driver = Self {
             watchdog: Watchdog::start(PATIENCE),
             slots: [const { None }; SLOTS],
-            s3: S3::new(&product)?,
+            s3: S3::new(&product.ready.s3)?,
             product,
             runtime,
             dir: Some(dir),
@@ -154,7 +153,7 @@ impl Driver {
         self.slots = [const { None }; SLOTS];
         self.product.restart()?;
         self.watchdog.watch(self.product.pid());
-        self.s3 = S3::new(&self.product)?;
+        self.s3 = S3::new(&self.product.ready.s3)?;
         self.product.fault("--all", "heal")?;
         let mount = &self.product.ready.mount;
         let mut seen = Vec::new();
@@ -189,7 +188,7 @@ impl Driver {
     }
 }
 
-fn nbd_address(uri: &str) -> Result<SocketAddr> {
+pub(super) fn nbd_address(uri: &str) -> Result<SocketAddr> {
     let address = uri
         .strip_prefix("nbd://")
         .context("the NBD URI is not nbd://ADDRESS")?;

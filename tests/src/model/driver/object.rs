@@ -69,7 +69,7 @@ fn element(xml: &str, name: &str) -> Option<String> {
 }
 
 impl S3 {
-    pub(super) async fn create_buckets(&self) -> Result<()> {
+    pub(in crate::model) async fn create_buckets(&self) -> Result<()> {
         for bucket in &self.buckets {
             let url = bucket.create_bucket(&self.credentials).sign(SIGNED_FOR);
             self.send(Method::PUT, url, &[], Bytes::new())
@@ -79,7 +79,7 @@ impl S3 {
         Ok(())
     }
 
-    pub(super) async fn execute(&self, operation: &ObjectOperation) -> Outcome {
+    pub(in crate::model) async fn execute(&self, operation: &ObjectOperation) -> Outcome {
         match self.attempt(operation).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Broken(format!("{error:#}")),

@@ -6,6 +6,8 @@ use crate::model::outcome::{Expected, Refusal};
 
 /// `NBD_REP_ERR_UNKNOWN`.
 const UNKNOWN_EXPORT: u32 = (1 << 31) | 6;
+/// `NBD_REP_ERR_POLICY`.
+const POLICY: u32 = (1 << 31) | 2;
 
 impl Reference {
     pub(super) fn block(&mut self, operation: &BlockOperation) -> Expected {
@@ -16,8 +18,16 @@ impl Reference {
                 let Some(id) = self.tree.object(at) else {
                     return Expected::Refused(Refusal::Option(UNKNOWN_EXPORT));
                 };
+                let is_elsewhere = |other: &Attached| other.id == id && other.gateway != self.gateway;
+                if self.slots.iter().flatten().any(is_elsewhere) {
+                    return Expected::Refused(Refusal::Option(POLICY));
+                }
                 let size = self.content(id).len() as u64;
-                self.slots[*slot] = Some(Attached { id, size });
+                self.slots[*slot] = Some(Attached {
+                    id,
+                    size,
+                    gateway: self.gateway,
+                });
                 Expected::Number(size)
             }
             B::Detach { slot } => {

@@ -7,7 +7,7 @@ use crate::model::operation::BUCKETS;
 use crate::model::outcome::{Etag, differences};
 
 /// What was found on the mount after a restart.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Seen {
     Directory {
@@ -41,6 +41,28 @@ impl Reference {
     /// Finds out which of the allowed states the buckets are in, and goes on from there. The error
     /// says why it is none of them.
     pub fn recover(&mut self, seen: &[Seen; BUCKETS.len()]) -> Result<Recovered, String> {
+        let recovered = self.go_back(seen)?;
+        self.slots = [None; SLOTS];
+        self.forget();
+        Ok(recovered)
+    }
+
+    /// As [`Self::recover`], when one of several gateways crashed: what was attached at others is so
+    /// still.
+    pub fn recover_after(
+        &mut self,
+        gateway: usize,
+        seen: &[Seen; BUCKETS.len()],
+    ) -> Result<Recovered, String> {
+        let recovered = self.go_back(seen)?;
+        for slot in &mut self.slots {
+            *slot = slot.filter(|attached| attached.gateway != gateway);
+        }
+        self.forget();
+        Ok(recovered)
+    }
+
+    fn go_back(&mut self, seen: &[Seen; BUCKETS.len()]) -> Result<Recovered, String> {
         let mut reasons = Vec::new();
         let mut found = None;
         for (back, tree) in std::iter::once(&self.tree)
@@ -68,7 +90,6 @@ impl Reference {
         };
         self.tree = tree;
         self.undone.clear();
-        self.slots = [None; SLOTS];
         for (id, (_, version)) in choices {
             if let Some(versions) = self.versions.get_mut(&id) {
                 recovered.files += usize::from(version + 1 < versions.len());
@@ -80,7 +101,6 @@ impl Reference {
                 *versions = vec![kept];
             }
         }
-        self.forget();
         Ok(recovered)
     }
 

@@ -37,6 +37,8 @@ struct Version {
 struct Attached {
     id: Id,
     size: u64,
+    /// The gateway that it is attached at.
+    gateway: usize,
 }
 
 /// The model.
@@ -48,6 +50,8 @@ pub struct Reference {
     /// Content of each file: the last durable state, and those after it.
     versions: BTreeMap<Id, Vec<Version>>,
     slots: [Option<Attached>; SLOTS],
+    /// The gateway that operations go to.
+    gateway: usize,
 }
 
 impl Default for Reference {
@@ -57,11 +61,17 @@ impl Default for Reference {
             undone: Vec::new(),
             versions: BTreeMap::new(),
             slots: [None; SLOTS],
+            gateway: 0,
         }
     }
 }
 
 impl Reference {
+    /// Operations go to this gateway from now on; the first one, until this is called.
+    pub fn through(&mut self, gateway: usize) {
+        self.gateway = gateway;
+    }
+
     /// Carries an operation out on the model, and says what the gateway must answer. Not for kills:
     /// see [`Self::recover`].
     pub fn apply(&mut self, operation: &Operation) -> Expected {
