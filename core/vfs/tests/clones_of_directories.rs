@@ -527,3 +527,51 @@ async fn unfolding_goes_on_after_a_crash() {
     let image = n.crash_image().await;
     assert_eq!(image.lookup(made, "sub").await.unwrap().ino, sub);
 }
+
+/// Whoever looks first, whatever others do and however far the worker is: all see the same inodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_look_at_once_see_the_same_inodes() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    let d = n.dir(bucket, "d").await;
+    let mut names = Vec::new();
+    for number in 0..300 {
+        let (dir, name) = (format!("s{}", number % 3), format!("f{number}"));
+        let parent = match n.lookup(d, &dir).await {
+            Ok(found) => found.ino,
+            Err(_) => n.dir(d, &dir).await,
+        };
+        n.file(parent, &name).await;
+        names.push((dir, name));
+    }
+    let made = n.vfs.make_clone("b/d", "b/c").await.unwrap().ino;
+    let tasks: Vec<_> = (0..6)
+        .map(|task| {
+            let (vfs, names) = (n.vfs.clone(), names.clone());
+            tokio::spawn(async move {
+                let mut seen = BTreeMap::new();
+                for at in 0..names.len() {
+                    let (dir, name) = &names[(at * 7 + task * 50) % names.len()];
+                    let dir = vfs.lookup(made, dir.as_bytes()).await.unwrap().ino;
+                    if task == 0 && at % 10 == 0 {
+                        let new = format!("new{at}");
+                        vfs.mknod(dir, new.as_bytes(), Kind::File, 0, ME).await.unwrap();
+                    }
+                    let found = vfs.lookup(dir, name.as_bytes()).await.unwrap();
+                    seen.insert(name.clone(), found.ino);
+                }
+                seen
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.push(task.await.unwrap());
+    }
+    assert!(all.iter().all(|seen| *seen == all[0]));
+    unfolded(&n).await;
+    n.settle().await;
+    assert_eq!(tree(&n, made).await.len(), 3 + 300 + 30);
+    remove_all(&n, bucket).await;
+    nothing_left(&n).await;
+}
