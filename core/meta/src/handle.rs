@@ -137,12 +137,13 @@ impl Meta {
     /// As [`Self::snapshot`]; and when it returns, every commit that the view shows is in the queues of those
     /// who subscribed before. `None` of an engine that cannot tell: one that other processes use, too.
     pub fn told_snapshot(&self) -> Result<Option<Box<dyn Read + Send>>> {
-        if !self.inner.engine.tells_before_subscribing() {
+        let current = self.inner.current();
+        if !current.engine.tells_before_subscribing() {
             return Ok(None);
         }
-        let view = self.inner.engine.snapshot()?;
+        let view = current.engine.snapshot()?;
         // Waits for whoever is between making a commit visible and telling of it.
-        drop(self.inner.engine.subscribe()?);
+        drop(current.engine.subscribe()?);
         Ok(Some(view))
     }
 

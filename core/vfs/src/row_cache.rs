@@ -29,6 +29,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use std::hash::{BuildHasher, RandomState};
 
 use crate::schema::{DENTRY, DIR_TIME, INODE};
+use crate::transaction::below;
 use crate::vfs::Core;
 
 /// Memory for rows. About 250 bytes per name with its inode: some 60,000 of them.

@@ -416,7 +416,6 @@ impl Core {
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.store.require_writer()?;
         let (quotas, rows) = (self.quotas.clone(), self.rows.clone());
         let (known, store, folds) = (self.known.clone(), self.store.clone(), self.folds.clone());
         // Lives in the closure: it is let go of when the transaction has ended, even if nobody waits
@@ -424,6 +423,7 @@ impl Core {
         let mut kept = Kept::default();
         move |tx: &mut dyn Transaction| {
             kept.let_go();
+            store.require_writer()?;
             let mut watched = Watched::new(tx, &quotas);
             let value = (f.lock())(&mut Preserving::new(&mut watched, &known, &store, &folds, &held))?;
             kept = watched.settle(&rows, enforce)?;

@@ -150,7 +150,7 @@ async fn every_change_is_refused_with_the_reason_and_reads_go_on() {
             "delete snapshot",
             vfs.delete_snapshot("bucket", "early").await.err(),
         ),
-        ("clone", vfs.clone_file("bucket/file", "bucket/clone").await.err()),
+        ("clone", vfs.make_clone("bucket/file", "bucket/clone").await.err()),
     ];
     for (what, error) in refused {
         assert!(

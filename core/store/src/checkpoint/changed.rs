@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::checkpoint::image::{LIVE, NAMESPACE_END};
 use crate::checkpoint::manifest::Block;
 use crate::locations::IDS_PER_ROW;
-use crate::{Result, tables};
+use crate::{ChunkId, Result, tables};
 
 /// Most bytes of keys that are kept while a look is under way.
 const HEARD_BYTES: usize = 4 << 20;

@@ -101,7 +101,7 @@ async fn round(taker: &Taker, first: bool) -> Result<()> {
     if empty || (first && !announce) {
         return Ok(());
     }
-    taker.since(taker.coverage.tick()).await?;
+    taker.now().await?;
     if announce {
         taker.placing.close_all()?;
     }

@@ -38,7 +38,7 @@ impl Vfs {
             let mut pieces = Vec::new();
             // Lower first: later pieces cover earlier ones.
             let mut below = record.size;
-            for layer in state.flushing.as_deref().into_iter().chain(&state.active) {
+            for layer in state.layers() {
                 pieces.extend(layer.pieces_over(below, &range));
                 below = layer.size_over(below);
             }

@@ -108,10 +108,7 @@ async fn count_step(core: &Arc<Core>, root: InodeNo, worker: &Worker) -> Result<
         let (row, seen) = first?;
         let dir = InodeNo(schema::number_at(&row, 9)?);
         if dir == VERSIONS {
-            drop(snapshot);
-            let counted = versions::count_step(core, root, row, seen).await?;
-            worker.count("inodes counted", counted);
-            return Ok(true);
+            return Ok(Some((row, seen, dir, Vec::new())));
         }
         let after = schema::decode_raw(&seen)?;
         let from = if after.is_empty() {
@@ -127,6 +124,11 @@ async fn count_step(core: &Arc<Core>, root: InodeNo, worker: &Worker) -> Result<
     let Some((row, seen, dir, batch)) = core.unfolding(look).await? else {
         return finish(core, root).await;
     };
+    if dir == VERSIONS {
+        let counted = versions::count_step(core, root, row, seen).await?;
+        worker.count("inodes counted", counted);
+        return Ok(true);
+    }
     let quotas = core.quotas.clone();
     let counted = core
         .write_beyond_limits(Durability::Buffered, move |tx| {
