@@ -121,6 +121,7 @@ impl Members {
         {
             meta.end(before).await?;
         }
+        let alone = start.is_none() || meta.others().await? == 0;
         let me = meta
             .write(Durability::Synced, move |tx| -> Result<MemberRef> {
                 let mut all = rows::all(tx)?;
@@ -134,13 +135,21 @@ impl Members {
                         Some(_) => return Err(tables::damaged("numbers of members are used up")),
                     },
                 };
-                if start.is_none() {
-                    // Nobody else can be there.
-                    for (other, row) in &mut all {
-                        if *other != member && row.alive {
-                            row.alive = false;
-                            rows::put(tx, *other, row)?;
-                        }
+                for (other, row) in &mut all {
+                    if *other == member || !row.alive {
+                        continue;
+                    }
+                    // One with a start is ended first, by whoever finds it silent.
+                    if start.is_none() || (alone && row.start == 0) {
+                        row.alive = false;
+                        rows::put(tx, *other, row)?;
+                    } else if row.start == 0 {
+                        // Its metadata were moved here while it ran: there is no start of it to end.
+                        return Err(Error::Elsewhere(format!(
+                            "gateway {} has used the namespace since before it came to this database, and can \
+                             share it only once it was started again",
+                            row.name
+                        )));
                     }
                 }
                 let row = Row {

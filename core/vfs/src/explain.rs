@@ -8,9 +8,9 @@ use store::{ChunkId, Explained, Level};
 
 use crate::extent;
 use crate::object::{find, split_path};
-use crate::schema::{self, EXTENT, ExtentRecord};
+use crate::schema::{self, EXTENT, ExtentRecord, VERSION_OF_KEY};
 use crate::snapshot::{self, Sight};
-use crate::{Error, InodeNo, Kind, Result, Vfs, bucket, posix};
+use crate::{Error, InodeNo, Kind, Result, Vfs, bucket, posix, version};
 
 /// A range of a file and the chunk it lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +55,8 @@ pub struct ChunkUser {
     pub chunk: u64,
     /// Inode number.
     pub ino: u64,
-    /// `bucket/key`, of what only snapshots need `bucket/key@snapshot`; `None` when it has no name (any
-    /// more).
+    /// `bucket/key`, of an older version `bucket/key?versionId=ID`, of what only snapshots need
+    /// `bucket/key@snapshot`; `None` when it has no name (any more).
     pub path: Option<String>,
     /// First byte in the file.
     pub offset: u64,
@@ -164,6 +164,12 @@ pub(crate) fn users(
     wanted: &HashSet<ChunkId>,
     most: usize,
 ) -> Result<Vec<ChunkUser>> {
+    let mut users = all_users(read, wanted, most)?;
+    name_versions(read, &mut users)?;
+    Ok(users)
+}
+
+fn all_users(read: &(impl Read + ?Sized), wanted: &HashSet<ChunkId>, most: usize) -> Result<Vec<ChunkUser>> {
     let mut users = Vec::new();
     for row in schema::scan(read, &[EXTENT])? {
         let (key, value) = row?;
@@ -197,6 +203,28 @@ pub(crate) fn users(
         }
     }
     Ok(users)
+}
+
+/// Says of files without a name which versions they are. Reads the rows of all versions.
+fn name_versions(read: &(impl Read + ?Sized), users: &mut [ChunkUser]) -> Result<()> {
+    if users.iter().all(|user| user.path.is_some()) {
+        return Ok(());
+    }
+    for row in schema::scan(read, &[VERSION_OF_KEY])? {
+        let row = row?;
+        let bucket = InodeNo(schema::number_at(&row.0, 1)?);
+        let version = version::row::parse(row)?;
+        for user in users
+            .iter_mut()
+            .filter(|user| user.ino == version.record.ino.0 && user.path.is_none())
+        {
+            let bucket = posix::lookup::path(read, bucket)?.unwrap_or_default();
+            let path = [bucket.as_slice(), &version.key].concat();
+            let (path, id) = (String::from_utf8_lossy(&path), version.record.id);
+            user.path = Some(format!("{path}?versionId={id}"));
+        }
+    }
+    Ok(())
 }
 
 fn regular(kind: Kind) -> Result<()> {

@@ -26,7 +26,7 @@ impl Door {
             return Err(not_implemented("Deleting by size or time"));
         }
         let precondition = condition::of_write(&req.headers);
-        let conditional = precondition.if_match.is_some();
+        let conditional = precondition.if_match.is_some() && version.is_none();
         let deleted = match self
             .vfs
             .delete_version(&input.bucket, input.key.as_bytes(), version, precondition.clone())
@@ -107,7 +107,7 @@ impl Door {
             if_match: object.e_tag.as_ref().map(|tag| vec![tag.value().to_owned()]),
             if_none_match: None,
         };
-        let conditional = precondition.if_match.is_some();
+        let conditional = precondition.if_match.is_some() && version.is_none();
         let deleted = self
             .vfs
             .delete_version(bucket, object.key.as_bytes(), version, precondition)

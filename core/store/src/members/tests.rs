@@ -63,6 +63,33 @@ async fn a_member_keeps_its_number_and_begins_a_generation_at_each_start() {
     assert!(!two.list().unwrap()[0].alive);
 }
 
+/// As after a move of a running gateway's metadata to a database: its row tells no start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_joins_beside_a_gateway_that_could_not_be_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut metas = testing::shared(dir.path(), 3);
+    let one = join(&metas[0], dir.path(), "one").await;
+    let me = one.me();
+    let moved = metas[0].write(Durability::Synced, move |tx| -> Result<()> {
+        let mut row = rows::get(tx, me.member)?.unwrap();
+        row.start = 0;
+        rows::put(tx, me.member, &row)
+    });
+    moved.await.unwrap();
+    let two = async |meta: &Meta| {
+        Members::join(meta.clone(), &dir.path().join("two"), "two".to_owned(), PATIENCE, [7; 32]).await
+    };
+    assert!(matches!(two(&metas[1]).await, Err(Error::Elsewhere(_))));
+    assert!(lives(&*metas[1].snapshot().unwrap(), me).unwrap());
+    // Once it is gone nothing of it holds anybody up.
+    drop(one);
+    drop(metas.remove(0));
+    drop(metas.remove(0));
+    let two = two(&metas[0]).await.unwrap();
+    assert!(!lives(&*metas[0].snapshot().unwrap(), me).unwrap());
+    assert_eq!(two.me().member, 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_of_one_process_has_one_member_that_lives() {
     let dir = tempfile::tempdir().unwrap();

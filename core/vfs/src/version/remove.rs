@@ -26,7 +26,8 @@ pub struct Deleted {
 
 impl Vfs {
     /// Deletes an object, which in a versioned bucket leaves a delete marker, or removes one version
-    /// for good. A version that is not there is no error. `if_match` without an object is `NotFound`.
+    /// for good. A version that is not there is no error, whatever the precondition; without a version,
+    /// `if_match` without an object is `NotFound`.
     pub async fn delete_version(
         &self,
         bucket: &str,
@@ -125,10 +126,8 @@ fn remove(
         marker: false,
     };
     match place {
-        None => {
-            place::check(tx, core, None, precondition)?;
-            Ok((deleted, 0))
-        }
+        // It is gone already, whatever it was to be.
+        None => Ok((deleted, 0)),
         Some(Place::Present(ino)) => {
             place::check(tx, core, Some(ino), precondition)?;
             let found = find(&*tx, bucket, key)?.ok_or(Error::NotFound)?;
