@@ -21,6 +21,9 @@ mod ready;
 
 use clap::Parser as _;
 
+/// How long threads may take to end once everything has been stopped.
+const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 fn main() -> std::process::ExitCode {
     // Both ring and aws-lc-rs are linked; without a choice made here rustls refuses to start.
     // An error means that a provider was installed already, which is as good.
@@ -34,7 +37,10 @@ fn main() -> std::process::ExitCode {
             return std::process::ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(command::run(arguments)) {
+    let ended = runtime.block_on(command::run(arguments));
+    // What is still under way on other threads was given up, and may take long to notice.
+    runtime.shutdown_timeout(STOP_PATIENCE);
+    match ended {
         Ok(()) => match output::failure() {
             None => std::process::ExitCode::SUCCESS,
             Some(error) => {

@@ -46,8 +46,9 @@ impl Place {
     /// What engines keep on this machine in a gateway's metadata directory `path`, by their names: those
     /// that were opened there at least once. Empty when there is no such directory.
     pub fn engines_in(path: &Path) -> Vec<&'static str> {
+        // Of a database there is a file, which says which one it is.
         let directories = [FJALL, SLED, POSTGRES].into_iter();
-        directories.filter(|name| path.join(name).is_dir()).collect()
+        directories.filter(|name| path.join(name).exists()).collect()
     }
 
     /// The name of its engine.
@@ -118,5 +119,8 @@ mod tests {
             assert_eq!(Place::engines_in(&path), there);
             assert!(there.contains(&place.engine()));
         }
+        // What is kept of a database is a file.
+        std::fs::write(path.join("postgres"), b"which").unwrap();
+        assert_eq!(Place::engines_in(&path), ["fjall", "sled", "postgres"]);
     }
 }

@@ -126,6 +126,11 @@ impl Members {
             .write(Durability::Synced, move |tx| -> Result<MemberRef> {
                 let mut all = rows::all(tx)?;
                 let known = all.iter().find(|(_, row)| row.identity == identity);
+                let known = known.or_else(|| match &all[..] {
+                    // Only one process can use this engine: this is the one that was there.
+                    [only] if start.is_none() => Some(only),
+                    _ => None,
+                });
                 let (member, generation) = match known {
                     Some((member, row)) => (*member, row.generation + 1),
                     // Numbers are never given to another one: what lies in staging is named by them.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use meta::changes::Change;
 
+use crate::clone::fold::FOLDED_IN;
 use crate::inquiry;
 use crate::schema::{DROPPED, LOCKS, ORPHAN, QUOTA};
 use crate::snapshot::RULE;
@@ -54,6 +55,7 @@ fn tell(core: &Core, key: &[u8]) {
         Some(&DROPPED) => core.release_wanted.notify_one(),
         Some(&SNAPSHOTS) => core.clean_wanted.notify_one(),
         Some(&RULE) => core.rules_wanted.notify_one(),
+        Some(&FOLDED_IN) => core.folds.told.notify_one(),
         Some(&QUOTA) => core.quotas.count_wanted.notify_one(),
         _ if inquiry::is_question(key) => core.inquiries.asked.notify_one(),
         _ if inquiry::is_answer(key) => core.inquiries.heard.notify_waiters(),
@@ -70,6 +72,7 @@ fn tell_all(core: &Core) {
         &core.rules_wanted,
         &core.quotas.count_wanted,
         &core.inquiries.asked,
+        &core.folds.told,
     ] {
         wanted.notify_one();
     }

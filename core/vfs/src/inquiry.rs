@@ -140,6 +140,8 @@ impl Core {
         if !self.store.is_shared() || self.snapshot()?.get(&question_key())?.is_none() {
             return Ok(());
         }
+        // Not what somebody else asks now.
+        let _turn = self.inquiries.asking.lock().await;
         self.meta
             .write::<_, Error, _>(Durability::Buffered, |tx| Ok(tx.delete(&question_key())?))
             .await

@@ -269,8 +269,13 @@ impl Rows<'_> {
 
 /// A row as it is committed now.
 fn look(core: &Core, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
-    // Origins of clones show in ranges of extents alone.
-    core.meta.snapshot()?.get(key)
+    let rows = core.meta.snapshot()?;
+    // Names in a folded directory are not read before they are there. Origins of clones show in ranges of
+    // extents alone.
+    if core.folds.may_exist() && core.folds.hold(&*rows, key)? {
+        return Err(meta::Error::Conflict);
+    }
+    rows.get(key)
 }
 
 impl Read for Rows<'_> {

@@ -9,12 +9,13 @@ use crate::object::{Key, find, split_path};
 use crate::schema::{self, DENTRY, DentryRecord};
 use crate::{
     Error, InodeNo, Kind, Result, Vfs, bucket, clock, clone, dentry, inode, names, posix, purge, snapshot,
-    trash,
+    trash, version,
 };
 
 impl Vfs {
     /// Removes the directory at `bucket/directory` with all below it, for good: past the trash. Snapshots
-    /// keep what they have. Whoever has something of it open keeps that. Durable when it returns.
+    /// keep what they have. Whoever has something of it open keeps that. Durable when it returns. Refused in
+    /// a bucket with versions, which keeps what is deleted.
     pub async fn remove_tree(&self, path: &str) -> Result<()> {
         let (bucket, key) = split_path(path.as_bytes())?;
         let key = Key::new(&names::suffix(names::without_slash(key.bytes()), true))?;
@@ -22,6 +23,11 @@ impl Vfs {
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = bucket::find(&*tx, &bucket)?;
+                if version::row::state(&*tx, bucket)?.is_some() {
+                    return Err(Error::Invalid(
+                        "the bucket is versioned: delete its objects, which keeps them as versions",
+                    ));
+                }
                 snapshot::refuse_change(&*tx, &core.known, bucket, key.bytes())?;
                 let found = find(&*tx, bucket, &key)?.ok_or(Error::NotFound)?;
                 let mut record = inode::get(&*tx, found.ino)?;
@@ -54,7 +60,10 @@ pub(crate) fn shed(tx: &mut dyn Transaction, dir: InodeNo, budget: &mut usize) -
     for (key, value) in rows {
         let suffix = key.get(9..).ok_or_else(|| schema::damaged("short dentry key"))?;
         let child = schema::decode::<DentryRecord>(&value)?.ino;
-        let mut record = inode::get(&*tx, child)?;
+        let Some(mut record) = inode::load(&*tx, child)? else {
+            tx.delete(&key)?;
+            continue;
+        };
         dentry::detach(tx, dir, suffix, child, &mut record)?;
         record.nlink = match record.kind {
             Kind::Directory => 0,

@@ -363,13 +363,7 @@ impl Core {
     }
 
     /// Runs `f`, `short` or not, as often as it meets folded directories, which are unfolded in between.
-    async fn write_watched<T, F>(
-        &self,
-        durability: Durability,
-        enforce: bool,
-        short: bool,
-        f: F,
-    ) -> Result<T>
+    async fn write_watched<T, F>(&self, durability: Durability, enforce: bool, short: bool, f: F) -> Result<T>
     where
         F: FnMut(&mut dyn Transaction) -> Result<T> + Send + 'static,
         T: Send + 'static,

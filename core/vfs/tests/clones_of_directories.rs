@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use namespace::{ME, Namespace, noise};
 use vfs::{
-    Attr, Creator, Error, InodeNo, Kind, ListRequest, Precondition, QuotaLimits, RenameFlags, SetAttr,
-    XattrSet,
+    Attr, Creator, Error, FoundVersion, InodeNo, Kind, ListRequest, Precondition, QuotaLimits, RenameFlags,
+    SetAttr, VersionId, VersionRequest, Versioning, XattrSet,
 };
 
 const INODE: u8 = 0x02;
@@ -574,4 +574,35 @@ async fn many_who_look_at_once_see_the_same_inodes() {
     assert_eq!(tree(&n, made).await.len(), 3 + 300 + 30);
     remove_all(&n, bucket).await;
     nothing_left(&n).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_what_is_folded_are_those_of_the_origin() {
+    let n = Namespace::new().await;
+    let bucket = n.bucket("b").await;
+    let d = n.dir(bucket, "d").await;
+    let e = n.dir(d, "e").await;
+    let file = n.file(e, "f").await;
+    n.write(file, 0, b"content").await;
+    only_when_looked_at(&n).await;
+    n.vfs.make_clone("b/d", "b/c").await.unwrap();
+    let all = VersionRequest {
+        max: 100,
+        ..VersionRequest::default()
+    };
+    let listed = n.vfs.list_versions("b", all).await.unwrap();
+    let keys: Vec<_> = listed.entries.iter().map(|entry| entry.key.clone()).collect();
+    for key in ["c/e/f", "d/e/f"] {
+        assert!(keys.contains(&key.as_bytes().to_vec()), "{keys:?}");
+    }
+    n.vfs.make_clone("b/d", "b/g").await.unwrap();
+    let found = n.vfs.get_version("b", b"g/e/f", VersionId::NULL).await.unwrap();
+    assert!(matches!(found, FoundVersion::Object(_)));
+    // A bucket that keeps what is deleted keeps it from this, too.
+    n.vfs
+        .set_versioning("b", Some(Versioning::Enabled))
+        .await
+        .unwrap();
+    assert!(matches!(n.vfs.remove_tree("b/g").await, Err(Error::Invalid(_))));
+    assert!(n.lookup(bucket, "g").await.is_ok());
 }

@@ -198,7 +198,13 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Status>, AdminEr
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime: state.started.elapsed().as_secs(),
         chain,
-        store: state.store.status()?,
+        store: {
+            // Of a restored namespace it looks through all that nobody has looked at yet.
+            let store = state.store.clone();
+            tokio::task::spawn_blocking(move || store.status())
+                .await
+                .map_err(|error| vfs::Error::Internal(error.to_string()))??
+        },
     }))
 }
 

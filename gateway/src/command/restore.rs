@@ -132,10 +132,14 @@ impl Restore {
     async fn restore_in(&self, path: &Path, config: Option<&Config>) -> Result<Outcome> {
         // What is missing is said before anything is made.
         let place = self.place(path, config)?;
-        if let Some(other) = meta::Place::engines_in(&path.join("meta"))
-            .into_iter()
-            .find(|engine| *engine != place.engine())
-        {
+        let engines = meta::Place::engines_in(&path.join("meta"));
+        if engines.is_empty() && path.join("store/staging").exists() {
+            bail!(
+                "{} holds the staging of a gateway, which a restore would delete; choose an empty directory",
+                path.display()
+            );
+        }
+        if let Some(other) = engines.into_iter().find(|engine| *engine != place.engine()) {
             bail!(
                 "{} holds a gateway with the metadata engine {other}; choose an empty directory",
                 path.display()

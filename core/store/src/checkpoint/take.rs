@@ -239,7 +239,11 @@ impl Taker {
     async fn stage(&self, owner: Owner, part: Bytes) -> Result<StagedChunk> {
         loop {
             match self.store.stage(DOMAIN, owner, part.clone()).await {
-                Err(Error::StagingFull { .. }) => tokio::time::sleep(NO_ROOM).await,
+                Err(Error::StagingFull { .. }) => {
+                    // What is being read meanwhile would keep the metadata from coming back.
+                    self.store.inner.meta.check()?;
+                    tokio::time::sleep(NO_ROOM).await;
+                }
                 done => return done,
             }
         }

@@ -91,11 +91,7 @@ impl Core {
         let store = self.store.clone();
         let step = move |tx: &mut dyn Transaction| unfold(tx, &store, dir, spare);
         let done = self
-            .attempt(
-                Durability::Buffered,
-                Arc::new(Mutex::new(step)),
-                Arc::default(),
-            )
+            .attempt(Durability::Buffered, Arc::new(Mutex::new(step)), Arc::default())
             .await?;
         self.count_inodes(done.made);
         if !done.more {
@@ -299,6 +295,9 @@ pub(super) fn become_copy(
 pub(crate) async fn run(core: Arc<Core>) {
     let worker = core.store.workers().register(NAME);
     loop {
+        if core.only_reads() {
+            return core.stopped().await;
+        }
         let failed = core.folds.may_exist() && !pass(&core, &worker).await;
         if failed {
             worker.waits(RETRY_PAUSE);

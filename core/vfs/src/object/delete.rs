@@ -91,7 +91,12 @@ fn remove(
 }
 
 /// `Busy` for a volume that is attached.
-pub(crate) fn refuse_attached(read: &dyn Read, core: &Core, ino: InodeNo, record: &InodeRecord) -> Result<()> {
+pub(crate) fn refuse_attached(
+    read: &dyn Read,
+    core: &Core,
+    ino: InodeNo,
+    record: &InodeRecord,
+) -> Result<()> {
     if record.fixed_size && core.is_attached(read, ino)? {
         return Err(Error::Busy("attached as a block device"));
     }

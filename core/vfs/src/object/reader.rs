@@ -128,6 +128,10 @@ impl Core {
         }
         let mut info = place::info(&*read, ino, key, &record)?;
         info.ino = shown;
+        if Self::writable(shown).is_err() {
+            // Snapshots hold no versions: the id of today leads to what is there today.
+            info.version = info.version.map(|_| VersionId::NULL);
+        }
         Ok(Some(ObjectReader {
             core: self.clone(),
             guard,

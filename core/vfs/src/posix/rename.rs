@@ -98,7 +98,8 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         return Err(Error::CrossBucket);
     }
     leave_trash(tx, (from, &from_directory), (to, &to_directory), &source, flags)?;
-    if source.kind == Kind::Directory {
+    // What comes into a tree that is being removed would go with it.
+    if source.kind == Kind::Directory || from != to {
         not_below(tx, to, source.ino)?;
     }
     if flags.exchange {
@@ -196,7 +197,7 @@ fn leave_trash(
     Ok(())
 }
 
-/// `directory` is neither `ancestor` nor anywhere below it.
+/// `directory` is neither `ancestor` nor anywhere below it, and some path leads to it.
 fn not_below(tx: &mut dyn Transaction, directory: InodeNo, ancestor: InodeNo) -> Result<()> {
     let mut at = directory;
     while at != InodeNo::ROOT {

@@ -64,11 +64,12 @@ impl Vfs {
     pub async fn get_version(&self, bucket: &str, key: &[u8], id: VersionId) -> Result<FoundVersion> {
         let key = Key::new(key)?;
         for _ in 0..vfs::LOOKS {
-            let place = {
+            let look = || {
                 let snapshot = self.core.snapshot()?;
                 let bucket = bucket::find(&*snapshot, bucket)?;
-                locate(&*snapshot, bucket, &key, id)?
+                locate(&*snapshot, bucket, &key, id)
             };
+            let place = self.core.unfolding(look).await?;
             let ino = match place {
                 None if id == VersionId::NULL => {
                     // What lies in a snapshot has this version only.
@@ -97,15 +98,18 @@ impl Vfs {
     /// there is none for another reason.
     pub async fn delete_marker(&self, bucket: &str, key: &[u8]) -> Result<Option<VersionId>> {
         let key = Key::new(key)?;
-        let snapshot = self.core.snapshot()?;
-        let bucket = bucket::find(&*snapshot, bucket)?;
-        if row::state(&*snapshot, bucket)?.is_none() || find(&*snapshot, bucket, &key)?.is_some() {
-            return Ok(None);
-        }
-        let newest = row::newest(&*snapshot, bucket, key.bytes())?;
-        Ok(newest
-            .filter(|newest| newest.record.is_marker())
-            .map(|newest| newest.record.id))
+        let look = || {
+            let snapshot = self.core.snapshot()?;
+            let bucket = bucket::find(&*snapshot, bucket)?;
+            if row::state(&*snapshot, bucket)?.is_none() || find(&*snapshot, bucket, &key)?.is_some() {
+                return Ok(None);
+            }
+            let newest = row::newest(&*snapshot, bucket, key.bytes())?;
+            Ok(newest
+                .filter(|newest| newest.record.is_marker())
+                .map(|newest| newest.record.id))
+        };
+        self.core.unfolding(look).await
     }
 }
 

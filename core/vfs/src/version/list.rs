@@ -4,13 +4,14 @@
 //! ([`Walk`]), and one over the rows of VERSION_OF_KEY, which have the rest. Both seek past what a
 //! listing rolls up or has shown already, and neither keeps more than where it is.
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::row::{self, VersionRow};
 use super::{VersionId, find};
 use crate::object::Key;
 use crate::object::list::{Walk, entry_info, roll_up};
 use crate::schema;
-use crate::vfs::{Core, View};
+use crate::vfs::{Core, LOOKS, View};
 use crate::{Error, InodeNo, ObjectInfo, Result, Timestamp, Vfs, bucket, trash};
 
 /// What a listing of versions asks for.
@@ -70,11 +71,18 @@ pub struct VersionPage {
 impl Vfs {
     /// Lists versions, in a bucket that was never versioned too. Sizes, times and ETags are current.
     pub async fn list_versions(&self, bucket: &str, request: VersionRequest) -> Result<VersionPage> {
-        let (core, bucket) = (self.core.clone(), bucket.to_owned());
+        let (core, bucket, request) = (self.core.clone(), bucket.to_owned(), Arc::new(request));
         let list = move || list(&core, &bucket, &request);
-        tokio::task::spawn_blocking(list)
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?
+        for _ in 0..LOOKS {
+            let page = tokio::task::spawn_blocking(list.clone())
+                .await
+                .map_err(|error| Error::Internal(error.to_string()))?;
+            match page {
+                Err(Error::Conflict) => self.core.unfold_wanted().await?,
+                page => return page,
+            }
+        }
+        Err(Error::Busy("directories of clones take over names; try again"))
     }
 }
 
