@@ -26,7 +26,7 @@ pub const MEMORY: u64 = 32 << 20;
 /// Miners of the network. Eight are caught lying again and again, and then not trusted for an hour; a
 /// reorganisation may take its fragment from any other one, which is then not trusted either; and a pack is
 /// stored again only when twelve others are.
-pub const MINERS: usize = 28;
+pub const MINERS: usize = 24;
 
 /// How the gateway is started.
 fn arguments() -> Vec<String> {
