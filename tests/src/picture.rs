@@ -11,8 +11,8 @@ use anyhow::{Result, bail};
 use rusty_s3::S3Action as _;
 use rusty_s3::actions::ListObjectsV2;
 
-use crate::census;
 use crate::s3::{S3Client, checked};
+use crate::{census, content};
 
 /// How long a presigned URL is good for.
 const VALID: Duration = Duration::from_secs(3600);
@@ -77,6 +77,31 @@ impl Picture {
         }
     }
 
+    /// The versions and delete markers of a bucket as S3 lists them, at most a page, and what each version
+    /// holds.
+    pub async fn versions(&mut self, subject: &str, client: &S3Client) -> Result<()> {
+        let (bucket, credentials) = (&client.bucket, Some(&client.credentials));
+        let mut list = bucket.get_object(credentials, "");
+        list.query_mut().insert("versions", "");
+        let listed = checked(client.http.get(list.sign(VALID)).send().await?).await?;
+        let listed = listed.text().await?;
+        self.add(subject, "list", listed.as_str());
+        for version in elements(&listed, "Version") {
+            let (Some(key), Some(id)) = (
+                elements(version, "Key").next(),
+                elements(version, "VersionId").next(),
+            ) else {
+                bail!("a version without a key or an id: {version}");
+            };
+            let mut get = bucket.get_object(credentials, key);
+            get.query_mut().insert("versionId", id.to_owned());
+            let content = checked(client.http.get(get.sign(VALID)).send().await?).await?;
+            let content = content::sha256(&content.bytes().await?);
+            self.add(subject, format!("{key} {id}"), content);
+        }
+        Ok(())
+    }
+
     /// Fails with the first differences.
     pub fn compare(&self, after: &Self) -> Result<()> {
         let none = BTreeMap::new();
@@ -100,6 +125,18 @@ impl Picture {
         differences.truncate(SHOWN);
         bail!("{count} differences:\n{}", differences.join("\n"))
     }
+}
+
+/// What stands in the elements of this name, none of which are nested.
+fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+    let mut rest = xml;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once(&begin)?;
+        let (inside, after) = after.split_once(&end)?;
+        rest = after;
+        Some(inside)
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Lose the gateway, keep the data: a namespace of more than 10,000 inodes comes back on a blank
 //! machine from the chain, the miners and the passphrase, inode by inode and byte by byte: files of all
-//! kinds, volumes, snapshots, clones, quotas, trash, settings, and an upload that is in flight.
+//! kinds, volumes, versions, snapshots, clones, quotas, trash, settings, and an upload that is in flight.
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
@@ -197,8 +197,32 @@ async fn furnish(dir: &Path, client: &S3Client) -> Result<()> {
     Ok(())
 }
 
+/// Objects with a history in the bucket `ledger`: replaced, deleted, and put again while versioning is
+/// suspended.
+async fn keep_books(dir: &Path, s3: &S3) -> Result<()> {
+    let client = S3Client::new(s3, "ledger")?;
+    client.create_bucket().await?;
+    client.put("old", content::bytes(30, 1000)).await?;
+    command(dir, &["bucket", "set", "ledger", "--versioning", "on"])?;
+    for round in 0..3 {
+        client.put("old", content::bytes(31 + round, 2000)).await?;
+        client
+            .put("deep/large", content::bytes(40 + round, 300_000))
+            .await?;
+    }
+    client.delete("deep/large").await?;
+    let mounted = dir.join("mnt/ledger");
+    for round in 0..2 {
+        std::fs::write(mounted.join("new"), content::bytes(50 + round, 5000))?;
+        std::fs::rename(mounted.join("new"), mounted.join("by mount"))?;
+    }
+    command(dir, &["bucket", "set", "ledger", "--versioning", "suspended"])?;
+    client.put("old", content::bytes(60, 10)).await?;
+    Ok(())
+}
+
 /// What the namespace shows through the mount, through S3, and to commands.
-async fn picture(dir: &Path, client: &S3Client) -> Result<Picture> {
+async fn picture(dir: &Path, s3: &S3) -> Result<Picture> {
     let mut picture = Picture::default();
     let mount = dir.join("mnt");
     picture.tree("the mount", &mount, true)?;
@@ -208,7 +232,10 @@ async fn picture(dir: &Path, client: &S3Client) -> Result<Picture> {
     ] {
         picture.tree(subject, &mount.join(below), false)?;
     }
-    picture.objects("objects", client).await?;
+    picture.objects("objects", &S3Client::new(s3, "papers")?).await?;
+    picture
+        .versions("versions", &S3Client::new(s3, "ledger")?)
+        .await?;
     for arguments in [
         &["bucket", "list"][..],
         &["quota", "list"],
@@ -298,9 +325,10 @@ async fn a_lost_gateway_comes_back_inode_by_inode() -> Result<()> {
     populate(&dir.join("mnt/papers"))?;
     client.put("a//key that is no path/", &b"whole"[..]).await?;
     furnish(dir, &client).await?;
+    keep_books(dir, &s3).await?;
     let upload = Upload::begin(&client).await?;
     command(dir, &["flush", "--wait", "verified", "--timeout", "5min"])?;
-    let before = picture(dir, &client).await?;
+    let before = picture(dir, &s3).await?;
     ensure!(before.len() > 10_000, "{} items", before.len());
     let status: serde_json::Value = serde_json::from_slice(&command(dir, &["status", "--json"])?.stdout)?;
     let newest = status["store"]["checkpoint"].clone();
@@ -354,7 +382,7 @@ async fn a_lost_gateway_comes_back_inode_by_inode() -> Result<()> {
 
     let (mut gateway, s3) = serve(dir)?;
     let client = S3Client::new(&s3, "papers")?;
-    before.compare(&picture(dir, &client).await?)?;
+    before.compare(&picture(dir, &s3).await?)?;
     let status: serde_json::Value = serde_json::from_slice(&command(dir, &["status", "--json"])?.stdout)?;
     let restored = &status["store"]["restored"];
     ensure!(
@@ -379,7 +407,7 @@ async fn a_lost_gateway_comes_back_inode_by_inode() -> Result<()> {
     );
 
     // Lost once more, and restored into another engine.
-    let before = picture(dir, &client).await?;
+    let before = picture(dir, &s3).await?;
     lose(dir, &mut gateway)?;
     let mut settings = std::fs::read_to_string(dir.join("gateway.toml"))?;
     settings += "[metadata]\nengine = \"sled\"\n";
@@ -388,8 +416,7 @@ async fn a_lost_gateway_comes_back_inode_by_inode() -> Result<()> {
     ensure!(report["incarnation"] == 2, "{report}");
     ensure!(dir.join("data/meta/sled").is_dir() && !dir.join("data/meta/fjall").exists());
     let (mut gateway, s3) = serve(dir)?;
-    let client = S3Client::new(&s3, "papers")?;
-    before.compare(&picture(dir, &client).await?)?;
+    before.compare(&picture(dir, &s3).await?)?;
     gateway.stop()?;
     network.stop()
 }
