@@ -215,7 +215,7 @@ fn mistakes_are_named() -> Result<()> {
     std::fs::write(dir.join("credentials"), "AK:SK")?;
     std::fs::set_permissions(dir.join("credentials"), std::fs::Permissions::from_mode(0o644))?;
     let said = refusal(&good)?;
-    ensure!(said.contains("chmod 600") && !said.contains("SK"), "{said}");
+    ensure!(said.contains("chmod 600") && !said.contains("AK:SK"), "{said}");
     secret(&dir.join("credentials"), "AK:SK")?;
     let said = refusal(&good.replace("ws://127.0.0.1:9", "no address"))?;
     ensure!(
