@@ -180,7 +180,11 @@ pub(crate) fn object_meta(content: ContentHeaders, user: Option<Metadata>) -> S3
             "Your metadata headers exceed the maximum allowed metadata size of 2 KB.",
         ));
     }
-    Ok(ObjectMeta { headers, user })
+    Ok(ObjectMeta {
+        headers,
+        user,
+        ..ObjectMeta::default()
+    })
 }
 
 /// `aws-chunked` describes the transfer, not the object.
@@ -368,8 +372,8 @@ mod tests {
         let user = [("ok", "é"), ("bad name", "x"), ("bad-value", "a\nb")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let shown = user_metadata(&ObjectMeta {
-            headers: BTreeMap::new(),
             user: user.into(),
+            ..ObjectMeta::default()
         });
         assert_eq!(shown.into_keys().collect::<Vec<_>>(), ["ok"]);
     }

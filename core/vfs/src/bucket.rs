@@ -6,7 +6,7 @@ use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
 use crate::vfs::Core;
 use crate::{
     Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names, posix,
-    purge, snapshot, trash, version,
+    purge, setting, snapshot, trash, version,
 };
 
 /// Permission bits of a bucket that S3 makes.
@@ -39,6 +39,7 @@ impl Vfs {
                 without_snapshots(&*tx, bucket)?;
                 drop_uploads(tx, bucket)?;
                 version::drop_bucket(tx, bucket)?;
+                setting::drop_bucket(tx, bucket)?;
                 trash::drop_empty(tx, &core.nodes, bucket, now)?;
                 let suffix = names::suffix(name.as_bytes(), true);
                 posix::remove::remove_directory(tx, &core.nodes, InodeNo::ROOT, &suffix, bucket, now)?;

@@ -37,6 +37,7 @@
 //! | [`VERSION_OF_KEY`] | bucket inode, key (escaped, ends in 00 00), position with all bits flipped | a version that is not the present one, or a delete marker ([`crate::version`]) |
 //! | [`VERSION_ID`] | inode | id of the version that it is; none: `null` |
 //! | [`NULL_VERSION`] | bucket inode, key (escaped, ends in 00 00) | position of its VERSION_OF_KEY row whose id is `null` |
+//! | [`BUCKET_SETTING`] | bucket inode, name of the setting | raw value ([`crate::setting`]) |
 //!
 //! The tables of snapshots are described in [`crate::snapshot::row`].
 //!
@@ -76,6 +77,7 @@ pub(crate) const VERSIONING: u8 = 0x27;
 pub(crate) const VERSION_OF_KEY: u8 = 0x28;
 pub(crate) const VERSION_ID: u8 = 0x29;
 pub(crate) const NULL_VERSION: u8 = 0x2a;
+pub(crate) const BUCKET_SETTING: u8 = 0x2b;
 
 pub(crate) const LOCKS: u8 = 0x7c;
 pub(crate) const ATTACHED: u8 = 0x7d;

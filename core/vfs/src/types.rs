@@ -171,13 +171,16 @@ pub struct Bucket {
     pub created: Timestamp,
 }
 
-/// Content headers and user metadata of an object. Kept as `user.s3.*` extended attributes.
+/// Content headers, user metadata and settings of an object. Kept as `user.s3.*` extended attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectMeta {
     /// `Content-Type`, `Cache-Control`, … by lower-case header name.
     pub headers: BTreeMap<String, String>,
     /// `x-amz-meta-*` by lower-case name without the prefix.
     pub user: BTreeMap<String, String>,
+    /// What a door keeps about the object and no other door may touch: tags, grants. A mount neither
+    /// shows nor changes them ([`Vfs::change_object_settings`](crate::Vfs::change_object_settings)).
+    pub settings: BTreeMap<String, String>,
 }
 
 /// An object as HEAD shows it.

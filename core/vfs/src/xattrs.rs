@@ -1,7 +1,8 @@
 //! Extended attributes, and the metadata of objects that live in them.
 //!
 //! `user.s3.meta.NAME` is `x-amz-meta-NAME`, `user.s3.header.NAME` is a content header; both are
-//! ordinary attributes to a mount. `user.cess.ack` is the level that a file or bucket asks
+//! ordinary attributes to a mount. `user.s3.setting.NAME` is a setting of the object, which a mount
+//! neither sees nor changes. `user.cess.ack` is the level that a file or bucket asks
 //! for (`ack`); the other `user.cess.*` are computed and cannot be set.
 use meta::{Read, Transaction};
 
@@ -11,6 +12,8 @@ use crate::{InodeNo, ObjectMeta, Result, Timestamp};
 pub(crate) const S3: &[u8] = b"user.s3.";
 pub(crate) const USER: &[u8] = b"user.s3.meta.";
 pub(crate) const HEADER: &[u8] = b"user.s3.header.";
+/// Not for mounts.
+pub(crate) const SETTING: &[u8] = b"user.s3.setting.";
 pub(crate) const COMPUTED: &[u8] = b"user.cess.";
 /// User metadata in which rclone keeps the modification time: seconds since 1970 with a fraction.
 const MTIME: &str = "mtime";
@@ -60,6 +63,9 @@ pub(crate) fn put_object_meta(tx: &mut dyn Transaction, ino: InodeNo, meta: &Obj
     for (name, value) in &meta.user {
         set(tx, ino, &[USER, name.as_bytes()].concat(), value.as_bytes())?;
     }
+    for (name, value) in &meta.settings {
+        set(tx, ino, &[SETTING, name.as_bytes()].concat(), value.as_bytes())?;
+    }
     Ok(())
 }
 
@@ -77,6 +83,9 @@ pub(crate) fn object_meta(
                 .insert(String::from_utf8_lossy(name).into_owned(), value);
         } else if let Some(name) = name.strip_prefix(HEADER) {
             meta.headers
+                .insert(String::from_utf8_lossy(name).into_owned(), value);
+        } else if let Some(name) = name.strip_prefix(SETTING) {
+            meta.settings
                 .insert(String::from_utf8_lossy(name).into_owned(), value);
         }
     }

@@ -43,6 +43,7 @@ fn meta(pairs: &[(&str, &str)]) -> ObjectMeta {
     ObjectMeta {
         user,
         headers: BTreeMap::from([("content-type".to_owned(), "a/b".to_owned())]),
+        ..ObjectMeta::default()
     }
 }
 

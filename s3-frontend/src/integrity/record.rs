@@ -195,7 +195,7 @@ mod tests {
             modified: vfs::Timestamp(0),
             meta: ObjectMeta {
                 headers,
-                user: BTreeMap::new(),
+                ..ObjectMeta::default()
             },
             parts: None,
             version: None,

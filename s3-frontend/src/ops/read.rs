@@ -231,7 +231,7 @@ mod tests {
             modified: vfs::Timestamp(0),
             meta: vfs::ObjectMeta {
                 headers: internal_headers("t", None, parts.as_ref()),
-                user: std::collections::BTreeMap::new(),
+                ..vfs::ObjectMeta::default()
             },
             parts: parts.map(|parts| parts.0.len() as u32),
             version: None,

@@ -6,7 +6,8 @@ use crate::schema::InodeRecord;
 use crate::version::History;
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge, trash, version,
+    Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge, setting, trash,
+    version,
 };
 
 impl Vfs {
@@ -61,6 +62,7 @@ impl Vfs {
                     bucket::without_snapshots(&*tx, entry.ino)?;
                     bucket::drop_uploads(tx, entry.ino)?;
                     version::drop_bucket(tx, entry.ino)?;
+                    setting::drop_bucket(tx, entry.ino)?;
                     trash::drop_empty(tx, &core.nodes, entry.ino, now)?;
                 }
                 if entry.suffix == trash::NAME {

@@ -31,6 +31,9 @@ impl Vfs {
                 _ => Err(Error::NotFound),
             };
         }
+        if name.starts_with(xattrs::SETTING) {
+            return Err(Error::NotFound);
+        }
         let Sight {
             read: snapshot, ino, ..
         } = self.core.sight(ino)?;
@@ -51,7 +54,7 @@ impl Vfs {
         let mut names: Vec<_> = stored
             .into_iter()
             .map(|(name, _)| name)
-            .filter(|name| name.len() <= NAME_MAX)
+            .filter(|name| name.len() <= NAME_MAX && !name.starts_with(xattrs::SETTING))
             .collect();
         if record.kind == Kind::File {
             names.extend([STATE.to_vec(), ETAG.to_vec()]);
@@ -121,7 +124,8 @@ impl Vfs {
 }
 
 fn check_name(name: &[u8]) -> Result<()> {
-    if name.starts_with(xattrs::COMPUTED) && name != ack::ATTRIBUTE {
+    let is_computed = name.starts_with(xattrs::COMPUTED) && name != ack::ATTRIBUTE;
+    if is_computed || name.starts_with(xattrs::SETTING) {
         return Err(Error::NotPermitted);
     }
     if name.is_empty() || name.contains(&0) {
