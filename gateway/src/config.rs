@@ -282,6 +282,9 @@ pub struct S3 {
     /// Host names under which buckets are virtual hosts (`bucket.NAME`). Path style always works.
     #[serde(default)]
     pub domains: Vec<String>,
+    /// Identity providers (`[[s3.oidc]]`) whose tokens STS AssumeRoleWithWebIdentity takes. Default: none.
+    #[serde(default)]
+    pub oidc: Vec<access::oidc::Issuer>,
     /// File (mode 0600) with lines `ACCESS_KEY:SECRET_KEY`.
     pub credentials_file: PathBuf,
     /// What this door's acknowledgements mean at least, beside `store.ack`. Default: nothing more.

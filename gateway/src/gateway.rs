@@ -149,13 +149,21 @@ impl Gateway {
             .await
             .context("cannot open the namespace")?;
 
+        let identities = access::identity::Registry::open(vfs.clone())
+            .await
+            .context("cannot read the identities")?;
+
         let s3 = match plan.s3 {
             Some(config) => {
                 let listen = config.listen;
                 Some(
-                    s3_frontend::S3Server::start(config, vfs.demanding(plan.door_levels.s3, None))
-                        .await
-                        .with_context(|| format!("cannot serve S3 on {listen}"))?,
+                    s3_frontend::S3Server::start(
+                        config,
+                        vfs.demanding(plan.door_levels.s3, None),
+                        identities.clone(),
+                    )
+                    .await
+                    .with_context(|| format!("cannot serve S3 on {listen}"))?,
                 )
             }
             None => None,
@@ -175,6 +183,7 @@ impl Gateway {
         };
         let state = AdminState {
             vfs: vfs.clone(),
+            identities,
             store: store.clone(),
             meta,
             places: Arc::new(plan.places),

@@ -4,6 +4,7 @@
 //! as `async_trait` would: that attribute does not see into macro calls.
 use std::pin::Pin;
 
+use access::identity::{Registry, gateway_account};
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
@@ -16,12 +17,18 @@ use crate::ops::version;
 pub(crate) struct Door {
     pub(crate) vfs: Vfs,
     pub(crate) region: String,
+    /// Who there is.
+    pub(crate) identities: Registry,
 }
 
 impl Door {
     /// Over `vfs`, in `region`.
-    pub(crate) fn new(vfs: Vfs, region: String) -> Self {
-        Self { vfs, region }
+    pub(crate) fn new(vfs: Vfs, region: String, identities: Registry) -> Self {
+        Self {
+            vfs,
+            region,
+            identities,
+        }
     }
 
     async fn require_object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
@@ -148,7 +155,7 @@ impl S3 for Door {
         get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput
             = GetBucketAccelerateConfigurationOutput::default();
         get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput
-            = GetBucketAclOutput { grants: Some(unset::private_grants()), owner: Some(crate::owner::owner()) };
+            = GetBucketAclOutput { grants: Some(unset::private_grants()), owner: Some(crate::owner::shown(gateway_account())) };
         get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
             = GetBucketEncryptionOutput { server_side_encryption_configuration: Some(unset::encryption()) };
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
@@ -185,7 +192,7 @@ impl S3 for Door {
     fixed_for_object! {
         get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = Ok(GetObjectAclOutput {
             grants: Some(unset::private_grants()),
-            owner: Some(crate::owner::owner()),
+            owner: Some(crate::owner::shown(gateway_account())),
             ..Default::default()
         });
         get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput

@@ -36,6 +36,7 @@ mod naming;
 mod ops;
 mod owner;
 mod server;
+mod sts;
 
 pub use server::S3Server;
 
@@ -53,6 +54,8 @@ pub struct S3Config {
     pub credentials: Vec<(String, String)>,
     /// Host names under which buckets are virtual hosts (`bucket.NAME`).
     pub domains: Vec<String>,
+    /// Identity providers whose tokens AssumeRoleWithWebIdentity takes.
+    pub oidc: Vec<access::oidc::Issuer>,
 }
 
 /// Shows access keys, never secrets.
@@ -68,6 +71,7 @@ impl fmt::Debug for S3Config {
             .field("region", &self.region)
             .field("access_keys", &access_keys)
             .field("domains", &self.domains)
+            .field("oidc", &self.oidc)
             .finish()
     }
 }
@@ -83,6 +87,7 @@ mod tests {
             region: "us-east-1".into(),
             credentials: vec![("ACCESS".into(), "very-secret".into())],
             domains: vec![],
+            oidc: vec![],
         };
         let text = format!("{config:?}");
         assert!(text.contains("ACCESS"));

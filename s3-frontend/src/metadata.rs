@@ -227,7 +227,7 @@ pub(crate) fn check_expected_owner(headers: &HeaderMap) -> S3Result<()> {
     ] {
         if headers
             .get(name)
-            .is_some_and(|value| value.as_bytes() != crate::owner::ID.as_bytes())
+            .is_some_and(|value| value.as_bytes() != access::identity::GATEWAY_ID.as_bytes())
         {
             return Err(fail_custom(
                 "AccessDenied",

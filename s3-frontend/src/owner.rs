@@ -1,22 +1,40 @@
-//! The one owner that this door shows: everything belongs to the gateway's account.
+//! The accounts that answers show as owners.
+use access::{Account, owner};
 use s3s::dto::{Initiator, Owner};
+use s3s::{S3Error, S3ErrorCode, S3Result};
 
-/// Canonical user id, in AWS's form of 64 hex digits.
-pub(crate) const ID: &str = "c355000000000000000000000000000000000000000000000000000000000001";
-const DISPLAY_NAME: &str = "cess-gateway";
+use crate::door::Door;
+use crate::error;
 
-/// The owner of all buckets and objects.
-pub(crate) fn owner() -> Owner {
+/// An account as the owner of something.
+pub(crate) fn shown(account: Account) -> Owner {
     Owner {
-        display_name: Some(DISPLAY_NAME.into()),
-        id: Some(ID.into()),
+        display_name: Some(account.name),
+        id: Some(account.id.into()),
     }
 }
 
-/// The initiator of all multipart uploads.
-pub(crate) fn initiator() -> Initiator {
+/// An account as the initiator of a multipart upload.
+pub(crate) fn initiator(owner: &Owner) -> Initiator {
     Initiator {
-        display_name: Some(DISPLAY_NAME.into()),
-        id: Some(ID.into()),
+        display_name: owner.display_name.clone(),
+        id: owner.id.clone(),
+    }
+}
+
+impl Door {
+    /// The account that owns a bucket, with the name that it has now.
+    pub(crate) async fn account_of(&self, bucket: &str) -> S3Result<Account> {
+        let setting = self.vfs.bucket_setting(bucket, owner::SETTING).await;
+        let account = owner::parse(setting.map_err(error::bucket)?.as_deref()).map_err(|error| {
+            tracing::error!(bucket, %error, "the owner of a bucket cannot be read");
+            S3Error::new(S3ErrorCode::InternalError)
+        })?;
+        Ok(self.identities.known().account(&account.id).unwrap_or(account))
+    }
+
+    /// The owner of a bucket and of what is in it.
+    pub(crate) async fn owner_of(&self, bucket: &str) -> S3Result<Owner> {
+        self.account_of(bucket).await.map(shown)
     }
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::identity::Registry;
+use access::oidc::Providers;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -17,11 +19,12 @@ use tokio_util::task::AbortOnDropHandle;
 use vfs::Vfs;
 
 use crate::S3Config;
-use crate::auth::Keys;
+use crate::auth::{Admission, Keys};
 use crate::door::Door;
 use crate::host::Domains;
 use crate::layer::Front;
 use crate::limits;
+use crate::sts::Sts;
 
 /// Pause after a failed accept: out of file descriptors is not cured by asking faster.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -36,9 +39,9 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// Starts to serve. Fails when the address cannot be listened on or the settings make no sense.
-    pub async fn start(config: S3Config, vfs: Vfs) -> io::Result<Self> {
-        let front = Arc::new(front(&config, vfs)?);
+    /// Starts to serve those of `identities`, and the credentials of the configuration. Fails when the address cannot be listened on or the settings make no sense.
+    pub async fn start(config: S3Config, vfs: Vfs, identities: Registry) -> io::Result<Self> {
+        let front = Arc::new(front(&config, vfs, identities)?);
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
@@ -60,7 +63,7 @@ impl S3Server {
     }
 }
 
-fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
+fn front(config: &S3Config, vfs: Vfs, identities: Registry) -> io::Result<Front> {
     if config.region.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -72,9 +75,14 @@ fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
     s3s_config.post_object_max_file_size = limits::MAX_FORM_FILE;
     s3s_config.form_max_field_size = limits::MAX_FORM_FIELDS;
     s3s_config.form_max_fields_size = limits::MAX_FORM_FIELDS;
-    let mut builder = S3ServiceBuilder::new(Door::new(vfs, config.region.clone()));
+    let providers = Providers::new(config.oidc.clone())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+    let keys = Keys::new(&config.credentials, identities.clone());
+    let mut builder = S3ServiceBuilder::new(Door::new(vfs.clone(), config.region.clone(), identities));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
-    builder.set_auth(Keys::new(&config.credentials));
+    builder.set_route(Sts::new(keys.clone(), providers));
+    builder.set_access(Admission::new(vfs, keys.clone()));
+    builder.set_auth(keys);
     builder.set_host(Domains::new(&config.domains));
     Ok(Front::new(builder.build(), config.region.clone()))
 }

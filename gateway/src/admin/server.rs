@@ -33,6 +33,8 @@ const CHAIN_PATIENCE: Duration = Duration::from_secs(3);
 pub struct AdminState {
     /// The namespace.
     pub vfs: Vfs,
+    /// Who there is.
+    pub identities: access::identity::Registry,
     /// The store.
     pub store: store::Store,
     /// The metadata below both.
@@ -76,6 +78,7 @@ impl Admin {
             .merge(super::workers::routes())
             .merge(super::levels::routes())
             .merge(super::quotas::routes())
+            .merge(super::iam::routes())
             .merge(super::trash::routes())
             .merge(super::health::routes())
             .merge(super::metadata::routes())

@@ -6,6 +6,7 @@ mod clone;
 pub mod dev;
 mod explain;
 mod flush;
+mod iam;
 mod level;
 mod metadata;
 mod moment;
@@ -63,6 +64,8 @@ enum Command {
     Trash(trash::Trash),
     /// Limit what buckets and directories may hold.
     Quota(quota::Quota),
+    /// Accounts, users, groups, roles, policies and access keys.
+    Iam(iam::Iam),
     /// Wait until everything acknowledged so far is staged, placed or verified.
     Flush(flush::Flush),
     /// Show the level that a file, object or volume has reached, or wait for one.
@@ -164,6 +167,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Bucket(command) => command.run().await,
         Command::Trash(command) => command.run().await,
         Command::Quota(command) => command.run().await,
+        Command::Iam(command) => command.run().await,
         Command::Flush(command) => command.run().await,
         Command::Level(command) => command.run().await,
         Command::Status(command) => command.run().await,

@@ -1,19 +1,78 @@
-//! The keys that requests may be signed with.
+//! Who may sign requests, and who it is that signed one.
+//!
+//! Keys are those of the configuration, which are the gateway's own account's, and those of the
+//! [`Registry`]. The key of a session comes with a token ([`token`]), which says who asks in it: the
+//! layer in front checks it before anything else, s3s checks the signature, and [`Keys::caller`] brings
+//! both together.
+mod admission;
+pub(crate) mod token;
+
+use std::sync::Arc;
+
+use access::identity::{Refusal, Registry, gateway_account};
+use access::{Caller, Identity};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-/// Access keys and their secrets.
-pub(crate) struct Keys(Vec<(String, SecretKey)>);
+pub(crate) use self::admission::{Admission, caller_of};
+use crate::error::fail;
+
+/// Access keys, their secrets and who has them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    configured: Arc<[(String, SecretKey)]>,
+    /// Who signs with a key of the configuration.
+    gateway: Arc<Identity>,
+    registry: Registry,
+}
 
 impl Keys {
-    /// Takes `(access key, secret key)` pairs.
-    pub(crate) fn new(credentials: &[(String, String)]) -> Self {
-        Self(
-            credentials
+    /// The `(access key, secret key)` pairs of the configuration, and those of the registry.
+    pub(crate) fn new(credentials: &[(String, String)], registry: Registry) -> Self {
+        Self {
+            configured: credentials
                 .iter()
                 .map(|(access, secret)| (access.clone(), SecretKey::from(secret.as_str())))
                 .collect(),
-        )
+            gateway: Arc::new(Identity {
+                account: gateway_account(),
+                user: None,
+                session: None,
+            }),
+            registry,
+        }
+    }
+
+    /// Who there is.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Who signs with a key, and with the token of a session if the request shows one.
+    pub(crate) fn caller(&self, access_key: Option<&str>, token: Option<&str>) -> S3Result<Caller> {
+        let Some(access_key) = access_key else {
+            return Ok(Caller::Anonymous);
+        };
+        if self.configured(access_key).is_some() {
+            return match token {
+                None => Ok(Caller::Known(Arc::clone(&self.gateway))),
+                Some(_) => Err(refused(Refusal::InvalidToken)),
+            };
+        }
+        let caller = self.registry.caller(access_key, token).map_err(refused)?;
+        Ok(Caller::Known(caller))
+    }
+
+    /// The secret of a key of the configuration. Every entry is looked at, found or not. (Keys of the
+    /// registry are found by a keyed hash, whose time tells nothing of the keys there are.)
+    fn configured(&self, access_key: &str) -> Option<&SecretKey> {
+        let mut found = None;
+        for (access, secret) in self.configured.iter() {
+            if equal_constant_time(access.as_bytes(), access_key.as_bytes()) {
+                found = Some(secret);
+            }
+        }
+        found
     }
 }
 
@@ -23,22 +82,30 @@ fn equal_constant_time(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0u8, |differs, (x, y)| differs | (x ^ y)) == 0
 }
 
+/// What the client is told.
+pub(crate) fn refused(refusal: Refusal) -> S3Error {
+    match refusal {
+        Refusal::UnknownKey => fail(
+            S3ErrorCode::InvalidAccessKeyId,
+            "The access key id you provided does not exist in our records.",
+        ),
+        Refusal::InvalidToken => fail(
+            S3ErrorCode::InvalidToken,
+            "The provided token is malformed or otherwise invalid.",
+        ),
+        Refusal::ExpiredToken => fail(S3ErrorCode::ExpiredToken, "The provided token has expired."),
+    }
+}
+
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        // Every entry is looked at, found or not.
-        let mut found = None;
-        for (access, secret) in &self.0 {
-            if equal_constant_time(access.as_bytes(), access_key.as_bytes()) {
-                found = Some(secret);
-            }
+        if let Some(secret) = self.configured(access_key) {
+            return Ok(secret.clone());
         }
-        found.cloned().ok_or_else(|| {
-            S3Error::with_message(
-                S3ErrorCode::InvalidAccessKeyId,
-                "The access key id you provided does not exist in our records.",
-            )
-        })
+        let secret = self.registry.secret(access_key);
+        let secret = secret.ok_or_else(|| refused(Refusal::UnknownKey))?;
+        Ok(SecretKey::from(secret.as_str()))
     }
 }
 
@@ -46,14 +113,24 @@ impl S3Auth for Keys {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn known_keys_are_found_and_unknown_ones_refused() {
-        let keys = Keys::new(&[("one".into(), "s1".into()), ("two".into(), "s2".into())]);
-        assert_eq!(keys.get_secret_key("one").await.unwrap().expose(), "s1");
-        assert_eq!(keys.get_secret_key("two").await.unwrap().expose(), "s2");
-        for unknown in ["", "three", "on", "onee", "ONE"] {
-            let error = keys.get_secret_key(unknown).await.unwrap_err();
-            assert_eq!(error.code(), &S3ErrorCode::InvalidAccessKeyId, "{unknown}");
+    #[test]
+    fn comparing_tells_equal_from_different() {
+        assert!(equal_constant_time(b"one", b"one"));
+        for other in ["", "two", "on", "onee", "ONE"] {
+            assert!(!equal_constant_time(b"one", other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_codes_that_sdks_know() {
+        for (refusal, code, status) in [
+            (Refusal::UnknownKey, "InvalidAccessKeyId", 403),
+            (Refusal::InvalidToken, "InvalidToken", 400),
+            (Refusal::ExpiredToken, "ExpiredToken", 400),
+        ] {
+            let error = refused(refusal);
+            assert_eq!(error.code().as_str(), code);
+            assert_eq!(error.status_code().map(|status| status.as_u16()), Some(status));
         }
     }
 }

@@ -8,6 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 
+use crate::sts;
+
 /// The ids of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RequestId {
@@ -15,6 +17,13 @@ pub(crate) struct RequestId {
     request: String,
     /// Base64.
     host: String,
+}
+
+impl RequestId {
+    /// The 16 hex digits.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.request
+    }
 }
 
 /// Makes ids: a counter under a keyed hash whose key is new in every process, so that ids neither
@@ -43,12 +52,13 @@ impl RequestIds {
     }
 }
 
-/// Completes an answer.
+/// Completes an answer; an error that `of_sts` is to tell gets the form of that service.
 pub(crate) fn finish(
     mut response: Response<Body>,
     id: &RequestId,
     method: &Method,
     resource: &str,
+    of_sts: bool,
 ) -> Response<Body> {
     if method == Method::HEAD
         && response.status() == StatusCode::OK
@@ -65,7 +75,7 @@ pub(crate) fn finish(
         }
     } else if (status.is_client_error() || status.is_server_error())
         && let Some(document) = response.body().bytes()
-        && let Some(document) = complete_document(&document, id, resource)
+        && let Some(document) = complete_document(&document, id, resource, of_sts.then_some(status))
     {
         *response.body_mut() = Body::from(document);
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -89,7 +99,15 @@ pub(crate) fn is_bare(response: &Response<Body>) -> bool {
     document.is_some_and(|document| !document.windows(9).any(|window| window == b"<Message>"))
 }
 
-fn complete_document(document: &[u8], id: &RequestId, resource: &str) -> Option<String> {
+fn complete_document(
+    document: &[u8],
+    id: &RequestId,
+    resource: &str,
+    of_sts: Option<StatusCode>,
+) -> Option<String> {
+    if let Some(status) = of_sts {
+        return sts::refused(document, status, &id.request);
+    }
     let document = std::str::from_utf8(document).ok()?;
     let open = document.strip_suffix("</Error>")?;
     let mut out = String::with_capacity(document.len() + resource.len() + 160);
@@ -158,7 +176,7 @@ mod tests {
         let body = "<?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code></Error>";
         let mut response = Response::new(Body::from(body.to_owned()));
         *response.status_mut() = StatusCode::FORBIDDEN;
-        let response = finish(response, &id, &Method::GET, "/b/<k>&");
+        let response = finish(response, &id, &Method::GET, "/b/<k>&", false);
         assert_eq!(response.headers()["x-amz-request-id"], id.request.as_str());
         let text = String::from_utf8(response.body().bytes().unwrap().to_vec()).unwrap();
         assert!(text.contains("<Message>The request signature"), "{text}");
@@ -178,7 +196,7 @@ mod tests {
         ] {
             let mut response = Response::new(Body::from("<Error></Error>".to_owned()));
             *response.status_mut() = status;
-            let response = finish(response, &id, &method, "/");
+            let response = finish(response, &id, &method, "/", false);
             assert!(response.body().bytes().unwrap().is_empty());
         }
     }

@@ -3,7 +3,8 @@
 //! | left open by s3s 0.14 | closed in |
 //! |---|---|
 //! | request ids, `Resource` and `RequestId` in error documents | [`answer`] |
-//! | old signature versions, unsigned `x-amz-*` headers, region, presigned lifetime, session tokens | [`signature`] |
+//! | old signature versions, unsigned `x-amz-*` headers, region, presigned lifetime | [`signature`] |
+//! | session tokens | [`crate::auth`] |
 //! | `OPTIONS` (CORS preflight) | here |
 //! | forms of strangers held in memory | here |
 //! | answers to `Expect: 100-continue` that come without the `100` (hyper sends none for an empty body) | here |
@@ -13,6 +14,7 @@ mod body;
 mod chunked;
 mod signature;
 
+pub(crate) use answer::RequestId;
 pub(crate) use body::BodyFaults;
 pub(crate) use signature::check_form_region;
 
@@ -28,7 +30,7 @@ use tokio::sync::Semaphore;
 use self::answer::RequestIds;
 use self::body::GuardedBody;
 use crate::error::{fail, fail_custom};
-use crate::limits;
+use crate::{limits, sts};
 
 /// Takes requests off the wire and hands the acceptable ones to s3s.
 pub(crate) struct Front {
@@ -50,8 +52,10 @@ impl Front {
     }
 
     /// Answers one request. Every outcome is an answer.
-    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn handle(&self, mut request: Request<Incoming>) -> Response<Body> {
         let id = self.ids.next();
+        request.extensions_mut().insert(id.clone());
+        let of_sts = sts::is_for(request.method(), request.uri(), request.headers());
         let method = request.method().clone();
         let resource = request.uri().path().to_owned();
         let expects = expects_continue(&request);
@@ -64,7 +68,7 @@ impl Front {
             Ok(admitted) => self.answer(admitted).await,
             Err(error) => refusal(error),
         };
-        let mut response = answer::finish(response, &id, &method, &resource);
+        let mut response = answer::finish(response, &id, &method, &resource, of_sts);
         // A final answer where `100` was expected: botocore would take its status for that of the
         // next request on this connection.
         if expects && (empty || !response.status().is_success()) {

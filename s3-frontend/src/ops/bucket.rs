@@ -1,9 +1,11 @@
 //! Buckets: create, delete, head, list, location.
+use access::identity::gateway_account;
 use http::HeaderValue;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::ack;
+use crate::auth::caller_of;
 use crate::door::Door;
 use crate::error::{self, fail, not_implemented};
 use crate::metadata::check_expected_owner;
@@ -23,6 +25,9 @@ impl Door {
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let level = ack::asked(&req.headers)?;
+        let account = caller_of(&req.extensions)?
+            .identity()
+            .map_or_else(gateway_account, |identity| identity.account.clone());
         let input = req.input;
         if input.object_lock_enabled_for_bucket == Some(true) {
             return Err(not_implemented("Object Lock"));
@@ -53,10 +58,22 @@ impl Door {
                 ),
             ));
         }
-        self.vfs
-            .create_bucket_with_ack(&input.bucket, level)
-            .await
-            .map_err(error::bucket)?;
+        let mut settings = vfs::BucketSettings::new();
+        if let Some(setting) = access::owner::setting(&account) {
+            settings.insert(access::owner::SETTING.to_owned(), setting);
+        }
+        let made = self
+            .vfs
+            .create_bucket_with_settings(&input.bucket, level, settings)
+            .await;
+        let exists = matches!(made, Err(vfs::Error::Exists));
+        if exists && self.account_of(&input.bucket).await?.id != account.id {
+            return Err(fail(
+                S3ErrorCode::BucketAlreadyExists,
+                "The requested bucket name is not available: names are shared by all accounts. Select another.",
+            ));
+        }
+        made.map_err(error::bucket)?;
         let location = Some(format!("/{}", input.bucket));
         Ok(S3Response::new(CreateBucketOutput { location }))
     }
@@ -113,6 +130,9 @@ impl Door {
         &self,
         req: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
+        let account = caller_of(&req.extensions)?
+            .identity()
+            .map_or_else(gateway_account, |identity| identity.account.clone());
         let input = req.input;
         let max = match input.max_buckets {
             None => usize::MAX,
@@ -124,11 +144,8 @@ impl Door {
         let prefix = input.prefix.clone().unwrap_or_default();
         // The token is the last name of the page before.
         let after = input.continuation_token.unwrap_or_default();
-        let mut shown: Vec<vfs::Bucket> = self
-            .vfs
-            .buckets()
-            .await
-            .map_err(error::bucket)?
+        let all = self.vfs.buckets().await.map_err(error::bucket)?;
+        let shown: Vec<vfs::Bucket> = all
             .into_iter()
             .filter(|bucket| naming::is_bucket_name(&bucket.name))
             .filter(|bucket| bucket.name.starts_with(&prefix) && bucket.name > after)
@@ -139,6 +156,21 @@ impl Door {
                     .is_none_or(|region| *region == self.region)
             })
             .collect();
+        let mut own = Vec::new();
+        for bucket in shown {
+            // One that was deleted since is nobody's.
+            let owner = match self.account_of(&bucket.name).await {
+                Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => continue,
+                owner => owner?,
+            };
+            if owner.id == account.id {
+                own.push(bucket);
+            }
+            if own.len() > max {
+                break;
+            }
+        }
+        let mut shown = own;
         let more = shown.len() > max;
         shown.truncate(max);
         let continuation_token = shown.last().filter(|_| more).map(|bucket| bucket.name.clone());
@@ -153,7 +185,7 @@ impl Door {
         Ok(S3Response::new(ListBucketsOutput {
             buckets: Some(buckets),
             continuation_token,
-            owner: Some(owner::owner()),
+            owner: Some(owner::shown(account)),
             prefix: input.prefix,
         }))
     }

@@ -12,7 +12,7 @@ use crate::door::Door;
 use crate::error::{self, fail};
 use crate::metadata::check_expected_owner;
 use crate::naming::NameEncoding;
-use crate::{limits, naming, owner};
+use crate::{limits, naming};
 
 /// A page size that a request asks for: 0 to 1,000, larger ones are cut as AWS does.
 pub(crate) fn page_size(asked: Option<i32>, name: &'static str) -> S3Result<usize> {
@@ -76,7 +76,7 @@ pub(crate) fn common_prefixes(prefixes: &[Vec<u8>], names: NameEncoding) -> Opti
     (!prefixes.is_empty()).then_some(prefixes)
 }
 
-fn object(info: &ObjectInfo, names: NameEncoding, with_owner: bool) -> Object {
+fn object(info: &ObjectInfo, names: NameEncoding, owner: Option<&Owner>) -> Object {
     Object {
         // Kept in the object's metadata, which a listing does not read.
         checksum_algorithm: None,
@@ -84,7 +84,7 @@ fn object(info: &ObjectInfo, names: NameEncoding, with_owner: bool) -> Object {
         e_tag: Some(naming::etag(&info.etag)),
         key: Some(names.encode(&info.key)),
         last_modified: Some(naming::timestamp(info.modified)),
-        owner: with_owner.then(owner::owner),
+        owner: owner.cloned(),
         restore_status: None,
         size: Some(info.size as i64),
         storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
@@ -128,6 +128,7 @@ impl Door {
             max: page_size(input.max_keys, "max-keys")?,
         };
         let page = self.page(&question).await?;
+        let owner = self.owner_of(&question.bucket).await?;
         let encode = |name: &String| names.encode(name.as_bytes());
         let delimited = question.delimiter.as_ref().is_some_and(|d| !d.is_empty());
         Ok(S3Response::new(ListObjectsOutput {
@@ -139,7 +140,7 @@ impl Door {
             contents: Some(
                 page.objects
                     .iter()
-                    .map(|info| object(info, names, true))
+                    .map(|info| object(info, names, Some(&owner)))
                     .collect(),
             ),
             common_prefixes: common_prefixes(&page.prefixes, names),
@@ -174,7 +175,10 @@ impl Door {
             max: page_size(input.max_keys, "max-keys")?,
         };
         let page = self.page(&question).await?;
-        let with_owner = input.fetch_owner.unwrap_or(false);
+        let owner = match input.fetch_owner {
+            Some(true) => Some(self.owner_of(&question.bucket).await?),
+            _ => None,
+        };
         let encode = |name: &String| names.encode(name.as_bytes());
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(question.bucket.clone()),
@@ -187,7 +191,7 @@ impl Door {
             contents: Some(
                 page.objects
                     .iter()
-                    .map(|info| object(info, names, with_owner))
+                    .map(|info| object(info, names, owner.as_ref()))
                     .collect(),
             ),
             common_prefixes: common_prefixes(&page.prefixes, names),

@@ -3,6 +3,7 @@
 //! Tools probe a bucket's settings before they work with it. Each probe is answered as AWS answers it
 //! for a bucket where the setting was never made: a bucket without a policy is a fact here too.
 //! *Making* such a setting is refused with `NotImplemented`; removing what is not there succeeds.
+use access::identity::gateway_account;
 use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode};
@@ -12,7 +13,7 @@ use crate::owner;
 
 /// The grants of everything: the owner may do all.
 pub(crate) fn private_grants() -> Vec<Grant> {
-    let owner = owner::owner();
+    let owner = owner::shown(gateway_account());
     let grantee = Grantee {
         display_name: owner.display_name,
         email_address: None,

@@ -1,6 +1,7 @@
 //! One door on one temporary directory.
 use std::time::Duration;
 
+use access::identity::Registry;
 use meta::{EngineKind, Meta, MetaConfig};
 use s3_frontend::{S3Config, S3Server};
 use store::{PassphraseCost, Store, StoreConfig};
@@ -18,6 +19,7 @@ const MIB: u64 = 1 << 20;
 pub struct Harness {
     pub vfs: Vfs,
     pub client: Client,
+    pub identities: Registry,
     pub server: S3Server,
     _dir: TempDir,
 }
@@ -25,6 +27,11 @@ pub struct Harness {
 impl Harness {
     /// Starts a door without a network behind it: everything stays staged.
     pub async fn start() -> Self {
+        Self::trusting(Vec::new()).await
+    }
+
+    /// As [`Self::start`], with identity providers.
+    pub async fn trusting(oidc: Vec<access::oidc::Issuer>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let meta = Meta::open(&MetaConfig {
             engine: EngineKind::Fjall,
@@ -67,12 +74,17 @@ impl Harness {
                 (ACCESS.into(), SECRET.into()),
             ],
             domains: vec!["s3.test".into()],
+            oidc,
         };
-        let server = S3Server::start(config, vfs.clone()).await.unwrap();
+        let identities = Registry::open(vfs.clone()).await.unwrap();
+        let server = S3Server::start(config, vfs.clone(), identities.clone())
+            .await
+            .unwrap();
         let client = Client::new(&format!("http://{}", server.address()), ACCESS, SECRET, REGION);
         Self {
             vfs,
             client,
+            identities,
             server,
             _dir: dir,
         }

@@ -33,6 +33,7 @@ impl Door {
             .upload(&bucket, key.as_bytes(), &id)
             .await
             .map_err(error::upload)?;
+        let owner = self.owner_of(&bucket).await?;
         let choice = Choice::of(&upload.meta);
         let (parts, more) = if max == 0 {
             (Vec::new(), false)
@@ -66,8 +67,8 @@ impl Door {
             upload_id: Some(id.0),
             checksum_algorithm: choice.map(|choice| choice.algorithm.to_dto()),
             checksum_type: choice.map(|choice| choice.coverage.to_dto()),
-            initiator: Some(owner::initiator()),
-            owner: Some(owner::owner()),
+            initiator: Some(owner::initiator(&owner)),
+            owner: Some(owner),
             is_truncated: Some(more),
             max_parts: Some(max as i32),
             part_number_marker: Some(after),
@@ -107,6 +108,7 @@ impl Door {
             )
             .await?;
 
+        let owner = self.owner_of(&input.bucket).await?;
         let encode = |name: &str| names.encode(name.as_bytes());
         let prefixes: Vec<CommonPrefix> = page
             .prefixes
@@ -130,7 +132,7 @@ impl Door {
             uploads: Some(
                 page.uploads
                     .into_iter()
-                    .map(|upload| shown(upload, names))
+                    .map(|upload| shown(upload, names, owner.clone()))
                     .collect(),
             ),
             ..ListMultipartUploadsOutput::default()
@@ -214,15 +216,15 @@ fn rolled_up(key: &[u8], prefix: &[u8], delimiter: Option<&[u8]>) -> Option<Vec<
     key.get(..prefix.len() + at + delimiter.len()).map(<[u8]>::to_vec)
 }
 
-fn shown(upload: UploadInfo, names: NameEncoding) -> MultipartUpload {
+fn shown(upload: UploadInfo, names: NameEncoding, owner: Owner) -> MultipartUpload {
     let choice = Choice::of(&upload.meta);
     MultipartUpload {
         checksum_algorithm: choice.map(|choice| choice.algorithm.to_dto()),
         checksum_type: choice.map(|choice| choice.coverage.to_dto()),
         initiated: Some(naming::timestamp(upload.created)),
-        initiator: Some(owner::initiator()),
+        initiator: Some(owner::initiator(&owner)),
         key: Some(names.encode(&upload.key)),
-        owner: Some(owner::owner()),
+        owner: Some(owner),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
         upload_id: Some(upload.id.0),
     }

@@ -7,9 +7,9 @@ use super::asked;
 use crate::door::Door;
 use crate::error::{self, fail};
 use crate::metadata::check_expected_owner;
+use crate::naming;
 use crate::naming::NameEncoding;
 use crate::ops::list::{common_prefixes, name_encoding, page_size};
-use crate::{naming, owner};
 
 impl Door {
     pub(crate) async fn list_versions(
@@ -50,8 +50,9 @@ impl Door {
         let is_truncated = next.is_some();
         let (next_key, next_id) = next.unzip();
         let (mut versions, mut markers) = (Vec::new(), Vec::new());
+        let owner = self.owner_of(&input.bucket).await?;
         for entry in &entries {
-            match shown(entry, names) {
+            match shown(entry, names, owner.clone()) {
                 Shown::Version(version) => versions.push(version),
                 Shown::Marker(marker) => markers.push(marker),
             }
@@ -82,10 +83,10 @@ enum Shown {
     Marker(DeleteMarkerEntry),
 }
 
-fn shown(entry: &VersionEntry, names: NameEncoding) -> Shown {
+fn shown(entry: &VersionEntry, names: NameEncoding, owner: Owner) -> Shown {
     let (key, version_id) = (Some(names.encode(&entry.key)), Some(entry.id.to_string()));
     let (is_latest, last_modified) = (Some(entry.latest), Some(naming::timestamp(entry.at)));
-    let owner = Some(owner::owner());
+    let owner = Some(owner);
     match &entry.object {
         None => Shown::Marker(DeleteMarkerEntry {
             is_latest,
