@@ -187,14 +187,17 @@ pub(crate) fn object_meta(content: ContentHeaders, user: Option<Metadata>) -> S3
     })
 }
 
-/// `aws-chunked` describes the transfer, not the object.
+/// `aws-chunked` describes the transfer, not the object. Whatever else is said stays as it was written.
 fn without_aws_chunked(encoding: &str) -> String {
-    let kept: Vec<&str> = encoding
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+    let codings = || encoding.split(',').map(str::trim);
+    let describes_transfer = |coding: &&str| coding.eq_ignore_ascii_case("aws-chunked");
+    if !codings().any(|coding| describes_transfer(&coding)) {
+        return encoding.to_owned();
+    }
+    let kept: Vec<&str> = codings()
+        .filter(|coding| !coding.is_empty() && !describes_transfer(coding))
         .collect();
-    kept.join(",")
+    kept.join(", ")
 }
 
 fn http_date(time: &Timestamp) -> Option<String> {
