@@ -65,7 +65,8 @@ def first_line(process, command, log):
 
 @contextlib.contextmanager
 def serving(gateway, directory, users, settings):
-    """A gateway with one key pair for each of `users`; yields its endpoint and `{user: (access, secret)}`.
+    """A gateway with one key pair for each of `users`; yields its endpoint and `{user: (access, secret)}`. The first
+    is the gateway's own account, the others have accounts of their own where the gateway has accounts.
 
     `settings` are further lines of the `[s3]` section. The network's program lies beside `gateway`, or
     where CESS_DEVNET says. Nothing is leased: what the suite writes stays
@@ -102,4 +103,18 @@ def serving(gateway, directory, users, settings):
         )
         serve = [gateway, "serve", "--json", "--config", configuration]
         with running(serve, directory / "gateway.log") as ready:
+            for user in list(keys)[1:]:
+                keys[user] = account(gateway, directory, user) or keys[user]
             yield ready["s3"]["endpoint"], keys
+
+
+def account(gateway, directory, name):
+    """Makes an account and a key pair of it; `None` from a gateway without accounts."""
+    if subprocess.run([gateway, "iam", "--help"], capture_output=True).returncode != 0:
+        return None
+    pair = directory / f"{name}.key"
+    here = ["--data", directory / "data"]
+    for order in (["account", "create", name], ["key", "create", "--account", name, "--to", pair]):
+        subprocess.run([gateway, "iam", *order, *here], check=True, capture_output=True, timeout=60)
+    access, _, secret = pair.read_text().strip().partition(":")
+    return access, secret

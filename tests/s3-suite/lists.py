@@ -53,8 +53,8 @@ class Lists:
         return said
 
     def accept(self, functions, outcomes):
-        """Sorts every function that ran by what it did. What fails keeps the list and the reason that it
-        has; what has none yet gets them from its markers, or from what it said."""
+        """Sorts every function that ran by what it did. What will not work stays so, with its reason, while
+        it fails; of what does not work yet, the reason is what it said."""
         for function in functions:
             label = function.label
             outcome = outcomes.get(label)
@@ -66,7 +66,7 @@ class Lists:
             elif known[WILL_NOT] or (function.never and not known[NOT_YET]):
                 self.reasons[WILL_NOT][label] = known[WILL_NOT] or function.never
             else:
-                self.reasons[NOT_YET][label] = known[NOT_YET] or outcome.why
+                self.reasons[NOT_YET][label] = outcome.why
 
 
 @dataclasses.dataclass
