@@ -78,6 +78,7 @@ impl Admin {
             .merge(super::quotas::routes())
             .merge(super::trash::routes())
             .merge(super::health::routes())
+            .merge(super::members::routes())
             .merge(super::metadata::routes())
             .merge(super::snapshots::routes())
             .with_state(state)
