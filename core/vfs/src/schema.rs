@@ -197,9 +197,14 @@ pub(crate) fn scan<'a, R: Read + ?Sized>(
     scan_from(read, prefix, Bound::Included(prefix))
 }
 
+/// Room for a value that is about to be written: an inode with a name of usual length.
+const TYPICAL_VALUE: usize = 128;
+
 /// A record as a value.
 pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
-    postcard::to_extend(record, vec![VERSION])
+    let mut value = Vec::with_capacity(TYPICAL_VALUE);
+    value.push(VERSION);
+    postcard::to_extend(record, value)
         .map_err(|error| Error::Internal(format!("cannot encode a row: {error}")))
 }
 

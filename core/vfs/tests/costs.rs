@@ -284,7 +284,7 @@ async fn making_and_renaming_a_file_takes_few_rows() {
     // inode, times.
     assert_eq!(
         (renamed.commits, renamed.reads(), renamed.writes),
-        (1, 9, 4),
+        (1, 8, 4),
         "{renamed:?}"
     );
 }

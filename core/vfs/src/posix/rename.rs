@@ -4,7 +4,7 @@ use meta::{Durability, Transaction};
 use super::remove;
 use crate::dentry::Entry;
 use crate::schema::InodeRecord;
-use crate::version::History;
+use crate::version::{Histories, History};
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names, quota, trash,
@@ -60,6 +60,9 @@ impl Vfs {
 
 /// The source, if it has something that is not stored and the target exists.
 fn replaces(core: &Core, rename: &Rename) -> Result<Option<InodeNo>> {
+    if core.nodes.is_empty() {
+        return Ok(None);
+    }
     let rows = core.rows();
     let Some(source) = dentry::resolve(&rows, rename.from, &rename.from_name)? else {
         return Ok(None);
@@ -79,11 +82,12 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         return Err(Error::Invalid("exchange and no_replace exclude each other"));
     }
     let from_directory = inode::live_directory(&*tx, from)?;
-    let to_directory = if from == to {
-        from_directory.clone()
+    let other_directory = if from == to {
+        None
     } else {
-        inode::live_directory(&*tx, to)?
+        Some(inode::live_directory(&*tx, to)?)
     };
+    let to_directory = other_directory.as_ref().unwrap_or(&from_directory);
     let source = dentry::resolve(&*tx, from, &rename.from_name)?.ok_or(Error::NotFound)?;
     let target = dentry::resolve(&*tx, to, &rename.to_name)?;
     if flags.no_replace && target.is_some() {
@@ -97,14 +101,14 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     if from_directory.domain != to_directory.domain {
         return Err(Error::CrossBucket);
     }
-    leave_trash(tx, (from, &from_directory), (to, &to_directory), &source, flags)?;
+    leave_trash(tx, (from, &from_directory), (to, to_directory), &source, flags)?;
     // What comes into a tree that is being removed would go with it.
     if source.kind == Kind::Directory || from != to {
         not_below(tx, to, source.ino)?;
     }
     if flags.exchange {
         let target = target.ok_or(Error::NotFound)?;
-        let directories = (&from_directory, &to_directory);
+        let directories = (&from_directory, to_directory);
         exchange(tx, rename, &source, &target, directories, now)?;
         return Ok(false);
     }
@@ -127,7 +131,7 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
                 (true, true) => {
                     remove::remove_directory(tx, &core.nodes, to, &target.suffix, target.ino, now)?;
                 }
-                (false, false) => replace(tx, core, &to_directory, to, target, now)?,
+                (false, false) => replace(tx, core, to_directory, to, target, now)?,
             }
             target.suffix.clone()
         }
@@ -138,12 +142,13 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     dentry::detach(tx, from, &source.suffix, source.ino, &mut record)?;
     dentry::attach_counted(tx, (to, to_quota), &new_suffix, source.ino, &mut record)?;
     save(tx, source.ino, record, now)?;
-    if source.kind == Kind::File {
-        let domain = from_directory.domain;
-        if let Some(left) = History::at(&*tx, domain, from, &source.suffix)? {
+    if source.kind == Kind::File
+        && let Some(histories) = Histories::of(&*tx, InodeNo(from_directory.domain))?
+    {
+        if let Some(left) = histories.at(&*tx, from, &source.suffix)? {
             left.moved_away(tx, &core.nodes, now)?;
         }
-        if let Some(taken) = History::at(&*tx, domain, to, &new_suffix)? {
+        if let Some(taken) = histories.at(&*tx, to, &new_suffix)? {
             taken.arrive(tx, &core.nodes, source.ino, now)?;
         }
     }

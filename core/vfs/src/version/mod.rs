@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::find::FoundVersion;
 pub(crate) use self::find::ino_of;
-pub(crate) use self::history::History;
+pub(crate) use self::history::{Histories, History};
 pub use self::list::{VersionEntry, VersionPage, VersionRequest};
 pub use self::remove::Deleted;
 use crate::schema::{self, InodeRecord, VERSIONING};
