@@ -1,5 +1,4 @@
 //! Inode records: loading, saving, and what doors see of them.
-use std::collections::HashMap;
 use std::ops::Bound;
 
 use meta::{Read, Transaction};
@@ -71,19 +70,21 @@ pub(crate) fn load_timeless(read: &(impl Read + ?Sized), ino: InodeNo) -> Result
 
 /// Inodes that lie between two wanted ones and are read past rather than looked up anew.
 const GAP: u64 = 4;
+/// Neighbours that are worth a scan: to begin one takes as long as some look-ups.
+const SCANNED: usize = 8;
 
-/// The records of those of `inos`, which ascend without repetition, that are files: they have no times
-/// in rows of their own. Neighbours are read in one scan, which costs a fraction of as many look-ups
-/// and does not grow with what else the engine holds.
+/// The records of those of `inos`, which ascend without repetition, that are no directories (which have
+/// their times in rows of their own), in that order. Neighbours are read in one scan, which costs a
+/// fraction of as many look-ups and does not grow with what else the engine holds.
 pub(crate) fn load_files(
     read: &(impl Read + ?Sized),
     inos: &[InodeNo],
-) -> Result<HashMap<InodeNo, InodeRecord>> {
-    let mut found = HashMap::with_capacity(inos.len());
+) -> Result<Vec<(InodeNo, InodeRecord)>> {
+    let mut found = Vec::with_capacity(inos.len());
     let mut keep = |ino: InodeNo, row: &[u8]| -> Result<()> {
         let record = decode(row)?;
-        if record.kind == Kind::File {
-            found.insert(ino, record);
+        if record.kind != Kind::Directory {
+            found.push((ino, record));
         }
         Ok(())
     };
@@ -91,21 +92,22 @@ pub(crate) fn load_files(
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             continue;
         };
-        if first == last {
-            if let Some(row) = read.get(&schema::inode_key(INODE, *first))? {
-                keep(*first, &row)?;
+        if run.len() < SCANNED {
+            for &ino in run {
+                if let Some(row) = read.get(&schema::inode_key(INODE, ino))? {
+                    keep(ino, &row)?;
+                }
             }
             continue;
         }
         let (from, to) = (schema::inode_key(INODE, *first), schema::inode_key(INODE, *last));
-        let rows = read.range(Bound::Included(&from), Bound::Included(&to), false)?;
         let mut wanted = run.iter().copied().peekable();
-        for row in rows {
+        for row in read.range(Bound::Included(&from), Bound::Included(&to), false)? {
             let (key, value) = row?;
-            let Some(ino) = wanted.peek().copied() else { break };
-            if key == schema::inode_key(INODE, ino) {
+            let ino = InodeNo(schema::number_at(&key, 1)?);
+            while wanted.next_if(|wanted| *wanted < ino).is_some() {}
+            if wanted.next_if_eq(&ino).is_some() {
                 keep(ino, &value)?;
-                wanted.next();
             }
         }
     }

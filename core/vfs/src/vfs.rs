@@ -156,9 +156,10 @@ impl<'a> View<'a> {
         clean.dedup();
         let found = inode::load_files(&*self.snapshot, &clean)?;
         inos.iter()
-            .map(|ino| match found.get(ino) {
-                Some(record) => Ok(record.clone()),
-                None => self.record(*ino),
+            .map(|ino| match found.binary_search_by_key(ino, |(ino, _)| *ino) {
+                // Several names may lead to it.
+                Ok(at) => Ok(found[at].1.clone()),
+                Err(_) => self.record(*ino),
             })
             .collect()
     }
