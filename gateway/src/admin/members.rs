@@ -63,7 +63,10 @@ async fn forget(
     Json(request): Json<Forget>,
 ) -> Result<Json<Forgotten>, AdminError> {
     let all = members(&state).await?;
-    let mut named = all.iter().filter(|member| member.name == request.member);
+    // One that joined anew after it was given up has the name of the one that it was.
+    let mut named = all
+        .iter()
+        .filter(|member| member.name == request.member && !member.forgotten);
     let member = match (named.next(), named.next(), request.member.parse()) {
         (Some(member), None, _) => member.member,
         (Some(_), Some(_), _) => {

@@ -182,8 +182,14 @@ impl Door {
         }
         if !selection.range.is_empty() {
             let key = info.key;
-            let pieces = reading
-                .stream(reader, selection.range)?
+            let mut pieces = reading.stream(reader, selection.range)?;
+            // Bytes that cannot be had from the first on are an answer of their own.
+            let first = match pieces.next().await {
+                Some(Err(error)) => return Err(error::object(error)),
+                first => first,
+            };
+            let pieces = futures::stream::iter(first)
+                .chain(pieces)
                 .map(move |piece| match piece {
                     Ok(bytes) => Ok(Frame::data(bytes)),
                     Err(error) => {
