@@ -31,11 +31,13 @@ mod ingest;
 mod integrity;
 mod layer;
 mod limits;
+mod lock;
 mod metadata;
 mod naming;
 mod ops;
 mod owner;
 mod server;
+mod tags;
 
 pub use server::S3Server;
 

@@ -24,9 +24,6 @@ impl Door {
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let level = ack::asked(&req.headers)?;
         let input = req.input;
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(not_implemented("Object Lock"));
-        }
         let shared = input
             .acl
             .as_ref()
@@ -53,8 +50,13 @@ impl Door {
                 ),
             ));
         }
+        let new = vfs::NewBucket {
+            ack: level,
+            object_lock: input.object_lock_enabled_for_bucket == Some(true),
+            ..vfs::NewBucket::default()
+        };
         self.vfs
-            .create_bucket_with_ack(&input.bucket, level)
+            .create_bucket_with(&input.bucket, new)
             .await
             .map_err(error::bucket)?;
         let location = Some(format!("/{}", input.bucket));

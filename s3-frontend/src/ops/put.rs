@@ -1,20 +1,37 @@
 //! PutObject, and browser forms (POST Object), which s3s turns into it.
-use http::Method;
+use http::{Method, StatusCode};
 use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::object::Commit;
 
 use crate::condition;
 use crate::door::Door;
-use crate::error::{self, not_implemented};
+use crate::error::{self, fail, fail_custom};
 use crate::ingest::{self, Intake};
 use crate::integrity::Demand;
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::{Checksum, Coverage, internal_headers};
 use crate::layer::check_form_region;
+use crate::lock::wanted_lock;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::naming;
-use crate::ops::version;
+use crate::ops::{rename, version};
+use crate::tags::Tags;
+
+/// Where the bytes of an append go.
+fn write_offset(offset: Option<i64>) -> S3Result<Option<u64>> {
+    offset
+        .map(|offset| u64::try_from(offset).map_err(|_| invalid_offset()))
+        .transpose()
+}
+
+fn invalid_offset() -> s3s::S3Error {
+    fail_custom(
+        "InvalidWriteOffset",
+        StatusCode::BAD_REQUEST,
+        "The write offset value that you specified does not match the current object size.",
+    )
+}
 
 impl Door {
     pub(crate) async fn put(
@@ -27,10 +44,20 @@ impl Door {
         check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
-        if req.input.write_offset_bytes.is_some() {
-            return Err(not_implemented("Writing at an offset"));
+        if rename::is_asked(&req.uri) {
+            let (bucket, key) = (&req.input.bucket, &req.input.key);
+            return self.rename(bucket, key, &req.headers).await;
         }
+        let offset = write_offset(req.input.write_offset_bytes)?;
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
+        if let Some(tags) = &req.input.tagging {
+            Tags::from_header(tags)?.keep(&mut meta);
+        }
+        let lock = wanted_lock!(req.input)?;
+        if !lock.is_empty() {
+            self.require_lock(&req.input.bucket).await?;
+            lock.keep(&mut meta);
+        }
         let given = checksum_fields!(req.input);
         let demand = Demand::from_request(req.input.content_md5.as_deref(), &given, &req.headers)?;
         let algorithm = demand.algorithm();
@@ -64,8 +91,20 @@ impl Door {
             precondition: precondition.clone(),
             level: None,
         };
-        let info = match writer.commit(commit).await {
+        let size = writer.len();
+        let made = match offset {
+            None => writer.commit(commit).await,
+            Some(offset) => writer.append(offset, commit).await,
+        };
+        let info = match made {
             Ok(info) => info,
+            Err(vfs::Error::OutOfRange) if offset.is_some() => return Err(invalid_offset()),
+            Err(vfs::Error::Invalid(why)) if offset.is_some() => {
+                return Err(fail(
+                    S3ErrorCode::InvalidRequest,
+                    format!("Cannot append: {why}."),
+                ));
+            }
             Err(error) => {
                 return Err(self
                     .write_error(error, &precondition, &bucket, key.as_bytes())
@@ -75,12 +114,16 @@ impl Door {
 
         let mut output = PutObjectOutput {
             e_tag: Some(naming::etag(&info.etag)),
-            checksum_type: Some(checksum.coverage.to_dto()),
+            size: offset.map(|_| info.size as i64),
             server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             version_id: version::shown(info.version),
             ..PutObjectOutput::default()
         };
-        set_checksum!(output, checksum.algorithm, checksum.value);
+        // Of an object that was there, it says something of its last bytes alone.
+        if info.size == size {
+            output.checksum_type = Some(checksum.coverage.to_dto());
+            set_checksum!(output, checksum.algorithm, checksum.value);
+        }
         self.say_level(&req.headers, info.ino, S3Response::new(output))
             .await
     }

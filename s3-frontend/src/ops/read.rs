@@ -2,6 +2,7 @@
 use std::ops;
 
 use futures::StreamExt as _;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -15,9 +16,14 @@ use crate::door::Door;
 use crate::error::{self, fail};
 use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum, Coverage, PartSizes};
+use crate::lock::show_lock;
 use crate::metadata::{check_expected_owner, show_metadata};
 use crate::naming;
 use crate::ops::version;
+use crate::tags::Tags;
+
+/// How many tags there are: s3s has no place for it in a HEAD's answer.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 /// The bytes of an object that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +114,7 @@ macro_rules! describe {
         $output.server_side_encryption =
             Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256));
         $output.version_id = version::shown(info.version);
+        show_lock!($output, &info.meta);
         if $input.part_number.is_some() {
             $output.parts_count = info.parts.map(|parts| parts as i32);
         }
@@ -145,11 +152,31 @@ macro_rules! describe {
     }};
 }
 
+/// Who is unknown gets an answer as it is: somebody else's link could make anything of it.
+fn refuse_overrides(input: &GetObjectInput) -> S3Result<()> {
+    let overrides = input.response_cache_control.is_some()
+        || input.response_content_disposition.is_some()
+        || input.response_content_encoding.is_some()
+        || input.response_content_language.is_some()
+        || input.response_content_type.is_some()
+        || input.response_expires.is_some();
+    if overrides {
+        return Err(fail(
+            S3ErrorCode::InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests.",
+        ));
+    }
+    Ok(())
+}
+
 impl Door {
     pub(crate) async fn get(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
+        if req.credentials.is_none() {
+            refuse_overrides(&input)?;
+        }
         if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
             return Err(fail(
                 S3ErrorCode::InvalidRequest,
@@ -168,6 +195,7 @@ impl Door {
         let selection = select(&info, input.range.as_ref(), input.part_number)?;
         let mut output = GetObjectOutput::default();
         describe!(output, &info, input, &selection);
+        output.tag_count = Tags::of(&info.meta).count();
         if !selection.range.is_empty() {
             let key = info.key;
             let pieces = reader.stream(selection.range).map(move |piece| match piece {
@@ -207,6 +235,9 @@ impl Door {
         describe!(output, &info, input, &selection);
         let mut headers = HeaderMap::new();
         headers.insert(ack::STATE, HeaderValue::from_static(self.state(&info).await?));
+        if let Some(count) = Tags::of(&info.meta).count() {
+            headers.insert(TAG_COUNT, HeaderValue::from(count));
+        }
         Ok(S3Response::with_headers(output, headers))
     }
 

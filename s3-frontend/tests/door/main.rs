@@ -4,6 +4,7 @@
 // A test that unwraps fails, as it should; strings of a test may be built the short way.
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
+mod append;
 mod buckets;
 mod client;
 mod conditions;
@@ -14,10 +15,12 @@ mod integrity;
 mod levels;
 mod listing;
 mod multipart;
+mod object_lock;
 mod objects;
 mod presigned;
 mod settings;
 mod signatures;
 mod snapshots;
+mod tagging;
 mod transport;
 mod versions;
