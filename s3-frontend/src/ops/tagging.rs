@@ -103,10 +103,7 @@ impl Door {
         check_expected_owner(&req.headers)?;
         let tags = Tags::from_document(req.input.tagging.tag_set, MAX_OF_BUCKET)?;
         self.set_bucket_tags(&req.input.bucket, &tags).await?;
-        Ok(S3Response::with_status(
-            PutBucketTaggingOutput::default(),
-            StatusCode::NO_CONTENT,
-        ))
+        Ok(S3Response::new(PutBucketTaggingOutput::default()))
     }
 
     pub(crate) async fn untag_bucket(
