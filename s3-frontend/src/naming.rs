@@ -27,6 +27,11 @@ pub(crate) fn timestamp(time: vfs::Timestamp) -> Timestamp {
         .into()
 }
 
+/// Nanoseconds since 1970 of a moment that a request names.
+pub(crate) fn nanos(time: &Timestamp) -> i128 {
+    time::OffsetDateTime::from(time.clone()).unix_timestamp_nanos()
+}
+
 /// Seconds since 1970 of a moment that a request names.
 pub(crate) fn seconds(time: &Timestamp) -> i64 {
     time::OffsetDateTime::from(time.clone()).unix_timestamp()

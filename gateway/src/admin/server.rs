@@ -184,6 +184,7 @@ impl IntoResponse for AdminError {
             | E::OutOfRange
             | E::CrossBucket
             | E::NotPermitted
+            | E::Locked
             | E::ReadOnly
             | E::Superseded(_)
             | E::TooManyLinks => StatusCode::BAD_REQUEST,

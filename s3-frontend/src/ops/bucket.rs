@@ -24,9 +24,6 @@ impl Door {
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let level = ack::asked(&req.headers)?;
         let input = req.input;
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(not_implemented("Object Lock"));
-        }
         let shared = input
             .acl
             .as_ref()
@@ -59,9 +56,14 @@ impl Door {
                 "The specified bucket is not valid.",
             ));
         }
-        let made = self.vfs.create_bucket_with_ack(&input.bucket, level).await;
-        match made {
-            Err(vfs::Error::Exists) if level.is_none() && self.is_as_made(&input.bucket).await? => {}
+        let new = vfs::NewBucket {
+            ack: level,
+            object_lock: input.object_lock_enabled_for_bucket == Some(true),
+            ..vfs::NewBucket::default()
+        };
+        let as_made = level.is_none() && !new.object_lock;
+        match self.vfs.create_bucket_with(&input.bucket, new).await {
+            Err(vfs::Error::Exists) if as_made && self.is_as_made(&input.bucket).await? => {}
             made => drop(made.map_err(error::bucket)?),
         }
         let location = Some(format!("/{}", input.bucket));

@@ -7,7 +7,8 @@ use crate::schema::InodeRecord;
 use crate::version::{Histories, History};
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names, quota, trash,
+    Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names, object_lock,
+    quota, trash,
 };
 
 /// One rename.
@@ -137,6 +138,9 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         }
     };
     let mut record = inode::get(&*tx, source.ino)?;
+    if is_dir {
+        object_lock::refuse_move(&*tx, source.ino, &record)?;
+    }
     let (from_quota, to_quota) = (from_directory.quota, to_directory.quota);
     quota::adopt(tx, source.ino, &mut record, from_quota, to_quota)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut record)?;
@@ -146,6 +150,8 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         && let Some(histories) = Histories::of(&*tx, InodeNo(from_directory.domain))?
     {
         if let Some(left) = histories.at(&*tx, from, &source.suffix)? {
+            // Only what has versions can be held.
+            object_lock::refuse_file(&*tx, source.ino, InodeNo(from_directory.domain))?;
             left.moved_away(tx, &core.nodes, now)?;
         }
         if let Some(taken) = histories.at(&*tx, to, &new_suffix)? {
@@ -252,6 +258,8 @@ fn exchange(
     }
     let mut source_record = inode::get(&*tx, source.ino)?;
     let mut target_record = inode::get(&*tx, target.ino)?;
+    object_lock::refuse_move(&*tx, source.ino, &source_record)?;
+    object_lock::refuse_move(&*tx, target.ino, &target_record)?;
     quota::adopt(tx, source.ino, &mut source_record, quotas.0, quotas.1)?;
     quota::adopt(tx, target.ino, &mut target_record, quotas.1, quotas.0)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut source_record)?;

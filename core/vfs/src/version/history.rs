@@ -5,7 +5,7 @@ use super::row::{self, VersionRecord, VersionRow};
 use super::{VersionId, Versioning};
 use crate::buffer::Nodes;
 use crate::object::KEY_MAX;
-use crate::{InodeNo, Kind, Result, Timestamp, dentry, inode, posix, quota, trash};
+use crate::{InodeNo, Kind, Result, Timestamp, dentry, inode, object_lock, posix, quota, trash};
 
 /// A key of a versioned bucket.
 pub(crate) struct History {
@@ -200,6 +200,7 @@ pub(super) fn discard(tx: &mut dyn Transaction, nodes: &Nodes, version: &Version
         return Ok(());
     }
     let mut record = inode::get(&*tx, version.ino)?;
+    object_lock::refuse(&*tx, version.ino, &record)?;
     posix::remove::lose(tx, nodes, version.ino, &mut record)?;
     inode::put(tx, version.ino, &record)
 }
