@@ -9,6 +9,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
+use crate::encryption::customer::KeyTransport;
 use crate::metadata::check_expected_owner;
 use crate::ops::unset::{self, Absent};
 use crate::ops::version;
@@ -19,15 +20,18 @@ pub(crate) struct Door {
     pub(crate) region: String,
     /// Who there is.
     pub(crate) identities: Registry,
+    /// How clients may bring encryption keys.
+    pub(crate) customer_keys: KeyTransport,
 }
 
 impl Door {
     /// Over `vfs`, in `region`.
-    pub(crate) fn new(vfs: Vfs, region: String, identities: Registry) -> Self {
+    pub(crate) fn new(vfs: Vfs, region: String, identities: Registry, customer_keys: KeyTransport) -> Self {
         Self {
             vfs,
             region,
             identities,
+            customer_keys,
         }
     }
 
@@ -119,6 +123,12 @@ impl S3 for Door {
         list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions;
         get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
         put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = set_versioning;
+        put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = set_default_encryption;
+        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = default_encryption;
+        delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = end_default_encryption;
+        put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = set_lifecycle;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle;
+        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = end_lifecycle;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -133,17 +143,27 @@ impl S3 for Door {
         abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = abort_upload;
         list_parts(ListPartsInput) -> ListPartsOutput = parts;
         list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads;
+        restore_object(RestoreObjectInput) -> RestoreObjectOutput = restore;
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = object_tags;
+        put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tag_object;
+        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = untag_object;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock_configuration;
+        put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = configure_lock;
+        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = retention;
+        put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = retain;
+        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = legal_hold;
+        put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = hold;
+        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = bucket_tags;
+        put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tag_bucket;
+        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = untag_bucket;
     }
 
     absent! {
         get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
-        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = Lifecycle;
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
         get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
-        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = Tagging;
         get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
-        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = ObjectLock;
         get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
@@ -156,8 +176,6 @@ impl S3 for Door {
             = GetBucketAccelerateConfigurationOutput::default();
         get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput
             = GetBucketAclOutput { grants: Some(unset::private_grants()), owner: Some(crate::owner::shown(gateway_account())) };
-        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
-            = GetBucketEncryptionOutput { server_side_encryption_configuration: Some(unset::encryption()) };
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
             = GetBucketLoggingOutput::default();
         get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput
@@ -175,14 +193,10 @@ impl S3 for Door {
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
-        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
-            = DeleteBucketLifecycleOutput::default();
         delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
             = DeleteBucketPolicyOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
-        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput
-            = DeleteBucketTaggingOutput::default();
         delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
             = DeleteBucketWebsiteOutput::default();
         delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
@@ -195,13 +209,5 @@ impl S3 for Door {
             owner: Some(crate::owner::shown(gateway_account())),
             ..Default::default()
         });
-        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput
-            = Ok(GetObjectTaggingOutput { tag_set: Vec::new(), version_id: None });
-        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput
-            = Ok(DeleteObjectTaggingOutput::default());
-        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput
-            = Err(Absent::ObjectLockOfObject.error());
-        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput
-            = Err(Absent::ObjectLockOfObject.error());
     }
 }

@@ -15,6 +15,7 @@
 //! - s3s finds the operation, verifies SigV4 and parses the input.
 //! - `ops` has one file per group of operations. Bytes run through `integrity`, which computes
 //!   MD5 and the S3 checksums beside the write, off the async workers.
+//! - `encryption` is what clients ask for above what everything has: keys of their own.
 //! - `error` is the one map from [`vfs::Error`] to S3 codes.
 //!
 //! # What it promises
@@ -25,18 +26,22 @@ mod ack;
 mod auth;
 mod condition;
 mod door;
+mod encryption;
 mod error;
 mod host;
 mod ingest;
 mod integrity;
 mod layer;
 mod limits;
+mod lock;
 mod metadata;
 mod naming;
 mod ops;
 mod owner;
+mod random;
 mod server;
 mod sts;
+mod tags;
 
 pub use server::S3Server;
 
@@ -56,6 +61,9 @@ pub struct S3Config {
     pub domains: Vec<String>,
     /// Identity providers whose tokens AssumeRoleWithWebIdentity takes.
     pub oidc: Vec<access::oidc::Issuer>,
+    /// Take clients' encryption keys over plain HTTP, where everybody on the way can read them. Where the
+    /// door listens on this machine alone they are taken anyway.
+    pub allow_customer_keys_over_http: bool,
 }
 
 /// Shows access keys, never secrets.
@@ -72,6 +80,10 @@ impl fmt::Debug for S3Config {
             .field("access_keys", &access_keys)
             .field("domains", &self.domains)
             .field("oidc", &self.oidc)
+            .field(
+                "allow_customer_keys_over_http",
+                &self.allow_customer_keys_over_http,
+            )
             .finish()
     }
 }
@@ -88,6 +100,7 @@ mod tests {
             credentials: vec![("ACCESS".into(), "very-secret".into())],
             domains: vec![],
             oidc: vec![],
+            allow_customer_keys_over_http: false,
         };
         let text = format!("{config:?}");
         assert!(text.contains("ACCESS"));

@@ -21,6 +21,7 @@ use vfs::Vfs;
 use crate::S3Config;
 use crate::auth::{Admission, Keys};
 use crate::door::Door;
+use crate::encryption::customer::KeyTransport;
 use crate::host::Domains;
 use crate::layer::Front;
 use crate::limits;
@@ -75,10 +76,18 @@ fn front(config: &S3Config, vfs: Vfs, identities: Registry) -> io::Result<Front>
     s3s_config.post_object_max_file_size = limits::MAX_FORM_FILE;
     s3s_config.form_max_field_size = limits::MAX_FORM_FIELDS;
     s3s_config.form_max_fields_size = limits::MAX_FORM_FIELDS;
+    let customer_keys = KeyTransport {
+        over_http: config.allow_customer_keys_over_http || config.listen.ip().is_loopback(),
+    };
     let providers = Providers::new(config.oidc.clone())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
     let keys = Keys::new(&config.credentials, identities.clone());
-    let mut builder = S3ServiceBuilder::new(Door::new(vfs.clone(), config.region.clone(), identities));
+    let mut builder = S3ServiceBuilder::new(Door::new(
+        vfs.clone(),
+        config.region.clone(),
+        identities,
+        customer_keys,
+    ));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
     builder.set_route(Sts::new(keys.clone(), providers));
     builder.set_access(Admission::new(vfs, keys.clone()));

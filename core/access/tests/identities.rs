@@ -212,9 +212,11 @@ async fn what_others_depend_on_is_not_deleted() {
         access::owner::SETTING.to_owned(),
         access::owner::setting(&account).unwrap(),
     )];
-    vfs.create_bucket_with_settings("theirs", None, settings.into())
-        .await
-        .unwrap();
+    let new = vfs::NewBucket {
+        settings: settings.into(),
+        ..vfs::NewBucket::default()
+    };
+    vfs.create_bucket_with("theirs", new).await.unwrap();
     let refused = registry.carry_out(delete_account()).await;
     assert!(refused.unwrap_err().to_string().contains("bucket theirs"));
     vfs.delete_bucket("theirs").await.unwrap();

@@ -29,9 +29,6 @@ impl Door {
             .identity()
             .map_or_else(gateway_account, |identity| identity.account.clone());
         let input = req.input;
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(not_implemented("Object Lock"));
-        }
         let shared = input
             .acl
             .as_ref()
@@ -58,24 +55,52 @@ impl Door {
                 ),
             ));
         }
-        let mut settings = vfs::BucketSettings::new();
-        if let Some(setting) = access::owner::setting(&account) {
-            settings.insert(access::owner::SETTING.to_owned(), setting);
-        }
-        let made = self
-            .vfs
-            .create_bucket_with_settings(&input.bucket, level, settings)
-            .await;
-        let exists = matches!(made, Err(vfs::Error::Exists));
-        if exists && self.account_of(&input.bucket).await?.id != account.id {
+        if !naming::is_new_bucket_name(&input.bucket) {
             return Err(fail(
-                S3ErrorCode::BucketAlreadyExists,
-                "The requested bucket name is not available: names are shared by all accounts. Select another.",
+                S3ErrorCode::InvalidBucketName,
+                "The specified bucket is not valid.",
             ));
         }
-        made.map_err(error::bucket)?;
+        let mut new = vfs::NewBucket {
+            ack: level,
+            object_lock: input.object_lock_enabled_for_bucket == Some(true),
+            ..vfs::NewBucket::default()
+        };
+        if let Some(setting) = access::owner::setting(&account) {
+            new.settings.insert(access::owner::SETTING.to_owned(), setting);
+        }
+        let as_made = level.is_none() && !new.object_lock;
+        match self.vfs.create_bucket_with(&input.bucket, new).await {
+            Err(vfs::Error::Exists) => {
+                if self.account_of(&input.bucket).await?.id != account.id {
+                    return Err(fail(
+                        S3ErrorCode::BucketAlreadyExists,
+                        "The requested bucket name is not available: names are shared by all accounts. Select another.",
+                    ));
+                }
+                if !(as_made && self.is_as_made(&input.bucket).await?) {
+                    return Err(error::bucket(vfs::Error::Exists));
+                }
+            }
+            made => drop(made.map_err(error::bucket)?),
+        }
         let location = Some(format!("/{}", input.bucket));
         Ok(S3Response::new(CreateBucketOutput { location }))
+    }
+
+    /// Whether making the bucket again, asking for nothing special, is answered as the first time: in the
+    /// oldest region only, and where it would change nothing.
+    async fn is_as_made(&self, bucket: &str) -> S3Result<bool> {
+        if self.region != NAMELESS_REGION {
+            return Ok(false);
+        }
+        for setting in ["acl", "object-lock"] {
+            let kept = self.vfs.bucket_setting(bucket, setting).await;
+            if kept.map_err(error::bucket)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(crate) async fn delete_bucket_op(

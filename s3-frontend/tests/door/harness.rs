@@ -75,6 +75,7 @@ impl Harness {
             ],
             domains: vec!["s3.test".into()],
             oidc,
+            allow_customer_keys_over_http: false,
         };
         let identities = Registry::open(vfs.clone()).await.unwrap();
         let server = S3Server::start(config, vfs.clone(), identities.clone())

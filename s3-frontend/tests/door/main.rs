@@ -5,20 +5,26 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::format_collect)]
 
 mod accounts;
+mod append;
 mod buckets;
+mod checksums;
 mod client;
 mod conditions;
 mod copies;
 mod deletes;
+mod encryption;
 mod harness;
 mod integrity;
 mod levels;
+mod lifecycle;
 mod listing;
 mod multipart;
+mod object_lock;
 mod objects;
 mod presigned;
 mod settings;
 mod signatures;
 mod snapshots;
+mod tagging;
 mod transport;
 mod versions;
