@@ -112,6 +112,12 @@ impl S3 for Door {
         list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions;
         get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
         put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = set_versioning;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = remove_cors;
+        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = put_website;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website;
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = remove_website;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -129,13 +135,11 @@ impl S3 for Door {
     }
 
     absent! {
-        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
         get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = Lifecycle;
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
         get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
         get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = Tagging;
-        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
         get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = ObjectLock;
         get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
@@ -167,7 +171,6 @@ impl S3 for Door {
             = ListBucketInventoryConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
-        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
         delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
             = DeleteBucketLifecycleOutput::default();
         delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
@@ -176,8 +179,6 @@ impl S3 for Door {
             = DeleteBucketReplicationOutput::default();
         delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput
             = DeleteBucketTaggingOutput::default();
-        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
-            = DeleteBucketWebsiteOutput::default();
         delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
             = DeletePublicAccessBlockOutput::default();
     }

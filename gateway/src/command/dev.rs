@@ -108,6 +108,7 @@ impl InABox {
         let address = self.gateway.s3_address.context("the S3 door is closed")?;
         Ok(crate::bench::S3 {
             endpoint: format!("http://{address}"),
+            tls_endpoint: None,
             region: REGION.to_owned(),
             access_key: self.secrets.access_key.clone(),
             secret_key: self.secrets.secret_key.to_string(),
@@ -234,7 +235,7 @@ impl Dev {
                 listen: self.s3,
                 region: REGION.to_owned(),
                 credentials: vec![(secrets.access_key.clone(), secrets.secret_key.to_string())],
-                domains: Vec::new(),
+                ..s3_frontend::S3Config::default()
             }),
             mount: (!self.no_mount).then(|| fuse_frontend::MountConfig {
                 path: self.mount.clone().unwrap_or_else(|| data.join("mnt")),

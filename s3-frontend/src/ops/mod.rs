@@ -3,6 +3,7 @@
 pub(crate) mod attributes;
 pub(crate) mod bucket;
 pub(crate) mod copy;
+pub(crate) mod cors;
 pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod multipart;
@@ -10,3 +11,4 @@ pub(crate) mod put;
 pub(crate) mod read;
 pub(crate) mod unset;
 pub(crate) mod version;
+pub(crate) mod website;

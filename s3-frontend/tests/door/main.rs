@@ -4,20 +4,27 @@
 // A test that unwraps fails, as it should; strings of a test may be built the short way.
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
+mod bad_input;
 mod buckets;
 mod client;
+mod clients;
 mod conditions;
 mod copies;
+mod cors;
 mod deletes;
+mod forms;
 mod harness;
 mod integrity;
 mod levels;
 mod listing;
 mod multipart;
 mod objects;
+mod operations;
 mod presigned;
 mod settings;
 mod signatures;
 mod snapshots;
+mod tls;
 mod transport;
 mod versions;
+mod website;

@@ -81,18 +81,6 @@ async fn making_settings_is_refused() {
             format!("<LifecycleConfiguration>{rule}</LifecycleConfiguration>"),
         ),
         (
-            "/bucket?cors",
-            "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod>\
-                          <AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
-                .into(),
-        ),
-        (
-            "/bucket?website",
-            "<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument>\
-                             </WebsiteConfiguration>"
-                .into(),
-        ),
-        (
             "/bucket?logging",
             "<BucketLoggingStatus></BucketLoggingStatus>".into(),
         ),
