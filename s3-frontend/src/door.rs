@@ -125,6 +125,12 @@ impl S3 for Door {
         put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = set_lifecycle;
         get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle;
         delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = end_lifecycle;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = remove_cors;
+        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = put_website;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website;
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = remove_website;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -155,11 +161,9 @@ impl S3 for Door {
     }
 
     absent! {
-        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
         get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
-        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
         get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
@@ -188,13 +192,10 @@ impl S3 for Door {
             = ListBucketInventoryConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
-        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
         delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
             = DeleteBucketPolicyOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
-        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
-            = DeleteBucketWebsiteOutput::default();
         delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
             = DeletePublicAccessBlockOutput::default();
     }

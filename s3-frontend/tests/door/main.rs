@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
 mod append;
+mod bad_input;
 mod buckets;
 mod checksums;
 mod client;
+mod clients;
 mod conditions;
 mod copies;
+mod cors;
 mod deletes;
 mod encryption;
+mod forms;
 mod harness;
 mod integrity;
 mod levels;
@@ -20,10 +24,13 @@ mod listing;
 mod multipart;
 mod object_lock;
 mod objects;
+mod operations;
 mod presigned;
 mod settings;
 mod signatures;
 mod snapshots;
 mod tagging;
+mod tls;
 mod transport;
 mod versions;
+mod website;
