@@ -182,7 +182,7 @@ mod tests {
         let origin = (ORIGIN, "https://a.example");
         let get = (ACCESS_CONTROL_REQUEST_METHOD, "GET");
         assert_eq!(code(&[], None), 400);
-        assert_eq!(code(&[origin.clone()], Some(&rules())), 400);
+        assert_eq!(code(std::slice::from_ref(&origin), Some(&rules())), 400);
         assert_eq!(code(&[origin.clone(), get.clone()], None), 403);
         let delete = (ACCESS_CONTROL_REQUEST_METHOD, "DELETE");
         assert_eq!(code(&[origin.clone(), delete], Some(&rules())), 403);
