@@ -144,10 +144,11 @@ impl Forms {
         };
         let mut headers = put_headers(&fields)?;
         headers.insert(HOST, header("host", host)?);
-        if let Some(signer) = signer {
-            signer.sign(&path, &mut headers)?;
-        }
-        let uri: Uri = path
+        let target = match signer {
+            Some(signer) => format!("{path}?{}", signer.sign(&path, &headers)?),
+            None => path,
+        };
+        let uri: Uri = target
             .parse()
             .map_err(|_| fail(S3ErrorCode::InvalidURI, "Could not parse the specified URI."))?;
         let answer = answer::Answer::new(&fields, bucket, key, host, parts);
@@ -196,10 +197,6 @@ fn put_headers(fields: &Fields) -> Result<HeaderMap, S3Error> {
         let tags = fields::tags(document)?;
         headers.insert("x-amz-tagging", header("tagging", &tags)?);
     }
-    headers.insert(
-        "x-amz-content-sha256",
-        HeaderValue::from_static("UNSIGNED-PAYLOAD"),
-    );
     Ok(headers)
 }
 

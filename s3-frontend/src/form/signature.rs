@@ -2,8 +2,8 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::auth::SecretKey;
 use s3s::{S3Error, S3ErrorCode};
 use sha2::{Digest as _, Sha256};
@@ -14,6 +14,14 @@ use super::{Fields, Forms};
 use crate::error::fail;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// Seconds for which the PUT is signed: it is sent at once.
+const LIFETIME: u32 = 60;
+/// What stays as it is in a query.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 const MOMENT: &[FormatItem<'_>] = format_description!("[year][month][day]T[hour][minute][second]Z");
 
 /// Whose key signed a form.
@@ -143,14 +151,11 @@ fn signing_key(secret: &SecretKey, day: &str, region: &str) -> hmac::Key {
 }
 
 impl Signer {
-    /// Signs a PUT of `path` with these headers.
-    pub(super) fn sign(&self, path: &str, headers: &mut HeaderMap) -> Result<(), S3Error> {
+    /// The query that signs a PUT of `path` with these headers. (A signature in a header would demand a
+    /// length of the body.)
+    pub(super) fn sign(&self, path: &str, headers: &HeaderMap) -> Result<String, S3Error> {
         let moment = crate::clock::now().format(MOMENT).map_err(|_| mismatch())?;
         let day = moment.split('T').next().unwrap_or_default();
-        headers.insert(
-            "x-amz-date",
-            HeaderValue::from_str(&moment).map_err(|_| mismatch())?,
-        );
         let mut signed: Vec<(&str, &[u8])> = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
@@ -159,7 +164,15 @@ impl Signer {
         signed.sort_unstable();
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let mut canonical = format!("PUT\n{path}\n\n").into_bytes();
+        let scope = format!("{day}/{}/s3/aws4_request", self.region);
+        let credential = format!("{}/{scope}", self.access_key);
+        let query = format!(
+            "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={moment}&X-Amz-Expires={LIFETIME}\
+             &X-Amz-SignedHeaders={}",
+            utf8_percent_encode(&credential, QUERY),
+            utf8_percent_encode(&names, QUERY),
+        );
+        let mut canonical = format!("PUT\n{path}\n{query}\n").into_bytes();
         for (name, value) in &signed {
             canonical.extend_from_slice(name.as_bytes());
             canonical.push(b':');
@@ -167,19 +180,10 @@ impl Signer {
             canonical.push(b'\n');
         }
         canonical.extend_from_slice(format!("\n{names}\nUNSIGNED-PAYLOAD").as_bytes());
-        let scope = format!("{day}/{}/s3/aws4_request", self.region);
         let digest = hex::encode(Sha256::digest(&canonical));
         let text = format!("{ALGORITHM}\n{moment}\n{scope}\n{digest}");
         let key = signing_key(&self.secret, day, &self.region);
         let signature = hex::encode(hmac::sign(&key, text.as_bytes()));
-        let authorization = format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            self.access_key
-        );
-        headers.insert(
-            AUTHORIZATION,
-            HeaderValue::from_str(&authorization).map_err(|_| mismatch())?,
-        );
-        Ok(())
+        Ok(format!("{query}&X-Amz-Signature={signature}"))
     }
 }

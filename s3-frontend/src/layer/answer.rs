@@ -156,6 +156,7 @@ fn default_message(document: &str) -> &'static str {
         Some("InvalidBucketName") => "The specified bucket is not valid.",
         Some("KeyTooLongError") => "Your key is too long.",
         Some("MalformedXML") => "The XML you provided was not well-formed or did not validate.",
+        Some("MissingRequestBodyError") => "Request Body is empty",
         Some("InvalidURI") => "Could not parse the specified URI.",
         Some("InvalidRange") => "The requested range is not satisfiable.",
         Some("MethodNotAllowed") => "The specified method is not allowed against this resource.",

@@ -235,8 +235,9 @@ impl Front {
         let framing = Framing::of(&parts.headers);
         let document = takes_document(&parts);
         let mut body = GuardedBody::new(body, framing, limits::BODY_IDLE_TIMEOUT, Arc::clone(&faults));
+        // s3s takes an empty one for none.
+        let md5 = content_md5(&parts.headers)?;
         if document {
-            let md5 = content_md5(&parts.headers)?;
             body = body.limited(limits::MAX_XML_BODY as u64).with_md5(md5);
         }
         Ok(Admitted::new(
@@ -293,7 +294,7 @@ fn head_len(parts: &Parts) -> usize {
             .map_or(0, |target| target.as_str().len())
 }
 
-/// The MD5 that a document must have.
+/// The MD5 that a body must have.
 fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, S3Error> {
     let Some(value) = headers.get("content-md5") else {
         return Ok(None);
