@@ -8,6 +8,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
+use crate::encryption::customer::KeyTransport;
 use crate::metadata::check_expected_owner;
 use crate::ops::unset::{self, Absent};
 use crate::ops::version;
@@ -16,12 +17,18 @@ use crate::ops::version;
 pub(crate) struct Door {
     pub(crate) vfs: Vfs,
     pub(crate) region: String,
+    /// How clients may bring encryption keys.
+    pub(crate) customer_keys: KeyTransport,
 }
 
 impl Door {
     /// Over `vfs`, in `region`.
-    pub(crate) fn new(vfs: Vfs, region: String) -> Self {
-        Self { vfs, region }
+    pub(crate) fn new(vfs: Vfs, region: String, customer_keys: KeyTransport) -> Self {
+        Self {
+            vfs,
+            region,
+            customer_keys,
+        }
     }
 
     async fn require_object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
@@ -112,6 +119,12 @@ impl S3 for Door {
         list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions;
         get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
         put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = set_versioning;
+        put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = set_default_encryption;
+        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = default_encryption;
+        delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = end_default_encryption;
+        put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = set_lifecycle;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle;
+        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = end_lifecycle;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -130,7 +143,6 @@ impl S3 for Door {
 
     absent! {
         get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
-        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = Lifecycle;
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
         get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
@@ -149,8 +161,6 @@ impl S3 for Door {
             = GetBucketAccelerateConfigurationOutput::default();
         get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput
             = GetBucketAclOutput { grants: Some(unset::private_grants()), owner: Some(crate::owner::owner()) };
-        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
-            = GetBucketEncryptionOutput { server_side_encryption_configuration: Some(unset::encryption()) };
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
             = GetBucketLoggingOutput::default();
         get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput
@@ -168,8 +178,6 @@ impl S3 for Door {
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
-        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
-            = DeleteBucketLifecycleOutput::default();
         delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
             = DeleteBucketPolicyOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput

@@ -15,6 +15,7 @@
 //! - s3s finds the operation, verifies SigV4 and parses the input.
 //! - `ops` has one file per group of operations. Bytes run through `integrity`, which computes
 //!   MD5 and the S3 checksums beside the write, off the async workers.
+//! - `encryption` is what clients ask for above what everything has: keys of their own.
 //! - `error` is the one map from [`vfs::Error`] to S3 codes.
 //!
 //! # What it promises
@@ -25,6 +26,7 @@ mod ack;
 mod auth;
 mod condition;
 mod door;
+mod encryption;
 mod error;
 mod host;
 mod ingest;
@@ -35,6 +37,7 @@ mod metadata;
 mod naming;
 mod ops;
 mod owner;
+mod random;
 mod server;
 
 pub use server::S3Server;
@@ -53,6 +56,9 @@ pub struct S3Config {
     pub credentials: Vec<(String, String)>,
     /// Host names under which buckets are virtual hosts (`bucket.NAME`).
     pub domains: Vec<String>,
+    /// Take clients' encryption keys over plain HTTP, where everybody on the way can read them. Where the
+    /// door listens on this machine alone they are taken anyway.
+    pub allow_customer_keys_over_http: bool,
 }
 
 /// Shows access keys, never secrets.
@@ -68,6 +74,10 @@ impl fmt::Debug for S3Config {
             .field("region", &self.region)
             .field("access_keys", &access_keys)
             .field("domains", &self.domains)
+            .field(
+                "allow_customer_keys_over_http",
+                &self.allow_customer_keys_over_http,
+            )
             .finish()
     }
 }
@@ -83,6 +93,7 @@ mod tests {
             region: "us-east-1".into(),
             credentials: vec![("ACCESS".into(), "very-secret".into())],
             domains: vec![],
+            allow_customer_keys_over_http: false,
         };
         let text = format!("{config:?}");
         assert!(text.contains("ACCESS"));

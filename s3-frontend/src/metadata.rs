@@ -54,11 +54,6 @@ macro_rules! refuse_unsupported {
                 .is_some_and(|s| s.as_str() != "OFF")
                 || $input.object_lock_mode.is_some()
                 || $input.object_lock_retain_until_date.is_some(),
-            customer_key: $input.sse_customer_algorithm.is_some()
-                || $input.sse_customer_key.is_some()
-                || $input.sse_customer_key_md5.is_some(),
-            encryption: $input.server_side_encryption.as_ref().map(|sse| sse.as_str()),
-            kms_key: $input.ssekms_key_id.is_some(),
             storage_class: $input.storage_class.as_ref().map(|class| class.as_str()),
             tagging: $input.tagging.as_ref().is_some_and(|tags| !tags.is_empty()),
         })
@@ -96,14 +91,11 @@ pub(crate) struct Wishes<'a> {
     pub(crate) acl: Option<&'a str>,
     pub(crate) grants: bool,
     pub(crate) object_lock: bool,
-    pub(crate) customer_key: bool,
-    pub(crate) encryption: Option<&'a str>,
-    pub(crate) kms_key: bool,
     pub(crate) storage_class: Option<&'a str>,
     pub(crate) tagging: bool,
 }
 
-/// Refuses wishes that would not be fulfilled. Everything is encrypted at rest, so `AES256` is; all
+/// Refuses wishes that would not be fulfilled. All
 /// belongs to one account, so `private` and the bucket-owner ACLs are.
 pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
     match wishes.acl {
@@ -115,21 +107,6 @@ pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
     }
     if wishes.object_lock {
         return Err(not_implemented("Object Lock"));
-    }
-    if wishes.customer_key {
-        return Err(not_implemented("Encryption with customer-provided keys"));
-    }
-    match wishes.encryption {
-        None | Some("AES256") if !wishes.kms_key => {}
-        Some("AES256" | "aws:kms" | "aws:kms:dsse") | None => {
-            return Err(not_implemented("Encryption with KMS keys"));
-        }
-        Some(_) => {
-            return Err(fail(
-                S3ErrorCode::InvalidEncryptionAlgorithmError,
-                "The encryption request you specified is not valid.",
-            ));
-        }
     }
     match wishes.storage_class {
         None | Some("STANDARD") => {}
@@ -247,9 +224,6 @@ mod tests {
         acl: None,
         grants: false,
         object_lock: false,
-        customer_key: false,
-        encryption: None,
-        kms_key: false,
         storage_class: None,
         tagging: false,
     };
@@ -258,7 +232,6 @@ mod tests {
     fn what_is_not_done_is_refused() {
         let fulfilled = Wishes {
             acl: Some("private"),
-            encryption: Some("AES256"),
             storage_class: Some("STANDARD"),
             ..NOTHING
         };
@@ -284,34 +257,6 @@ mod tests {
                     ..NOTHING
                 },
                 "NotImplemented",
-            ),
-            (
-                Wishes {
-                    customer_key: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    encryption: Some("aws:kms"),
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    kms_key: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    encryption: Some("ROT13"),
-                    ..NOTHING
-                },
-                "InvalidEncryptionAlgorithmError",
             ),
             (
                 Wishes {

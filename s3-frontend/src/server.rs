@@ -19,6 +19,7 @@ use vfs::Vfs;
 use crate::S3Config;
 use crate::auth::Keys;
 use crate::door::Door;
+use crate::encryption::customer::KeyTransport;
 use crate::host::Domains;
 use crate::layer::Front;
 use crate::limits;
@@ -72,7 +73,10 @@ fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
     s3s_config.post_object_max_file_size = limits::MAX_FORM_FILE;
     s3s_config.form_max_field_size = limits::MAX_FORM_FIELDS;
     s3s_config.form_max_fields_size = limits::MAX_FORM_FIELDS;
-    let mut builder = S3ServiceBuilder::new(Door::new(vfs, config.region.clone()));
+    let customer_keys = KeyTransport {
+        over_http: config.allow_customer_keys_over_http || config.listen.ip().is_loopback(),
+    };
+    let mut builder = S3ServiceBuilder::new(Door::new(vfs, config.region.clone(), customer_keys));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
     builder.set_auth(Keys::new(&config.credentials));
     builder.set_host(Domains::new(&config.domains));

@@ -14,6 +14,7 @@
 //!   (`quota`), and the rows of names and inodes that are kept in memory (`row_cache`);
 //! - what is deleted may go to the bucket's trash first (`trash`), and what is replaced or deleted
 //!   in a versioned bucket stays as an older version (`version`);
+//! - what a bucket's lifecycle rules say is to go is deleted in the background (`lifecycle`);
 //! - what small writes leave in pieces is put together in the background (`compact`);
 //! - what loses its last name or its last extent is given back in the background (`purge`,
 //!   `release`), never under somebody who still reads it;
@@ -38,6 +39,7 @@ mod heard;
 mod inode;
 mod inode_numbers;
 mod inquiry;
+pub mod lifecycle;
 mod locks;
 mod names;
 pub mod object;

@@ -1,5 +1,5 @@
-//! Rows of names and inodes in memory, so that looking up what was looked up before touches no
-//! engine.
+//! Rows of names, inodes and settings of buckets in memory, so that looking up what was looked up
+//! before touches no engine.
 //!
 //! The cache holds values of single rows, and that there is none, as they are committed now. A row
 //! that a transaction writes is forgotten before the commit, and nobody may put it back until the
@@ -28,7 +28,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use std::hash::{BuildHasher, RandomState};
 
-use crate::schema::{DENTRY, DIR_TIME, INODE};
+use crate::schema::{BUCKET_SETTING, DENTRY, DIR_TIME, INODE};
 use crate::transaction::below;
 use crate::vfs::Core;
 
@@ -124,7 +124,7 @@ impl RowCache {
 
     /// Whether rows like this are kept.
     pub(crate) fn keeps(key: &[u8]) -> bool {
-        matches!(key.first(), Some(&(INODE | DENTRY | DIR_TIME)))
+        matches!(key.first(), Some(&(INODE | DENTRY | DIR_TIME | BUCKET_SETTING)))
     }
 
     /// A transaction is about to commit changes of these rows.

@@ -22,14 +22,11 @@ const OBJECT_SETTING_MAX: usize = 64 << 10;
 pub type SettingChanges = BTreeMap<String, Option<String>>;
 
 impl Vfs {
-    /// A setting of a bucket.
+    /// A setting of a bucket, from memory when it was looked at before.
     pub async fn bucket_setting(&self, bucket: &str, name: &str) -> Result<Option<Vec<u8>>> {
-        let snapshot = self.core.snapshot()?;
-        let bucket = bucket::find(&*snapshot, bucket)?;
-        let row = meta::Read::get(
-            &*snapshot,
-            &schema::child_key(BUCKET_SETTING, bucket, name.as_bytes()),
-        )?;
+        let rows = self.core.rows();
+        let bucket = bucket::find(&rows, bucket)?;
+        let row = meta::Read::get(&rows, &schema::child_key(BUCKET_SETTING, bucket, name.as_bytes()))?;
         row.map(|row| schema::decode_raw(&row).map(<[u8]>::to_vec))
             .transpose()
     }

@@ -1,7 +1,7 @@
 //! The handle every door holds, and what is behind it.
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use meta::{Durability, Meta, Read, Transaction};
@@ -148,7 +148,8 @@ impl<'a> View<'a> {
     }
 }
 
-struct Workers {
+/// The tasks behind all handles.
+pub(crate) struct Workers {
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -221,6 +222,21 @@ impl Vfs {
                 tasks: Mutex::new(tasks),
             }),
         })
+    }
+
+    /// A handle made of what handles share.
+    pub(crate) fn from_parts(core: Arc<Core>, terms: Terms, workers: Arc<Workers>) -> Self {
+        Self { core, terms, workers }
+    }
+
+    /// What a worker that needs a handle now and then holds instead of one.
+    pub(crate) fn weak_workers(&self) -> Weak<Workers> {
+        Arc::downgrade(&self.workers)
+    }
+
+    /// One more task whose end [`Self::shutdown`] waits for.
+    pub(crate) fn add_worker(&self, task: JoinHandle<()>) {
+        self.workers.tasks.lock().push(task);
     }
 
     /// The level that `ino`'s bytes have reached: the lowest of its chunks; buffered bytes have none.

@@ -235,6 +235,7 @@ impl Dev {
                 region: REGION.to_owned(),
                 credentials: vec![(secrets.access_key.clone(), secrets.secret_key.to_string())],
                 domains: Vec::new(),
+                allow_customer_keys_over_http: false,
             }),
             mount: (!self.no_mount).then(|| fuse_frontend::MountConfig {
                 path: self.mount.clone().unwrap_or_else(|| data.join("mnt")),
@@ -246,6 +247,7 @@ impl Dev {
                 listen: Some(self.nbd),
                 unix: None,
             }),
+            lifecycle_day: crate::config::default_lifecycle_day(),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             gateway: crate::config::GatewaySettings::default(),
             peers: None,

@@ -6,6 +6,9 @@ use vfs::object::Commit;
 
 use crate::condition;
 use crate::door::Door;
+use crate::encryption::Sealing;
+use crate::encryption::kept::show_encryption;
+use crate::encryption::wish::wish;
 use crate::error::{self, not_implemented};
 use crate::ingest::{self, Intake};
 use crate::integrity::Demand;
@@ -30,6 +33,10 @@ impl Door {
         if req.input.write_offset_bytes.is_some() {
             return Err(not_implemented("Writing at an offset"));
         }
+        let wish = wish!(req.input)?;
+        let sealing = self.sealing(&wish, &req.extensions)?;
+        let stretch = sealing.as_ref().map(Sealing::stretch).transpose()?;
+        let nonce = stretch.as_ref().map(|stretch| stretch.nonce);
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
         let given = checksum_fields!(req.input);
         let demand = Demand::from_request(req.input.content_md5.as_deref(), &given, &req.headers)?;
@@ -40,6 +47,7 @@ impl Door {
             demand,
             trailers: req.trailing_headers.take(),
             faults: ingest::faults(&req.extensions),
+            keystream: stretch.map(|stretch| stretch.keystream),
         };
         intake.check_length()?;
         let PutObjectInput { bucket, key, .. } = req.input;
@@ -49,7 +57,7 @@ impl Door {
             .map_err(error::object)?;
         let digests = intake.run(&mut writer).await?;
 
-        let etag = hex::encode(digests.md5);
+        let etag = Sealing::etag(sealing.as_ref(), &digests.md5);
         let checksum = Checksum {
             algorithm,
             coverage: Coverage::FullObject,
@@ -57,6 +65,9 @@ impl Door {
         };
         meta.headers
             .extend(internal_headers(&etag, Some(&checksum), None));
+        if let Some((sealing, nonce)) = sealing.as_ref().zip(nonce) {
+            sealing.keep_object(&etag, nonce, &mut meta)?;
+        }
         let precondition = condition::of_write(&req.headers);
         let commit = Commit {
             etag,
@@ -76,10 +87,11 @@ impl Door {
         let mut output = PutObjectOutput {
             e_tag: Some(naming::etag(&info.etag)),
             checksum_type: Some(checksum.coverage.to_dto()),
-            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+            expiration: self.expiration(&bucket, &info).await,
             version_id: version::shown(info.version),
             ..PutObjectOutput::default()
         };
+        show_encryption!(output, Sealing::shown(sealing.as_ref(), wish.customer()));
         set_checksum!(output, checksum.algorithm, checksum.value);
         self.say_level(&req.headers, info.ino, S3Response::new(output))
             .await

@@ -26,19 +26,6 @@ pub(crate) fn private_grants() -> Vec<Grant> {
     }]
 }
 
-/// Everything is encrypted at rest: what AWS calls SSE-S3.
-pub(crate) fn encryption() -> ServerSideEncryptionConfiguration {
-    ServerSideEncryptionConfiguration {
-        rules: vec![ServerSideEncryptionRule {
-            apply_server_side_encryption_by_default: Some(ServerSideEncryptionByDefault {
-                kms_master_key_id: None,
-                sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
-            }),
-            bucket_key_enabled: Some(false),
-        }],
-    }
-}
-
 /// ACLs are off: the bucket's owner owns its objects.
 pub(crate) fn ownership() -> OwnershipControls {
     OwnershipControls {

@@ -5,13 +5,16 @@
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
 mod buckets;
+mod checksums;
 mod client;
 mod conditions;
 mod copies;
 mod deletes;
+mod encryption;
 mod harness;
 mod integrity;
 mod levels;
+mod lifecycle;
 mod listing;
 mod multipart;
 mod objects;

@@ -293,8 +293,8 @@ async fn unfulfilled_wishes_are_refused_and_store_nothing() {
         (
             "x-amz-server-side-encryption-customer-algorithm",
             "AES256",
-            501,
-            "NotImplemented",
+            400,
+            "InvalidArgument",
         ),
         ("x-amz-object-lock-mode", "GOVERNANCE", 501, "NotImplemented"),
         ("x-amz-write-offset-bytes", "3", 501, "NotImplemented"),

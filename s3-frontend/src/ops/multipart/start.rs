@@ -5,6 +5,9 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::choice::Choice;
 use super::upload_id;
 use crate::door::Door;
+use crate::encryption::Sealing;
+use crate::encryption::kept::show_encryption;
+use crate::encryption::wish::wish;
 use crate::error::{self, not_implemented};
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 
@@ -15,26 +18,32 @@ impl Door {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         check_expected_owner(&req.headers)?;
         refuse_unsupported!(req.input)?;
+        let wish = wish!(req.input)?;
+        let sealing = self.sealing(&wish, &req.extensions)?;
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
         let input = req.input;
         let choice = Choice::from_request(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         if let Some(choice) = choice {
             choice.keep(&mut meta);
         }
+        if let Some(sealing) = &sealing {
+            sealing.keep(&mut meta)?;
+        }
         let id = self
             .vfs
             .create_upload(&input.bucket, input.key.as_bytes(), meta)
             .await
             .map_err(error::object)?;
-        Ok(S3Response::new(CreateMultipartUploadOutput {
+        let mut output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(id.0),
             checksum_algorithm: choice.map(|choice| choice.algorithm.to_dto()),
             checksum_type: choice.map(|choice| choice.coverage.to_dto()),
-            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             ..CreateMultipartUploadOutput::default()
-        }))
+        };
+        show_encryption!(output, Sealing::shown(sealing.as_ref(), wish.customer()));
+        Ok(S3Response::new(output))
     }
 
     pub(crate) async fn abort_upload(
