@@ -377,6 +377,21 @@ impl Store {
         }))
     }
 
+    /// Seals a secret that is kept in the metadata, for `context`, which says what it is for. Adds 28
+    /// bytes. Every gateway of the namespace can open it, and who restores it from the network.
+    pub fn seal_secret(&self, context: &[u8], plain: &[u8]) -> Vec<u8> {
+        self.inner.keys.kept().seal(context, plain)
+    }
+    /// Opens what [`Self::seal_secret`] sealed for the same context; `None`: it was not.
+    pub fn open_secret(&self, context: &[u8], sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        self.inner.keys.kept().open(context, sealed)
+    }
+    /// The secret of this namespace that belongs to `name`: 32 bytes, always the same, which nobody
+    /// else can tell and which need not be kept.
+    pub fn made_secret(&self, name: &[u8]) -> zeroize::Zeroizing<[u8; 32]> {
+        self.inner.keys.kept().made(name)
+    }
+
     /// Makes a key domain with a fresh wrapped key. [`Error::Key`] when it exists.
     pub fn create_domain(&self, tx: &mut dyn Transaction, domain: DomainId) -> Result<()> {
         self.inner.keys.create_domain(tx, domain)

@@ -3,6 +3,7 @@ use meta::{Durability, Read, Transaction};
 use store::DomainId;
 
 use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
+use crate::setting::BucketSettings;
 use crate::vfs::Core;
 use crate::{
     Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names, posix,
@@ -20,7 +21,27 @@ impl Vfs {
 
     /// Makes a bucket that asks for a level. `Exists` if there.
     pub async fn create_bucket_with_ack(&self, name: &str, ack: Option<Level>) -> Result<Bucket> {
-        let attr = make(&self.core, name.as_bytes(), None, ack, Durability::Synced).await?;
+        self.create_bucket_with_settings(name, ack, BucketSettings::new())
+            .await
+    }
+
+    /// Makes a bucket that asks for a level and has these settings from its first moment. `Exists` if
+    /// there.
+    pub async fn create_bucket_with_settings(
+        &self,
+        name: &str,
+        ack: Option<Level>,
+        settings: BucketSettings,
+    ) -> Result<Bucket> {
+        let attr = make(
+            &self.core,
+            name.as_bytes(),
+            None,
+            ack,
+            settings,
+            Durability::Synced,
+        )
+        .await?;
         Ok(Bucket {
             name: name.to_owned(),
             ino: attr.ino,
@@ -129,6 +150,7 @@ pub(crate) async fn make(
     name: &[u8],
     creator: Option<Creator>,
     ack: Option<Level>,
+    settings: BucketSettings,
     durability: Durability,
 ) -> Result<Attr> {
     let ino = core.new_inodes(1).await?;
@@ -152,6 +174,7 @@ pub(crate) async fn make(
             if let Some(level) = ack {
                 crate::ack::set(tx, ino, &record, crate::ack::name(Some(level)).as_bytes())?;
             }
+            setting::create(tx, ino, &settings)?;
             root.nlink += 1;
             inode::put(tx, InodeNo::ROOT, &root)?;
             inode::touch_directory(tx, InodeNo::ROOT, now)?;

@@ -37,7 +37,7 @@
 //! | [`VERSION_OF_KEY`] | bucket inode, key (escaped, ends in 00 00), position with all bits flipped | a version that is not the present one, or a delete marker ([`crate::version`]) |
 //! | [`VERSION_ID`] | inode | id of the version that it is; none: `null` |
 //! | [`NULL_VERSION`] | bucket inode, key (escaped, ends in 00 00) | position of its VERSION_OF_KEY row whose id is `null` |
-//! | [`BUCKET_SETTING`] | bucket inode, name of the setting | raw value ([`crate::setting`]) |
+//! | [`BUCKET_SETTING`] | bucket inode (the root: of all), name of the setting | raw value ([`crate::setting`]) |
 //!
 //! The tables of snapshots are described in [`crate::snapshot::row`].
 //!

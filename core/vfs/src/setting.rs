@@ -14,9 +14,12 @@ use crate::{Error, InodeNo, ObjectInfo, Result, VersionId, Vfs, bucket, clock, i
 
 /// Largest setting of a bucket, in bytes: the largest document that S3 takes (a lifecycle of 1,000
 /// rules) has less.
-const BUCKET_SETTING_MAX: usize = 1 << 20;
+pub(crate) const BUCKET_SETTING_MAX: usize = 1 << 20;
 /// Largest setting of an object, in bytes.
 const OBJECT_SETTING_MAX: usize = 64 << 10;
+
+/// Settings of a bucket by name.
+pub type BucketSettings = BTreeMap<String, Vec<u8>>;
 
 /// Settings to set (`Some`) and to remove (`None`), by name.
 pub type SettingChanges = BTreeMap<String, Option<String>>;
@@ -32,7 +35,7 @@ impl Vfs {
     }
 
     /// All settings of a bucket, by name.
-    pub async fn bucket_settings(&self, bucket: &str) -> Result<BTreeMap<String, Vec<u8>>> {
+    pub async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
         let snapshot = self.core.snapshot()?;
         let bucket = bucket::find(&*snapshot, bucket)?;
         let rows = schema::scan(&*snapshot, &schema::inode_key(BUCKET_SETTING, bucket))?;
@@ -106,6 +109,18 @@ impl Vfs {
             })
             .await
     }
+}
+
+/// The bucket is made.
+pub(crate) fn create(tx: &mut dyn Transaction, bucket: InodeNo, settings: &BucketSettings) -> Result<()> {
+    for (name, value) in settings {
+        if value.len() > BUCKET_SETTING_MAX {
+            return Err(Error::TooLarge);
+        }
+        let key = schema::child_key(BUCKET_SETTING, bucket, name.as_bytes());
+        tx.put(&key, &schema::encode_raw(value))?;
+    }
+    Ok(())
 }
 
 /// The bucket is removed.

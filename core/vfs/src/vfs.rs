@@ -96,6 +96,8 @@ pub(crate) struct Core {
     pub clean_wanted: Notify,
     /// Told when a retention rule changed.
     pub rules_wanted: Notify,
+    /// How often settings of the gateway were changed, as far as is known here.
+    pub settings_changed: watch::Sender<u64>,
     /// Locks of files.
     pub locks: LockTable,
     /// What gateways ask each other.
@@ -188,6 +190,7 @@ impl Vfs {
             release_wanted: Notify::new(),
             clean_wanted: Notify::new(),
             rules_wanted: Notify::new(),
+            settings_changed: watch::Sender::new(0),
             locks: LockTable::default(),
             inquiries: Inquiries::default(),
             known: Arc::default(),

@@ -2,6 +2,7 @@
 use meta::{Durability, Transaction};
 
 use crate::schema::InodeRecord;
+use crate::setting::BucketSettings;
 use crate::version::History;
 use crate::vfs::Core;
 use crate::{
@@ -28,7 +29,16 @@ impl Vfs {
     /// Makes a directory (in the root: a bucket).
     pub async fn mkdir(&self, parent: InodeNo, name: &[u8], creator: Creator) -> Result<Attr> {
         if parent == InodeNo::ROOT {
-            return bucket::make(&self.core, name, Some(creator), None, Durability::Buffered).await;
+            let settings = BucketSettings::new();
+            return bucket::make(
+                &self.core,
+                name,
+                Some(creator),
+                None,
+                settings,
+                Durability::Buffered,
+            )
+            .await;
         }
         self.create(New {
             parent,
