@@ -40,6 +40,7 @@ mod owner;
 mod random;
 mod server;
 
+pub use encryption::keys::{LocalKeyInfo, LocalKeys};
 pub use server::S3Server;
 
 use std::fmt;

@@ -34,7 +34,7 @@ impl Door {
             return Err(not_implemented("Writing at an offset"));
         }
         let wish = wish!(req.input)?;
-        let sealing = self.sealing(&wish, &req.extensions)?;
+        let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let stretch = sealing.as_ref().map(Sealing::stretch).transpose()?;
         let nonce = stretch.as_ref().map(|stretch| stretch.nonce);
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;

@@ -17,6 +17,7 @@ mod levels;
 mod lifecycle;
 mod listing;
 mod multipart;
+mod named_keys;
 mod objects;
 mod presigned;
 mod settings;

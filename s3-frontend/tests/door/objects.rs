@@ -289,7 +289,12 @@ async fn unfulfilled_wishes_are_refused_and_store_nothing() {
     for (name, value, status, code) in [
         ("x-amz-acl", "public-read", 501, "NotImplemented"),
         ("x-amz-tagging", "a=b", 501, "NotImplemented"),
-        ("x-amz-server-side-encryption", "aws:kms", 501, "NotImplemented"),
+        (
+            "x-amz-server-side-encryption",
+            "aws:kms:dsse",
+            501,
+            "NotImplemented",
+        ),
         (
             "x-amz-server-side-encryption-customer-algorithm",
             "AES256",

@@ -19,7 +19,7 @@ impl Door {
         check_expected_owner(&req.headers)?;
         refuse_unsupported!(req.input)?;
         let wish = wish!(req.input)?;
-        let sealing = self.sealing(&wish, &req.extensions)?;
+        let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
         let input = req.input;
         let choice = Choice::from_request(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
