@@ -186,6 +186,7 @@ impl Gateway {
             territory: plan.territory.clone(),
             mount: plan.mount.as_ref().map(|mount| mount.path.clone()),
             started: std::time::Instant::now(),
+            stopping: Arc::default(),
         };
         let token = crate::random::hex::<24>()?;
         let admin = Admin::start(plan.admin, token.clone(), state).await?;

@@ -145,6 +145,19 @@ impl S3 for Door {
         abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = abort_upload;
         list_parts(ListPartsInput) -> ListPartsOutput = parts;
         list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads;
+        restore_object(RestoreObjectInput) -> RestoreObjectOutput = restore;
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = object_tags;
+        put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tag_object;
+        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = untag_object;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock_configuration;
+        put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = configure_lock;
+        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = retention;
+        put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = retain;
+        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = legal_hold;
+        put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = hold;
+        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = bucket_tags;
+        put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tag_bucket;
+        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = untag_bucket;
     }
 
     absent! {
@@ -152,9 +165,7 @@ impl S3 for Door {
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
         get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
-        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = Tagging;
         get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
-        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = ObjectLock;
         get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
@@ -188,8 +199,6 @@ impl S3 for Door {
             = DeleteBucketPolicyOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
-        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput
-            = DeleteBucketTaggingOutput::default();
         delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
             = DeleteBucketWebsiteOutput::default();
         delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
@@ -202,13 +211,5 @@ impl S3 for Door {
             owner: Some(crate::owner::owner()),
             ..Default::default()
         });
-        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput
-            = Ok(GetObjectTaggingOutput { tag_set: Vec::new(), version_id: None });
-        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput
-            = Ok(DeleteObjectTaggingOutput::default());
-        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput
-            = Err(Absent::ObjectLockOfObject.error());
-        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput
-            = Err(Absent::ObjectLockOfObject.error());
     }
 }

@@ -33,12 +33,14 @@ mod ingest;
 mod integrity;
 mod layer;
 mod limits;
+mod lock;
 mod metadata;
 mod naming;
 mod ops;
 mod owner;
 mod random;
 mod server;
+mod tags;
 
 pub use encryption::keys::{LocalKeyInfo, LocalKeys};
 pub use server::S3Server;

@@ -12,6 +12,9 @@ use crate::limits;
 /// Content type of objects made without one (AWS).
 pub(crate) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
+/// Where a website sends who asks for the object.
+pub(crate) const REDIRECT: &str = "x-amz-website-redirect-location";
+
 /// The content headers of a request that makes an object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ContentHeaders {
@@ -48,14 +51,7 @@ macro_rules! refuse_unsupported {
                 || $input.grant_read.is_some()
                 || $input.grant_read_acp.is_some()
                 || $input.grant_write_acp.is_some(),
-            object_lock: $input
-                .object_lock_legal_hold_status
-                .as_ref()
-                .is_some_and(|s| s.as_str() != "OFF")
-                || $input.object_lock_mode.is_some()
-                || $input.object_lock_retain_until_date.is_some(),
             storage_class: $input.storage_class.as_ref().map(|class| class.as_str()),
-            tagging: $input.tagging.as_ref().is_some_and(|tags| !tags.is_empty()),
         })
     };
 }
@@ -90,9 +86,7 @@ pub(crate) use {content_headers, refuse_unsupported, show_metadata};
 pub(crate) struct Wishes<'a> {
     pub(crate) acl: Option<&'a str>,
     pub(crate) grants: bool,
-    pub(crate) object_lock: bool,
     pub(crate) storage_class: Option<&'a str>,
-    pub(crate) tagging: bool,
 }
 
 /// Refuses wishes that would not be fulfilled. All
@@ -105,9 +99,6 @@ pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
     if wishes.grants {
         return Err(not_implemented("An ACL that shares the object"));
     }
-    if wishes.object_lock {
-        return Err(not_implemented("Object Lock"));
-    }
     match wishes.storage_class {
         None | Some("STANDARD") => {}
         Some(_) => {
@@ -116,9 +107,6 @@ pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
                 "The storage class you specified is not valid.",
             ));
         }
-    }
-    if wishes.tagging {
-        return Err(not_implemented("Object tagging"));
     }
     Ok(())
 }
@@ -164,14 +152,17 @@ pub(crate) fn object_meta(content: ContentHeaders, user: Option<Metadata>) -> S3
     })
 }
 
-/// `aws-chunked` describes the transfer, not the object.
+/// `aws-chunked` describes the transfer, not the object. Whatever else is said stays as it was written.
 fn without_aws_chunked(encoding: &str) -> String {
-    let kept: Vec<&str> = encoding
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+    let codings = || encoding.split(',').map(str::trim);
+    let describes_transfer = |coding: &&str| coding.eq_ignore_ascii_case("aws-chunked");
+    if !codings().any(|coding| describes_transfer(&coding)) {
+        return encoding.to_owned();
+    }
+    let kept: Vec<&str> = codings()
+        .filter(|coding| !coding.is_empty() && !describes_transfer(coding))
         .collect();
-    kept.join(",")
+    kept.join(", ")
 }
 
 fn http_date(time: &Timestamp) -> Option<String> {
@@ -223,9 +214,7 @@ mod tests {
     const NOTHING: Wishes<'static> = Wishes {
         acl: None,
         grants: false,
-        object_lock: false,
         storage_class: None,
-        tagging: false,
     };
 
     #[test]
@@ -253,24 +242,10 @@ mod tests {
             ),
             (
                 Wishes {
-                    object_lock: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
                     storage_class: Some("GLACIER"),
                     ..NOTHING
                 },
                 "InvalidStorageClass",
-            ),
-            (
-                Wishes {
-                    tagging: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
             ),
         ] {
             assert_eq!(refuse(&wishes).unwrap_err().code().as_str(), code, "{wishes:?}");

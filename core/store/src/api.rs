@@ -21,7 +21,6 @@ use crate::checkpoint::{Checkpoints, rows};
 use crate::chunk_ids::ChunkIds;
 use crate::domains::Domains;
 use crate::frame::compression::Compression;
-use crate::health::scrub::Scope;
 use crate::health::settings::HealthSettings;
 use crate::health::{Health, report};
 use crate::inner::Inner;
@@ -191,7 +190,7 @@ impl StoreConfig {
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
     /// Beside `inner`, which its workers hold: it must stop with the last handle.
-    placing: Option<Arc<Placing>>,
+    pub(crate) placing: Option<Arc<Placing>>,
     /// See `placing`.
     pub(crate) health: Option<Arc<Health>>,
     /// See `placing`.
@@ -601,7 +600,7 @@ impl Store {
         let unseen = levels::unseen(&*self.inner.meta.snapshot()?, chunks)?;
         if let (Some(health), false) = (&self.health, unseen.is_empty()) {
             // What it finds shows in the level; a look that takes too long is waited for no longer.
-            let _ = tokio::time::timeout(patience, health.scrub(Scope::Segments(unseen))).await;
+            let _ = tokio::time::timeout(patience, health.look_at(unseen)).await;
         }
         Ok(())
     }

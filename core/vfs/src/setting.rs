@@ -10,7 +10,9 @@ use meta::{Durability, Transaction};
 use crate::object::{Key, place};
 use crate::schema::{self, BUCKET_SETTING};
 use crate::version::ino_of;
-use crate::{Error, InodeNo, ObjectInfo, Result, VersionId, Vfs, bucket, clock, inode, snapshot, xattrs};
+use crate::{
+    Error, InodeNo, ObjectInfo, Result, VersionId, Vfs, bucket, clock, inode, object_lock, snapshot, xattrs,
+};
 
 /// Largest setting of a bucket, in bytes: the largest document that S3 takes (a lifecycle of 1,000
 /// rules) has less.
@@ -49,22 +51,16 @@ impl Vfs {
     }
 
     /// Sets a setting of a bucket, or removes it with `None`; durable when it returns. At most 1 MiB,
-    /// else [`Error::TooLarge`].
+    /// else [`Error::TooLarge`]. That of Object Lock is changed by [`Vfs::set_object_lock`] alone.
     pub async fn set_bucket_setting(&self, bucket: &str, name: &str, value: Option<Vec<u8>>) -> Result<()> {
-        if value
-            .as_ref()
-            .is_some_and(|value| value.len() > BUCKET_SETTING_MAX)
-        {
-            return Err(Error::TooLarge);
-        }
+        check(name, value.as_deref())?;
         let (bucket, name) = (bucket.to_owned(), name.to_owned());
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = bucket::find(&*tx, &bucket)?;
-                let key = schema::child_key(BUCKET_SETTING, bucket, name.as_bytes());
                 match &value {
-                    Some(value) => Ok(tx.put(&key, &schema::encode_raw(value))?),
-                    None => Ok(tx.delete(&key)?),
+                    Some(value) => put_of_bucket(tx, bucket, &name, value),
+                    None => Ok(tx.delete(&schema::child_key(BUCKET_SETTING, bucket, name.as_bytes()))?),
                 }
             })
             .await
@@ -96,6 +92,9 @@ impl Vfs {
                 }
                 let before = place::info(&*tx, ino, key.bytes(), &record)?;
                 for (name, value) in changes(&before)? {
+                    if [object_lock::RETENTION, object_lock::LEGAL_HOLD].contains(&name.as_str()) {
+                        return Err(Error::NotPermitted);
+                    }
                     let name = [xattrs::SETTING, name.as_bytes()].concat();
                     match value {
                         Some(value) if value.len() > OBJECT_SETTING_MAX => return Err(Error::TooLarge),
@@ -111,16 +110,32 @@ impl Vfs {
     }
 }
 
-/// The bucket is made.
-pub(crate) fn create(tx: &mut dyn Transaction, bucket: InodeNo, settings: &BucketSettings) -> Result<()> {
-    for (name, value) in settings {
-        if value.len() > BUCKET_SETTING_MAX {
-            return Err(Error::TooLarge);
-        }
-        let key = schema::child_key(BUCKET_SETTING, bucket, name.as_bytes());
-        tx.put(&key, &schema::encode_raw(value))?;
+fn check(name: &str, value: Option<&[u8]>) -> Result<()> {
+    if name == object_lock::OF_BUCKET {
+        return Err(Error::NotPermitted);
+    }
+    if value.is_some_and(|value| value.len() > BUCKET_SETTING_MAX) {
+        return Err(Error::TooLarge);
     }
     Ok(())
+}
+
+/// Whether a bucket may have these: errors as [`Vfs::set_bucket_setting`].
+pub(crate) fn check_of_bucket(settings: &BucketSettings) -> Result<()> {
+    settings
+        .iter()
+        .try_for_each(|(name, value)| check(name, Some(value)))
+}
+
+/// Writes a setting that was checked.
+pub(crate) fn put_of_bucket(
+    tx: &mut dyn Transaction,
+    bucket: InodeNo,
+    name: &str,
+    value: &[u8],
+) -> Result<()> {
+    let key = schema::child_key(BUCKET_SETTING, bucket, name.as_bytes());
+    Ok(tx.put(&key, &schema::encode_raw(value))?)
 }
 
 /// The bucket is removed.

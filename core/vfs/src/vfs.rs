@@ -117,6 +117,8 @@ pub(crate) struct View<'a> {
     core: &'a Core,
     dirty: HashMap<InodeNo, Dirty>,
     snapshot: Box<dyn Read + Send>,
+    /// Whether these are the rows of now. Those of a snapshot are ranged over within one inode only.
+    current: bool,
 }
 
 impl<'a> View<'a> {
@@ -124,17 +126,42 @@ impl<'a> View<'a> {
         core: &'a Core,
         dirty: HashMap<InodeNo, Dirty>,
         snapshot: Box<dyn Read + Send>,
+        current: bool,
     ) -> Self {
         Self {
             core,
             dirty,
             snapshot,
+            current,
         }
     }
 
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &(dyn Read + Send) {
         &*self.snapshot
+    }
+
+    /// The records of inodes that have names in the snapshot, with what is buffered, in the order of
+    /// `inos`. Objects that were made one after the other are read one after the other.
+    pub(crate) fn records(&self, inos: &[InodeNo]) -> Result<Vec<InodeRecord>> {
+        if !self.current {
+            return inos.iter().map(|ino| self.record(*ino)).collect();
+        }
+        let mut clean: Vec<InodeNo> = inos
+            .iter()
+            .copied()
+            .filter(|ino| !self.dirty.contains_key(ino))
+            .collect();
+        clean.sort_unstable();
+        clean.dedup();
+        let found = inode::load_files(&*self.snapshot, &clean)?;
+        inos.iter()
+            .map(|ino| match found.binary_search_by_key(ino, |(ino, _)| *ino) {
+                // Several names may lead to it.
+                Ok(at) => Ok(found[at].1.clone()),
+                Err(_) => self.record(*ino),
+            })
+            .collect()
     }
 
     /// The record of an inode that has a name in the snapshot, with what is buffered.
@@ -488,7 +515,7 @@ impl Core {
         // What is dirty first: what is flushed in between is looked up anew, what becomes dirty later
         // need not show.
         let dirty = self.nodes.dirty_now().collect();
-        Ok(View::new(self, dirty, self.snapshot()?))
+        Ok(View::new(self, dirty, self.snapshot()?, true))
     }
 
     /// Lays what is buffered now over a record that the running transaction read. When a flush takes

@@ -5,7 +5,9 @@ mod namespace;
 use std::collections::BTreeMap;
 
 use namespace::Namespace;
-use vfs::{BucketSettings, Error, GatewaySettingChanges, InodeNo, SettingChanges, Versioning, XattrSet};
+use vfs::{
+    BucketSettings, Error, GatewaySettingChanges, InodeNo, NewBucket, SettingChanges, Versioning, XattrSet,
+};
 
 fn set(name: &str, value: &str) -> SettingChanges {
     BTreeMap::from([(name.to_owned(), Some(value.to_owned()))])
@@ -51,8 +53,11 @@ async fn settings_of_a_bucket_go_with_it() {
     n.bucket("b").await;
     assert!(n.vfs.bucket_settings("b").await.unwrap().is_empty());
     let settings: BucketSettings = [("owner".to_owned(), b"me".to_vec())].into();
-    let made = n.vfs.create_bucket_with_settings("c", None, settings.clone());
-    made.await.unwrap();
+    let new = NewBucket {
+        settings: settings.clone(),
+        ..NewBucket::default()
+    };
+    n.vfs.create_bucket_with("c", new).await.unwrap();
     assert_eq!(n.vfs.bucket_settings("c").await.unwrap(), settings);
 }
 

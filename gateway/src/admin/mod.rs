@@ -6,6 +6,7 @@ pub mod client;
 mod health;
 pub mod kms;
 pub mod levels;
+pub mod members;
 pub mod metadata;
 pub mod model;
 pub mod quotas;

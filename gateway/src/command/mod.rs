@@ -8,6 +8,7 @@ mod explain;
 mod flush;
 mod kms;
 mod level;
+mod member;
 mod metadata;
 mod moment;
 mod quota;
@@ -88,6 +89,8 @@ enum Command {
     Clone(clone::CloneFile),
     /// Remove a directory with all below it, for good.
     Remove(remove::Remove),
+    /// List the gateways on the namespace, or give one up for good.
+    Member(member::Member),
     /// Move the namespace to another metadata engine.
     Meta(metadata::Metadata),
     /// Forget what only speeds things up.
@@ -179,6 +182,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Snapshot(command) => command.run().await,
         Command::Clone(command) => command.run().await,
         Command::Remove(command) => command.run().await,
+        Command::Member(command) => command.run().await,
         Command::Meta(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,

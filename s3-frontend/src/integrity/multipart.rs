@@ -1,9 +1,9 @@
 //! The ETag and checksum of a multipart object, from those of its parts.
+use ::md5::{Digest as _, Md5};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
-use md5::{Digest as _, Md5};
 
 use super::record::{Checksum, Coverage, PartTag};
 use super::{Algorithm, Digester};

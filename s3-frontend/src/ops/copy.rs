@@ -1,12 +1,14 @@
 //! CopyObject. Within a bucket no byte moves.
+use std::sync::Arc;
+
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use vfs::FoundVersion;
 use vfs::object::{CopyMeta, ObjectReader, ObjectSource};
+use vfs::{FoundVersion, ObjectMeta};
 
 use super::recode::Recoding;
 use super::version;
-use crate::condition::{self, ReadConditions};
+use crate::condition::{self, ReadConditions, Verdict};
 use crate::door::Door;
 use crate::encryption::Sealing;
 use crate::encryption::customer::source_key;
@@ -15,7 +17,9 @@ use crate::encryption::wish::wish;
 use crate::error::{self, fail, not_implemented};
 use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum, carry_internal_headers, drop_internal_headers};
-use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::lock::wanted_lock;
+use crate::metadata::{REDIRECT, check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::tags::Tags;
 use crate::{limits, naming};
 
 /// What a copy reads from.
@@ -34,6 +38,38 @@ pub(crate) fn source(source: &CopySource) -> S3Result<ObjectSource<'_>> {
             Err(not_implemented("Copying from an access point"))
         }
     }
+}
+
+/// The tags that a copy gets instead of those of its source; `None`: it gets those.
+fn replaced_tags(directive: Option<&TaggingDirective>, tags: Option<&str>) -> S3Result<Option<Tags>> {
+    match directive.map(TaggingDirective::as_str) {
+        None | Some(TaggingDirective::COPY) => Ok(None),
+        Some(TaggingDirective::REPLACE) => Tags::from_header(tags.unwrap_or_default()).map(Some),
+        Some(_) => Err(fail(S3ErrorCode::InvalidArgument, "Unknown tagging directive.")),
+    }
+}
+
+/// Metadata of a copy: `wanted` is what the request says. Of settings, the tags alone come from the
+/// source. Where it is redirected to belongs to the place of an object and is never copied.
+fn copied_meta(
+    from: &vfs::ObjectInfo,
+    wanted: &ObjectMeta,
+    replace: bool,
+    tags: Option<&Tags>,
+) -> ObjectMeta {
+    let mut meta = wanted.clone();
+    if replace {
+        carry_internal_headers(&from.meta, &mut meta);
+    } else {
+        meta.headers.clone_from(&from.meta.headers);
+        meta.user.clone_from(&from.meta.user);
+        match wanted.headers.get(REDIRECT) {
+            Some(target) => meta.headers.insert(REDIRECT.to_owned(), target.clone()),
+            None => meta.headers.remove(REDIRECT),
+        };
+    }
+    tags.unwrap_or(&Tags::of(&from.meta)).keep(&mut meta);
+    meta
 }
 
 impl Door {
@@ -74,10 +110,21 @@ impl Door {
             Some(MetadataDirective::REPLACE) => true,
             Some(_) => return Err(fail(S3ErrorCode::InvalidArgument, "Unknown metadata directive.")),
         };
-        let replacement = object_meta(content_headers!(input), input.metadata.take())?;
+        let mut wanted = object_meta(content_headers!(input), input.metadata.take())?;
+        let lock = wanted_lock!(input)?;
+        if !lock.is_empty() {
+            self.require_lock(&input.bucket).await?;
+            lock.keep(&mut wanted);
+        }
+        let tags = replaced_tags(input.tagging_directive.as_ref(), input.tagging.as_deref())?;
         let from_object = source(&input.copy_source)?;
         let onto_itself = from_object.bucket == input.bucket && from_object.key == input.key.as_bytes();
-        if !replace && onto_itself && from_object.version.is_none() && !wish.is_said() {
+        let changes = replace
+            || from_object.version.is_some()
+            || input.storage_class.is_some()
+            || wish.is_said()
+            || input.website_redirect_location.is_some();
+        if onto_itself && !changes {
             return Err(fail(
                 S3ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without \
@@ -90,13 +137,13 @@ impl Door {
         let reading = self
             .reading(&from, source_customer.as_ref(), &req.extensions)
             .await?;
-        ReadConditions::new(
+        let conditions = ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,
             input.copy_source_if_unmodified_since.as_ref(),
             input.copy_source_if_modified_since.as_ref(),
-        )
-        .check_copy_source(&from)?;
+        );
+        conditions.check_copy_source(&from)?;
         if from.size > limits::MAX_SINGLE_PUT {
             return Err(fail(
                 S3ErrorCode::InvalidRequest,
@@ -106,7 +153,7 @@ impl Door {
         let precondition = condition::of_write(&req.headers);
         let (bucket, key) = (input.bucket.as_str(), input.key.as_bytes());
         let copied = if reading.is_sealed() || sealing.is_some() {
-            let mut meta = if replace { replacement } else { from.meta.clone() };
+            let mut meta = copied_meta(&from, &wanted, replace, tags.as_ref());
             drop_internal_headers(&mut meta);
             Kept::forget(&mut meta);
             let recoding = Recoding {
@@ -119,13 +166,16 @@ impl Door {
             recoding.run(&vfs, bucket, key).await?
         } else {
             drop(source);
-            let meta = if replace {
-                let mut meta = replacement;
-                carry_internal_headers(&from.meta, &mut meta);
-                CopyMeta::Replace(meta)
-            } else {
-                CopyMeta::Keep
-            };
+            let meta = CopyMeta::Made(Arc::new(move |from: &vfs::ObjectInfo| {
+                // Asked once more of what is copied in the end.
+                if conditions.judge(&from.etag, from.modified) != Verdict::Proceed {
+                    return Err(vfs::Error::PreconditionFailed);
+                }
+                if Kept::of(&from.meta).is_ok_and(|kept| kept.is_some()) {
+                    return Err(vfs::Error::Busy("the source of the copy was replaced meanwhile"));
+                }
+                Ok(copied_meta(from, &wanted, replace, tags.as_ref()))
+            }));
             vfs.copy_version(from_object, bucket, key, meta, precondition.clone())
                 .await
         };

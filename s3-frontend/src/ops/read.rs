@@ -2,6 +2,7 @@
 use std::ops;
 
 use futures::StreamExt as _;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -18,9 +19,14 @@ use crate::encryption::wish::refuse_in_read;
 use crate::error::{self, fail};
 use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum, Coverage, PartChecksums, PartSizes};
+use crate::lock::show_lock;
 use crate::metadata::{check_expected_owner, show_metadata};
 use crate::naming;
 use crate::ops::version;
+use crate::tags::Tags;
+
+/// How many tags there are: s3s has no place for it in a HEAD's answer.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 /// The bytes of an object that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +115,7 @@ macro_rules! describe {
         $output.e_tag = Some(naming::etag(&info.etag));
         $output.last_modified = Some(naming::timestamp(info.modified));
         $output.version_id = version::shown(info.version);
+        show_lock!($output, &info.meta);
         if $input.part_number.is_some() {
             $output.parts_count = info.parts.map(|parts| parts as i32);
         }
@@ -156,11 +163,31 @@ macro_rules! describe {
     }};
 }
 
+/// Who is unknown gets an answer as it is: somebody else's link could make anything of it.
+fn refuse_overrides(input: &GetObjectInput) -> S3Result<()> {
+    let overrides = input.response_cache_control.is_some()
+        || input.response_content_disposition.is_some()
+        || input.response_content_encoding.is_some()
+        || input.response_content_language.is_some()
+        || input.response_content_type.is_some()
+        || input.response_expires.is_some();
+    if overrides {
+        return Err(fail(
+            S3ErrorCode::InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests.",
+        ));
+    }
+    Ok(())
+}
+
 impl Door {
     pub(crate) async fn get(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
+        if req.credentials.is_none() {
+            refuse_overrides(&input)?;
+        }
         refuse_in_read(&req.headers)?;
         let customer = customer_key!(input)?;
         let reader = self.open(&input.bucket, &input.key, version).await?;
@@ -176,14 +203,21 @@ impl Door {
         let selection = select(&info, input.range.as_ref(), input.part_number)?;
         let mut output = GetObjectOutput::default();
         describe!(output, &info, input, &selection);
+        output.tag_count = Tags::of(&info.meta).count();
         show_encryption!(output, reading.shown(customer.as_ref()));
         if version.is_none() {
             output.expiration = self.expiration(&input.bucket, &info).await;
         }
         if !selection.range.is_empty() {
             let key = info.key;
-            let pieces = reading
-                .stream(reader, selection.range)?
+            let mut pieces = reading.stream(reader, selection.range)?;
+            // Bytes that cannot be had from the first on are an answer of their own.
+            let first = match pieces.next().await {
+                Some(Err(error)) => return Err(error::object(error)),
+                first => first,
+            };
+            let pieces = futures::stream::iter(first)
+                .chain(pieces)
                 .map(move |piece| match piece {
                     Ok(bytes) => Ok(Frame::data(bytes)),
                     Err(error) => {
@@ -228,6 +262,9 @@ impl Door {
         }
         let mut headers = HeaderMap::new();
         headers.insert(ack::STATE, HeaderValue::from_static(self.state(&info).await?));
+        if let Some(count) = Tags::of(&info.meta).count() {
+            headers.insert(TAG_COUNT, HeaderValue::from(count));
+        }
         Ok(S3Response::with_headers(output, headers))
     }
 

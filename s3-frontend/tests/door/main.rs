@@ -4,6 +4,7 @@
 // A test that unwraps fails, as it should; strings of a test may be built the short way.
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
+mod append;
 mod buckets;
 mod checksums;
 mod client;
@@ -18,10 +19,12 @@ mod lifecycle;
 mod listing;
 mod multipart;
 mod named_keys;
+mod object_lock;
 mod objects;
 mod presigned;
 mod settings;
 mod signatures;
 mod snapshots;
+mod tagging;
 mod transport;
 mod versions;

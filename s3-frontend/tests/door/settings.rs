@@ -76,10 +76,6 @@ async fn making_settings_is_refused() {
     for (target, body) in [
         ("/bucket?policy", "{}".to_owned()),
         (
-            "/bucket?tagging",
-            "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>".into(),
-        ),
-        (
             "/bucket?cors",
             "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod>\
                           <AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
@@ -114,10 +110,6 @@ async fn making_settings_is_refused() {
             "<PublicAccessBlockConfiguration></PublicAccessBlockConfiguration>".into(),
         ),
         (
-            "/bucket?object-lock",
-            "<ObjectLockConfiguration></ObjectLockConfiguration>".into(),
-        ),
-        (
             "/bucket?ownershipControls",
             "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>\
                                        </OwnershipControls>"
@@ -125,9 +117,6 @@ async fn making_settings_is_refused() {
         ),
         ("/bucket?acl", String::new()),
         ("/bucket/k?acl", String::new()),
-        ("/bucket/k?tagging", "<Tagging><TagSet></TagSet></Tagging>".into()),
-        ("/bucket/k?retention", "<Retention></Retention>".into()),
-        ("/bucket/k?legal-hold", "<LegalHold></LegalHold>".into()),
     ] {
         let md5 = BASE64_STANDARD.encode(Md5::digest(body.as_bytes()));
         let answer = c.put(target).header("content-md5", &md5).body(body).send().await;

@@ -2,7 +2,6 @@
 use meta::{Durability, Transaction};
 
 use crate::schema::InodeRecord;
-use crate::setting::BucketSettings;
 use crate::version::History;
 use crate::vfs::Core;
 use crate::{
@@ -29,16 +28,8 @@ impl Vfs {
     /// Makes a directory (in the root: a bucket).
     pub async fn mkdir(&self, parent: InodeNo, name: &[u8], creator: Creator) -> Result<Attr> {
         if parent == InodeNo::ROOT {
-            let settings = BucketSettings::new();
-            return bucket::make(
-                &self.core,
-                name,
-                Some(creator),
-                None,
-                settings,
-                Durability::Buffered,
-            )
-            .await;
+            let new = bucket::NewBucket::default();
+            return bucket::make(&self.core, name, Some(creator), new, Durability::Buffered).await;
         }
         self.create(New {
             parent,

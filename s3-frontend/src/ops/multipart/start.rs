@@ -8,8 +8,11 @@ use crate::door::Door;
 use crate::encryption::Sealing;
 use crate::encryption::kept::show_encryption;
 use crate::encryption::wish::wish;
-use crate::error::{self, not_implemented};
+use crate::error::{self, precondition_failed};
+use crate::lock::wanted_lock;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::naming;
+use crate::tags::Tags;
 
 impl Door {
     pub(crate) async fn create_upload(
@@ -21,6 +24,14 @@ impl Door {
         let wish = wish!(req.input)?;
         let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
+        if let Some(tags) = &req.input.tagging {
+            Tags::from_header(tags)?.keep(&mut meta);
+        }
+        let lock = wanted_lock!(req.input)?;
+        if !lock.is_empty() {
+            self.require_lock(&req.input.bucket).await?;
+            lock.keep(&mut meta);
+        }
         let input = req.input;
         let choice = Choice::from_request(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         if let Some(choice) = choice {
@@ -52,10 +63,14 @@ impl Door {
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
-        if input.if_match_initiated_time.is_some() {
-            return Err(not_implemented("Aborting by initiation time"));
-        }
         let id = upload_id(&input.upload_id)?;
+        if let Some(wanted) = &input.if_match_initiated_time {
+            let upload = self.vfs.upload(&input.bucket, input.key.as_bytes(), &id).await;
+            let begun = upload.map_err(error::upload)?.created.0.div_euclid(1_000_000_000);
+            if begun != naming::seconds(wanted) {
+                return Err(precondition_failed(Some("x-amz-if-match-initiated-time")));
+            }
+        }
         self.vfs
             .abort_upload(&input.bucket, input.key.as_bytes(), &id)
             .await
