@@ -3,12 +3,14 @@
 //! What is not in the table keeps s3s's default: `NotImplemented` (501). The macros write each method
 //! as `async_trait` would: that attribute does not see into macro calls.
 use std::pin::Pin;
+use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
 use crate::encryption::customer::KeyTransport;
+use crate::encryption::keys::{KeyService, LocalKeys};
 use crate::metadata::check_expected_owner;
 use crate::ops::unset::{self, Absent};
 use crate::ops::version;
@@ -19,15 +21,19 @@ pub(crate) struct Door {
     pub(crate) region: String,
     /// How clients may bring encryption keys.
     pub(crate) customer_keys: KeyTransport,
+    /// Keys that have names.
+    pub(crate) keys: Arc<dyn KeyService>,
 }
 
 impl Door {
     /// Over `vfs`, in `region`.
     pub(crate) fn new(vfs: Vfs, region: String, customer_keys: KeyTransport) -> Self {
+        let keys = Arc::new(LocalKeys::new(vfs.clone()));
         Self {
             vfs,
             region,
             customer_keys,
+            keys,
         }
     }
 

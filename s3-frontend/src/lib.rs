@@ -47,6 +47,7 @@ mod setting;
 mod tags;
 mod website;
 
+pub use encryption::keys::{LocalKeyInfo, LocalKeys};
 pub use server::{CertificateView, ClientLimits, S3Server, TlsConfig, TlsStatus};
 
 use std::fmt;

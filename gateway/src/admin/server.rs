@@ -81,6 +81,7 @@ impl Admin {
             .route("/v1/volumes/resize", post(resize_volume))
             .route("/v1/volumes/delete", post(delete_volume))
             .merge(super::workers::routes())
+            .merge(super::kms::routes())
             .merge(super::levels::routes())
             .merge(super::quotas::routes())
             .merge(super::trash::routes())

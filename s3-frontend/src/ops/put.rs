@@ -49,7 +49,7 @@ impl Door {
         }
         let offset = write_offset(req.input.write_offset_bytes)?;
         let wish = wish!(req.input)?;
-        let sealing = self.sealing(&wish, &req.extensions)?;
+        let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let stretch = sealing.as_ref().map(Sealing::stretch).transpose()?;
         let nonce = stretch.as_ref().map(|stretch| stretch.nonce);
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;

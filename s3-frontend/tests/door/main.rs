@@ -22,6 +22,7 @@ mod levels;
 mod lifecycle;
 mod listing;
 mod multipart;
+mod named_keys;
 mod object_lock;
 mod objects;
 mod operations;

@@ -213,6 +213,8 @@ impl Door {
             key: Some(key),
             e_tag: Some(naming::etag(&info.etag)),
             server_side_encryption: shown.method.map(ServerSideEncryption::from_static),
+            ssekms_key_id: shown.kms_key,
+            bucket_key_enabled: shown.bucket_key,
             version_id: version::shown(info.version),
             ..CompleteMultipartUploadOutput::default()
         };
