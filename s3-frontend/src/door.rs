@@ -3,6 +3,7 @@
 //! What is not in the table keeps s3s's default: `NotImplemented` (501). The macros write each method
 //! as `async_trait` would: that attribute does not see into macro calls.
 use std::pin::Pin;
+use std::sync::Arc;
 
 use access::identity::{Registry, gateway_account};
 use s3s::dto::*;
@@ -10,6 +11,7 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
 use crate::encryption::customer::KeyTransport;
+use crate::encryption::keys::{KeyService, LocalKeys};
 use crate::metadata::check_expected_owner;
 use crate::ops::unset::{self, Absent};
 use crate::ops::version;
@@ -22,16 +24,20 @@ pub(crate) struct Door {
     pub(crate) identities: Registry,
     /// How clients may bring encryption keys.
     pub(crate) customer_keys: KeyTransport,
+    /// Keys that have names.
+    pub(crate) keys: Arc<dyn KeyService>,
 }
 
 impl Door {
     /// Over `vfs`, in `region`.
     pub(crate) fn new(vfs: Vfs, region: String, identities: Registry, customer_keys: KeyTransport) -> Self {
+        let keys = Arc::new(LocalKeys::new(vfs.clone()));
         Self {
             vfs,
             region,
             identities,
             customer_keys,
+            keys,
         }
     }
 
@@ -129,6 +135,12 @@ impl S3 for Door {
         put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = set_lifecycle;
         get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle;
         delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = end_lifecycle;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = remove_cors;
+        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = put_website;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website;
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = remove_website;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -159,11 +171,9 @@ impl S3 for Door {
     }
 
     absent! {
-        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
         get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
-        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
         get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
@@ -192,13 +202,10 @@ impl S3 for Door {
             = ListBucketInventoryConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
-        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
         delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
             = DeleteBucketPolicyOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
-        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
-            = DeleteBucketWebsiteOutput::default();
         delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
             = DeletePublicAccessBlockOutput::default();
     }

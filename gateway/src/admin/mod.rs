@@ -5,6 +5,7 @@
 pub mod client;
 mod health;
 pub mod iam;
+pub mod kms;
 pub mod levels;
 pub mod members;
 pub mod metadata;

@@ -7,6 +7,7 @@ pub mod dev;
 mod explain;
 mod flush;
 mod iam;
+mod kms;
 mod level;
 mod member;
 mod metadata;
@@ -61,6 +62,8 @@ enum Command {
     Volume(volume::Volume),
     /// List buckets and change their settings.
     Bucket(bucket::Bucket),
+    /// Make, list, disable and enable keys that S3 clients name for encryption.
+    Kms(kms::Kms),
     /// List, restore and delete for good what was deleted from buckets that keep a trash.
     Trash(trash::Trash),
     /// Limit what buckets and directories may hold.
@@ -168,6 +171,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Serve(command) => command.run().await,
         Command::Volume(command) => command.run().await,
         Command::Bucket(command) => command.run().await,
+        Command::Kms(command) => command.run().await,
         Command::Trash(command) => command.run().await,
         Command::Quota(command) => command.run().await,
         Command::Iam(command) => command.run().await,

@@ -103,7 +103,7 @@ impl Door {
         refuse_unsupported!(req.input)?;
         let wish = wish!(req.input)?;
         let source_customer = source_key!(req.input)?;
-        let sealing = self.sealing(&wish, &req.extensions)?;
+        let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let input = &mut req.input;
         let replace = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
             None | Some(MetadataDirective::COPY) => false,
@@ -134,7 +134,9 @@ impl Door {
         }
         let source = self.copied_from(from_object).await?;
         let from = source.info().clone();
-        let reading = self.reading(&from, source_customer.as_ref(), &req.extensions)?;
+        let reading = self
+            .reading(&from, source_customer.as_ref(), &req.extensions)
+            .await?;
         let conditions = ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,

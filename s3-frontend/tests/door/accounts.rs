@@ -350,13 +350,14 @@ async fn a_token_of_an_identity_provider_takes_a_role() {
         "x": BASE64_URL_SAFE_NO_PAD.encode(x), "y": BASE64_URL_SAFE_NO_PAD.encode(y)}]});
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), jwks.to_string()).unwrap();
-    let harness = Harness::trusting(vec![access::oidc::Issuer {
+    let mut config = Harness::config();
+    config.oidc = vec![access::oidc::Issuer {
         issuer: "https://id.test".into(),
         audience: vec!["gateway".into()],
         jwks_url: None,
         jwks_file: Some(file.path().to_owned()),
-    }])
-    .await;
+    }];
+    let harness = Harness::start_with(config).await;
     let trust = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow",
         "Principal": {"Federated": "id.test"}, "Action": "sts:AssumeRoleWithWebIdentity",
         "Condition": {"StringEquals": {"id.test:sub": "site"}}}});

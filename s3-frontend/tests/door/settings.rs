@@ -76,18 +76,6 @@ async fn making_settings_is_refused() {
     for (target, body) in [
         ("/bucket?policy", "{}".to_owned()),
         (
-            "/bucket?cors",
-            "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod>\
-                          <AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
-                .into(),
-        ),
-        (
-            "/bucket?website",
-            "<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument>\
-                             </WebsiteConfiguration>"
-                .into(),
-        ),
-        (
             "/bucket?logging",
             "<BucketLoggingStatus></BucketLoggingStatus>".into(),
         ),
