@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Who may use whom, inside the workspace. Tests may use everything.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("cess", &[]),
     ("meta", &[]),
     ("store", &["meta", "cess"]),
     ("vfs", &["store", "meta"]),
-    ("s3-frontend", &["vfs"]),
+    ("access", &["vfs"]),
+    ("s3-frontend", &["access", "vfs"]),
     ("fuse-frontend", &["vfs"]),
     ("block-frontend", &["vfs"]),
     ("cess-devnet", &["cess"]),
@@ -20,6 +21,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "s3-frontend",
             "fuse-frontend",
             "block-frontend",
+            "access",
             "vfs",
             "store",
             "meta",
