@@ -3,11 +3,13 @@
 //! What is not in the table keeps s3s's default: `NotImplemented` (501). The macros write each method
 //! as `async_trait` would: that attribute does not see into macro calls.
 use std::pin::Pin;
+use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
+use crate::access::{Identities, ObjectOwnership as Ownership};
 use crate::metadata::check_expected_owner;
 use crate::ops::unset::{self, Absent};
 use crate::ops::version;
@@ -16,12 +18,25 @@ use crate::ops::version;
 pub(crate) struct Door {
     pub(crate) vfs: Vfs,
     pub(crate) region: String,
+    pub(crate) identities: Arc<dyn Identities>,
+    /// Whose the objects of a new bucket are.
+    pub(crate) object_ownership: Ownership,
 }
 
 impl Door {
     /// Over `vfs`, in `region`.
-    pub(crate) fn new(vfs: Vfs, region: String) -> Self {
-        Self { vfs, region }
+    pub(crate) fn new(
+        vfs: Vfs,
+        region: String,
+        identities: Arc<dyn Identities>,
+        object_ownership: Ownership,
+    ) -> Self {
+        Self {
+            vfs,
+            region,
+            identities,
+            object_ownership,
+        }
     }
 
     async fn require_object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
@@ -112,6 +127,20 @@ impl S3 for Door {
         list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions;
         get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
         put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = set_versioning;
+        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = policy;
+        put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = set_policy;
+        delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = delete_policy;
+        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = policy_status;
+        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = access_block;
+        put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = set_access_block;
+        delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = delete_access_block;
+        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = ownership;
+        put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = set_ownership;
+        delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = delete_ownership;
+        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = bucket_acl;
+        put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = set_bucket_acl;
+        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = object_acl;
+        put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = set_object_acl;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -131,13 +160,10 @@ impl S3 for Door {
     absent! {
         get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
         get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = Lifecycle;
-        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
-        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
         get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = Tagging;
         get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
         get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = ObjectLock;
-        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
         get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = Configuration;
@@ -147,16 +173,12 @@ impl S3 for Door {
     fixed! {
         get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput
             = GetBucketAccelerateConfigurationOutput::default();
-        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput
-            = GetBucketAclOutput { grants: Some(unset::private_grants()), owner: Some(crate::owner::owner()) };
         get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
             = GetBucketEncryptionOutput { server_side_encryption_configuration: Some(unset::encryption()) };
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
             = GetBucketLoggingOutput::default();
         get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput
             = GetBucketNotificationConfigurationOutput::default();
-        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput
-            = GetBucketOwnershipControlsOutput { ownership_controls: Some(unset::ownership()) };
         get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput
             = GetBucketRequestPaymentOutput { payer: Some(Payer::from_static(Payer::BUCKET_OWNER)) };
         list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) -> ListBucketAnalyticsConfigurationsOutput
@@ -170,24 +192,15 @@ impl S3 for Door {
         delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
         delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
             = DeleteBucketLifecycleOutput::default();
-        delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
-            = DeleteBucketPolicyOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
         delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput
             = DeleteBucketTaggingOutput::default();
         delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
             = DeleteBucketWebsiteOutput::default();
-        delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
-            = DeletePublicAccessBlockOutput::default();
     }
 
     fixed_for_object! {
-        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = Ok(GetObjectAclOutput {
-            grants: Some(unset::private_grants()),
-            owner: Some(crate::owner::owner()),
-            ..Default::default()
-        });
         get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput
             = Ok(GetObjectTaggingOutput { tag_set: Vec::new(), version_id: None });
         delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput

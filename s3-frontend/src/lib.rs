@@ -13,6 +13,8 @@
 //! - `layer` closes what the s3s crate leaves open: request ids, unsigned `x-amz-*` headers, old
 //!   signature versions, the region, presigned lifetimes, idle or oversized bodies.
 //! - s3s finds the operation, verifies SigV4 and parses the input.
+//! - `access` decides whether whoever asks may do what he asks for (policies, ACLs, the public access
+//!   block), before anything is read.
 //! - `ops` has one file per group of operations. Bytes run through `integrity`, which computes
 //!   MD5 and the S3 checksums beside the write, off the async workers.
 //! - `error` is the one map from [`vfs::Error`] to S3 codes.
@@ -21,8 +23,11 @@
 //! A 200 for a write means the level that the gateway acknowledges at (at least `staged`). A body
 //! that is cut short, too long or fails one of its checksums stores nothing. Every refusal is an S3
 //! error document with a code that SDKs know.
+mod access;
 mod ack;
+mod acl;
 mod auth;
+mod clock;
 mod condition;
 mod door;
 mod error;
@@ -37,6 +42,7 @@ mod ops;
 mod owner;
 mod server;
 
+pub use self::access::ObjectOwnership;
 pub use server::S3Server;
 
 use std::fmt;
@@ -53,6 +59,8 @@ pub struct S3Config {
     pub credentials: Vec<(String, String)>,
     /// Host names under which buckets are virtual hosts (`bucket.NAME`).
     pub domains: Vec<String>,
+    /// Whose the objects of a new bucket are, unless the request that makes it says so.
+    pub object_ownership: ObjectOwnership,
 }
 
 /// Shows access keys, never secrets.
@@ -68,6 +76,7 @@ impl fmt::Debug for S3Config {
             .field("region", &self.region)
             .field("access_keys", &access_keys)
             .field("domains", &self.domains)
+            .field("object_ownership", &self.object_ownership)
             .finish()
     }
 }
@@ -83,6 +92,7 @@ mod tests {
             region: "us-east-1".into(),
             credentials: vec![("ACCESS".into(), "very-secret".into())],
             domains: vec![],
+            object_ownership: ObjectOwnership::default(),
         };
         let text = format!("{config:?}");
         assert!(text.contains("ACCESS"));

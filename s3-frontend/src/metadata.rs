@@ -43,11 +43,6 @@ macro_rules! content_headers {
 macro_rules! refuse_unsupported {
     ($input:expr) => {
         $crate::metadata::refuse(&$crate::metadata::Wishes {
-            acl: $input.acl.as_ref().map(|acl| acl.as_str()),
-            grants: $input.grant_full_control.is_some()
-                || $input.grant_read.is_some()
-                || $input.grant_read_acp.is_some()
-                || $input.grant_write_acp.is_some(),
             object_lock: $input
                 .object_lock_legal_hold_status
                 .as_ref()
@@ -93,8 +88,6 @@ pub(crate) use {content_headers, refuse_unsupported, show_metadata};
 /// Extras of a request that makes an object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wishes<'a> {
-    pub(crate) acl: Option<&'a str>,
-    pub(crate) grants: bool,
     pub(crate) object_lock: bool,
     pub(crate) customer_key: bool,
     pub(crate) encryption: Option<&'a str>,
@@ -103,16 +96,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) tagging: bool,
 }
 
-/// Refuses wishes that would not be fulfilled. Everything is encrypted at rest, so `AES256` is; all
-/// belongs to one account, so `private` and the bucket-owner ACLs are.
+/// Refuses wishes that would not be fulfilled. Everything is encrypted at rest, so `AES256` is.
 pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
-    match wishes.acl {
-        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") => {}
-        Some(_) => return Err(not_implemented("An ACL that shares the object")),
-    }
-    if wishes.grants {
-        return Err(not_implemented("An ACL that shares the object"));
-    }
     if wishes.object_lock {
         return Err(not_implemented("Object Lock"));
     }
@@ -244,8 +229,6 @@ mod tests {
     use super::*;
 
     const NOTHING: Wishes<'static> = Wishes {
-        acl: None,
-        grants: false,
         object_lock: false,
         customer_key: false,
         encryption: None,
@@ -257,27 +240,12 @@ mod tests {
     #[test]
     fn what_is_not_done_is_refused() {
         let fulfilled = Wishes {
-            acl: Some("private"),
             encryption: Some("AES256"),
             storage_class: Some("STANDARD"),
             ..NOTHING
         };
         assert!(refuse(&NOTHING).is_ok() && refuse(&fulfilled).is_ok());
         for (wishes, code) in [
-            (
-                Wishes {
-                    acl: Some("public-read"),
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    grants: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
             (
                 Wishes {
                     object_lock: true,

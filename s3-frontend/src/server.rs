@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use vfs::Vfs;
 
 use crate::S3Config;
+use crate::access::{Authorizer, Identities, Peer};
 use crate::auth::Keys;
 use crate::door::Door;
 use crate::host::Domains;
@@ -72,9 +73,17 @@ fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
     s3s_config.post_object_max_file_size = limits::MAX_FORM_FILE;
     s3s_config.form_max_field_size = limits::MAX_FORM_FIELDS;
     s3s_config.form_max_fields_size = limits::MAX_FORM_FIELDS;
-    let mut builder = S3ServiceBuilder::new(Door::new(vfs, config.region.clone()));
+    let keys = Keys::new(&config.credentials);
+    let identities: Arc<dyn Identities> = Arc::new(keys.clone());
+    let mut builder = S3ServiceBuilder::new(Door::new(
+        vfs.clone(),
+        config.region.clone(),
+        Arc::clone(&identities),
+        config.object_ownership,
+    ));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
-    builder.set_auth(Keys::new(&config.credentials));
+    builder.set_auth(keys);
+    builder.set_access(Authorizer::new(vfs, identities));
     builder.set_host(Domains::new(&config.domains));
     Ok(Front::new(builder.build(), config.region.clone()))
 }
@@ -146,8 +155,15 @@ fn connection(
         .timer(TokioTimer::new())
         .keep_alive_interval(H2_PING_INTERVAL)
         .max_concurrent_streams(limits::MAX_H2_STREAMS);
-    let service = service_fn(move |request| {
+    let peer = stream.peer_addr().ok().map(|address| Peer {
+        address: address.ip(),
+        secure: false,
+    });
+    let service = service_fn(move |mut request: http::Request<_>| {
         let front = Arc::clone(&front);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         async move { Ok::<_, std::convert::Infallible>(front.handle(request).await) }
     });
     builder

@@ -235,6 +235,7 @@ impl Dev {
                 region: REGION.to_owned(),
                 credentials: vec![(secrets.access_key.clone(), secrets.secret_key.to_string())],
                 domains: Vec::new(),
+                object_ownership: s3_frontend::ObjectOwnership::default(),
             }),
             mount: (!self.no_mount).then(|| fuse_frontend::MountConfig {
                 path: self.mount.clone().unwrap_or_else(|| data.join("mnt")),

@@ -140,6 +140,7 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             region: s3.region.clone(),
             credentials: s3.credentials()?,
             domains: s3.domains.clone(),
+            object_ownership: s3.object_ownership,
         }),
         None => None,
     };

@@ -3,10 +3,12 @@ use http::HeaderValue;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use crate::access::Asked;
 use crate::ack;
 use crate::door::Door;
 use crate::error::{self, fail, not_implemented};
 use crate::metadata::check_expected_owner;
+use crate::ops::permission::BucketWishes;
 use crate::{limits, naming, owner};
 
 /// The region whose buckets S3 describes by an empty location.
@@ -27,18 +29,13 @@ impl Door {
         if input.object_lock_enabled_for_bucket == Some(true) {
             return Err(not_implemented("Object Lock"));
         }
-        let shared = input
-            .acl
-            .as_ref()
-            .is_some_and(|acl| acl.as_str() != BucketCannedACL::PRIVATE);
-        let granted = input.grant_full_control.is_some()
-            || input.grant_read.is_some()
-            || input.grant_read_acp.is_some()
-            || input.grant_write.is_some()
-            || input.grant_write_acp.is_some();
-        if shared || granted {
-            return Err(not_implemented("An ACL that shares the bucket"));
-        }
+        let wishes = BucketWishes::of_request(
+            self,
+            &req.extensions,
+            &req.headers,
+            input.acl.as_ref().map(BucketCannedACL::as_str),
+            input.object_ownership.as_ref().map(ObjectOwnership::as_str),
+        )?;
         let constraint = input
             .create_bucket_configuration
             .and_then(|config| config.location_constraint);
@@ -57,6 +54,12 @@ impl Door {
             .create_bucket_with_ack(&input.bucket, level)
             .await
             .map_err(error::bucket)?;
+        for (name, value) in wishes.settings {
+            self.vfs
+                .set_bucket_setting(&input.bucket, name, Some(value))
+                .await
+                .map_err(error::bucket)?;
+        }
         let location = Some(format!("/{}", input.bucket));
         Ok(S3Response::new(CreateBucketOutput { location }))
     }
@@ -113,6 +116,8 @@ impl Door {
         &self,
         req: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
+        // Nobody has no buckets.
+        let nobody = Asked::about(&req.extensions)?.caller.identity().is_none();
         let input = req.input;
         let max = match input.max_buckets {
             None => usize::MAX,
@@ -130,7 +135,7 @@ impl Door {
             .await
             .map_err(error::bucket)?
             .into_iter()
-            .filter(|bucket| naming::is_bucket_name(&bucket.name))
+            .filter(|bucket| !nobody && naming::is_bucket_name(&bucket.name))
             .filter(|bucket| bucket.name.starts_with(&prefix) && bucket.name > after)
             .filter(|_| {
                 input

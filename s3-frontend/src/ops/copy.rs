@@ -1,10 +1,11 @@
 //! CopyObject. Within a bucket no byte moves.
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use vfs::FoundVersion;
 use vfs::object::{CopyMeta, ObjectSource};
+use vfs::{FoundVersion, ObjectMeta};
 
 use super::version;
+use crate::acl;
 use crate::condition::{self, ReadConditions};
 use crate::door::Door;
 use crate::error::{self, fail, not_implemented};
@@ -29,6 +30,14 @@ pub(crate) fn source(source: &CopySource) -> S3Result<ObjectSource<'_>> {
             Err(not_implemented("Copying from an access point"))
         }
     }
+}
+
+/// The metadata with this ACL alone.
+fn with_acl(mut meta: ObjectMeta, new_acl: Option<String>) -> ObjectMeta {
+    meta.settings.remove(acl::SETTING);
+    meta.settings
+        .extend(new_acl.map(|acl| (acl::SETTING.to_owned(), acl)));
+    meta
 }
 
 impl Door {
@@ -60,6 +69,11 @@ impl Door {
         check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
+        let new_acl = self.acl_of_new(
+            &req.extensions,
+            &req.headers,
+            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
+        )?;
         let input = &mut req.input;
         if input.copy_source_sse_customer_key.is_some() {
             return Err(not_implemented("Encryption with customer-provided keys"));
@@ -94,12 +108,16 @@ impl Door {
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
             ));
         }
+        // What the source grants stays with the source.
+        let same_acl = from.meta.settings.get(acl::SETTING) == new_acl.as_ref();
         let meta = if replace {
             let mut meta = replacement;
             carry_internal_headers(&from.meta, &mut meta);
-            CopyMeta::Replace(meta)
-        } else {
+            CopyMeta::Replace(with_acl(meta, new_acl))
+        } else if same_acl {
             CopyMeta::Keep
+        } else {
+            CopyMeta::Replace(with_acl(from.meta.clone(), new_acl))
         };
         let precondition = condition::of_write(&req.headers);
         let (bucket, key) = (input.bucket.as_str(), input.key.as_bytes());

@@ -5,6 +5,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::{Deleted, Precondition};
 
 use super::version;
+use crate::access::{Refused, denied};
 use crate::condition;
 use crate::door::Door;
 use crate::error::{self, fail, not_implemented};
@@ -57,7 +58,9 @@ impl Door {
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         check_expected_owner(&req.headers)?;
         let DeleteObjectsInput { bucket, delete, .. } = req.input;
-        if delete.objects.is_empty() || delete.objects.len() > limits::MAX_DELETE {
+        let refused = req.extensions.get::<Refused>().cloned().unwrap_or_default().0;
+        let asked = delete.objects.len() + refused.len();
+        if !(1..=limits::MAX_DELETE).contains(&asked) {
             return Err(fail(
                 S3ErrorCode::MalformedXML,
                 "The XML must name between 1 and 1000 objects to delete.",
@@ -73,7 +76,11 @@ impl Door {
             .buffered(PARALLEL)
             .collect()
             .await;
-        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        let mut deleted = Vec::new();
+        let mut errors: Vec<Error> = refused
+            .iter()
+            .map(|object| described(object, &denied()))
+            .collect();
         for (object, result) in results {
             match result {
                 Ok(_) if quiet => {}

@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod multipart;
+pub(crate) mod permission;
 pub(crate) mod put;
 pub(crate) mod read;
 pub(crate) mod unset;

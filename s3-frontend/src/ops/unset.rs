@@ -8,23 +8,6 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode};
 
 use crate::error::{fail, fail_custom};
-use crate::owner;
-
-/// The grants of everything: the owner may do all.
-pub(crate) fn private_grants() -> Vec<Grant> {
-    let owner = owner::owner();
-    let grantee = Grantee {
-        display_name: owner.display_name,
-        email_address: None,
-        id: owner.id,
-        type_: Type::from_static(Type::CANONICAL_USER),
-        uri: None,
-    };
-    vec![Grant {
-        grantee: Some(grantee),
-        permission: Some(Permission::from_static(Permission::FULL_CONTROL)),
-    }]
-}
 
 /// Everything is encrypted at rest: what AWS calls SSE-S3.
 pub(crate) fn encryption() -> ServerSideEncryptionConfiguration {
@@ -35,15 +18,6 @@ pub(crate) fn encryption() -> ServerSideEncryptionConfiguration {
                 sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
             }),
             bucket_key_enabled: Some(false),
-        }],
-    }
-}
-
-/// ACLs are off: the bucket's owner owns its objects.
-pub(crate) fn ownership() -> OwnershipControls {
-    OwnershipControls {
-        rules: vec![OwnershipControlsRule {
-            object_ownership: ObjectOwnership::from_static(ObjectOwnership::BUCKET_OWNER_ENFORCED),
         }],
     }
 }

@@ -104,7 +104,7 @@ async fn bad_buckets_are_refused() {
         .header("x-amz-acl", "public-read")
         .send()
         .await
-        .expect_error(501, "NotImplemented");
+        .expect_error(400, "InvalidBucketAclWithObjectOwnership");
     let lock = c
         .put("/bucket")
         .header("x-amz-bucket-object-lock-enabled", "true")

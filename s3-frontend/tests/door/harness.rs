@@ -67,6 +67,7 @@ impl Harness {
                 (ACCESS.into(), SECRET.into()),
             ],
             domains: vec!["s3.test".into()],
+            object_ownership: s3_frontend::ObjectOwnership::default(),
         };
         let server = S3Server::start(config, vfs.clone()).await.unwrap();
         let client = Client::new(&format!("http://{}", server.address()), ACCESS, SECRET, REGION);

@@ -15,6 +15,7 @@ mod levels;
 mod listing;
 mod multipart;
 mod objects;
+mod permissions;
 mod presigned;
 mod settings;
 mod signatures;

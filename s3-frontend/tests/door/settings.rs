@@ -14,7 +14,6 @@ async fn questions_are_answered_as_for_an_unset_configuration() {
         ("/bucket?cors", 404, "NoSuchCORSConfiguration"),
         ("/bucket?lifecycle", 404, "NoSuchLifecycleConfiguration"),
         ("/bucket?policy", 404, "NoSuchBucketPolicy"),
-        ("/bucket?policyStatus", 404, "NoSuchBucketPolicy"),
         (
             "/bucket?replication",
             404,
@@ -50,6 +49,7 @@ async fn questions_are_answered_as_for_an_unset_configuration() {
         ("/bucket?accelerate", "AccelerateConfiguration"),
         ("/bucket?requestPayment", "<Payer>BucketOwner</Payer>"),
         ("/bucket?ownershipControls", "BucketOwnerEnforced"),
+        ("/bucket?policyStatus", "<IsPublic>false</IsPublic>"),
         ("/bucket?analytics", "<IsTruncated>false</IsTruncated>"),
         ("/bucket?inventory", "<IsTruncated>false</IsTruncated>"),
         ("/bucket?metrics", "<IsTruncated>false</IsTruncated>"),
@@ -71,7 +71,6 @@ async fn making_settings_is_refused() {
     c.put("/bucket/k").body("x").send().await.expect(200);
     let rule = "<Rule><ID>r</ID><Status>Enabled</Status></Rule>";
     for (target, body) in [
-        ("/bucket?policy", "{}".to_owned()),
         (
             "/bucket?tagging",
             "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>".into(),
@@ -111,10 +110,6 @@ async fn making_settings_is_refused() {
                 .into(),
         ),
         (
-            "/bucket?publicAccessBlock",
-            "<PublicAccessBlockConfiguration></PublicAccessBlockConfiguration>".into(),
-        ),
-        (
             "/bucket?object-lock",
             "<ObjectLockConfiguration></ObjectLockConfiguration>".into(),
         ),
@@ -122,14 +117,6 @@ async fn making_settings_is_refused() {
             "/bucket?encryption",
             "<ServerSideEncryptionConfiguration><Rule></Rule></ServerSideEncryptionConfiguration>".into(),
         ),
-        (
-            "/bucket?ownershipControls",
-            "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>\
-                                       </OwnershipControls>"
-                .into(),
-        ),
-        ("/bucket?acl", String::new()),
-        ("/bucket/k?acl", String::new()),
         ("/bucket/k?tagging", "<Tagging><TagSet></TagSet></Tagging>".into()),
         ("/bucket/k?retention", "<Retention></Retention>".into()),
         ("/bucket/k?legal-hold", "<LegalHold></LegalHold>".into()),

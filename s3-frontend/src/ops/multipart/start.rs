@@ -4,6 +4,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::choice::Choice;
 use super::upload_id;
+use crate::acl;
 use crate::door::Door;
 use crate::error::{self, not_implemented};
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
@@ -16,6 +17,13 @@ impl Door {
         check_expected_owner(&req.headers)?;
         refuse_unsupported!(req.input)?;
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
+        let acl = self.acl_of_new(
+            &req.extensions,
+            &req.headers,
+            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
+        )?;
+        meta.settings
+            .extend(acl.map(|acl| (acl::SETTING.to_owned(), acl)));
         let input = req.input;
         let choice = Choice::from_request(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         if let Some(choice) = choice {
