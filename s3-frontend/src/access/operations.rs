@@ -204,14 +204,26 @@ pub(super) fn rule_of(operation: &str) -> Option<Rule> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use cargo_metadata::MetadataCommand;
 
     use super::*;
 
+    /// This machine, as cargo names it: the sources of crates for others are not all here.
+    fn host() -> String {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let said = Command::new(cargo).arg("-vV").output().unwrap().stdout;
+        let said = String::from_utf8(said).unwrap();
+        let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+        host.unwrap().to_owned()
+    }
+
     /// Every operation that s3s can route, read out of its sources.
     fn operations() -> Vec<String> {
+        let options = ["--offline", "--locked", "--filter-platform"].map(str::to_owned);
         let metadata = MetadataCommand::new()
-            .other_options(vec!["--offline".into(), "--locked".into()])
+            .other_options(options.into_iter().chain([host()]).collect::<Vec<_>>())
             .exec()
             .unwrap();
         let s3s = metadata
