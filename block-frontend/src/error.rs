@@ -48,7 +48,7 @@ pub enum Error {
 pub fn errno(error: &vfs::Error) -> Errno {
     use vfs::Error as E;
     match error {
-        E::NotPermitted | E::ReadOnly | E::Superseded(_) | E::Busy(_) => Errno::Perm,
+        E::NotPermitted | E::Locked | E::ReadOnly | E::Superseded(_) | E::Busy(_) => Errno::Perm,
         E::NoSpace | E::QuotaExceeded | E::SlowDown { .. } | E::TooLarge => Errno::NoSpc,
         E::OutOfRange | E::Invalid(_) | E::InvalidName(_) | E::NameTooLong | E::IsDirectory => Errno::Inval,
         E::ShuttingDown => Errno::Shutdown,
@@ -82,7 +82,7 @@ pub fn option_error(error: &vfs::Error) -> u32 {
         | E::InvalidName(_)
         | E::NameTooLong
         | E::Invalid(_) => option_reply::ERR_UNKNOWN,
-        E::NotPermitted | E::ReadOnly | E::Superseded(_) | E::Busy(_) => option_reply::ERR_POLICY,
+        E::NotPermitted | E::Locked | E::ReadOnly | E::Superseded(_) | E::Busy(_) => option_reply::ERR_POLICY,
         E::ShuttingDown => option_reply::ERR_SHUTDOWN,
         E::NoSuchUpload
         | E::InvalidPart(_)
@@ -141,6 +141,7 @@ mod tests {
             (E::CrossBucket, Errno::Io, ERR_PLATFORM),
             (E::NotPermitted, Errno::Perm, ERR_POLICY),
             (E::ReadOnly, Errno::Perm, ERR_POLICY),
+            (E::Locked, Errno::Perm, ERR_POLICY),
             (E::Superseded("x".into()), Errno::Perm, ERR_POLICY),
             (E::Busy("x"), Errno::Perm, ERR_POLICY),
             (E::TooManyLinks, Errno::Io, ERR_PLATFORM),

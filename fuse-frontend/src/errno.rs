@@ -51,7 +51,8 @@ pub(crate) fn errno(error: &vfs::Error) -> Errno {
         Error::TooLarge | Error::OutOfRange => Errno::EFBIG,
         // Makes mv and cp fall back to copying.
         Error::CrossBucket => Errno::EXDEV,
-        Error::NotPermitted => Errno::EPERM,
+        // What Linux answers for a file that is immutable.
+        Error::NotPermitted | Error::Locked => Errno::EPERM,
         Error::ReadOnly | Error::Superseded(_) => Errno::EROFS,
         Error::Busy(_) => Errno::EBUSY,
         Error::TooManyLinks => Errno::EMLINK,
@@ -95,6 +96,7 @@ mod tests {
             (Error::CrossBucket, libc::EXDEV),
             (Error::NotPermitted, libc::EPERM),
             (Error::ReadOnly, libc::EROFS),
+            (Error::Locked, libc::EPERM),
             (Error::Superseded("x".into()), libc::EROFS),
             (Error::Busy("x"), libc::EBUSY),
             (Error::TooManyLinks, libc::EMLINK),

@@ -291,6 +291,13 @@ pub struct S3 {
     pub credentials_file: PathBuf,
     /// What this door's acknowledgements mean at least, beside `store.ack`. Default: nothing more.
     pub ack: Option<store::Level>,
+    /// Take encryption keys of clients (SSE-C) over plain HTTP, where everybody on the way can read them.
+    /// On a loopback address they are taken anyway. Default false.
+    #[serde(default)]
+    pub allow_customer_keys_over_http: bool,
+    /// Length of a day to lifecycle rules: shorter for tests only. Default 24h.
+    #[serde(default = "default_lifecycle_day", deserialize_with = "duration")]
+    pub lifecycle_day: Duration,
 }
 
 /// `[mount]`
@@ -447,6 +454,10 @@ fn default_miner_timeout() -> Duration {
 }
 fn default_s3_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9000))
+}
+/// A day of the calendar.
+pub fn default_lifecycle_day() -> Duration {
+    Duration::from_hours(24)
 }
 fn default_region() -> String {
     "us-east-1".to_owned()

@@ -55,6 +55,8 @@ pub struct Plan {
     pub mount: Option<fuse_frontend::MountConfig>,
     /// Doors.
     pub nbd: Option<block_frontend::NbdConfig>,
+    /// Length of a day to lifecycle rules.
+    pub lifecycle_day: Duration,
     /// Address of the admin API.
     pub admin: SocketAddr,
     /// This gateway among others on the namespace.
@@ -148,6 +150,7 @@ impl Gateway {
         let vfs = Vfs::open(vfs_config, meta.clone(), store.clone())
             .await
             .context("cannot open the namespace")?;
+        vfs.run_lifecycle(plan.lifecycle_day);
 
         let s3 = match plan.s3 {
             Some(config) => {
@@ -183,6 +186,7 @@ impl Gateway {
             territory: plan.territory.clone(),
             mount: plan.mount.as_ref().map(|mount| mount.path.clone()),
             started: std::time::Instant::now(),
+            stopping: Arc::default(),
         };
         let token = crate::random::hex::<24>()?;
         let admin = Admin::start(plan.admin, token.clone(), state).await?;

@@ -10,6 +10,7 @@
 mod output;
 
 mod admin;
+mod allocator;
 mod bench;
 mod command;
 mod config;
@@ -25,6 +26,7 @@ use clap::Parser as _;
 const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 fn main() -> std::process::ExitCode {
+    allocator::return_freed_memory();
     // Both ring and aws-lc-rs are linked; without a choice made here rustls refuses to start.
     // An error means that a provider was installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

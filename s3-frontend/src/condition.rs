@@ -44,7 +44,29 @@ pub(crate) fn of_write(headers: &HeaderMap) -> Precondition {
     Precondition {
         if_match: tags(headers, "if-match"),
         if_none_match: tags(headers, "if-none-match"),
+        ..Precondition::default()
     }
+}
+
+/// The condition of a deletion: on top of its tags, a time and a size.
+pub(crate) fn of_deletion(
+    if_match: Option<Vec<String>>,
+    modified: Option<&Timestamp>,
+    size: Option<i64>,
+) -> S3Result<Precondition> {
+    let if_size = match size {
+        None => None,
+        Some(size) => Some(
+            u64::try_from(size)
+                .map_err(|_| fail(S3ErrorCode::InvalidArgument, "A size cannot be negative."))?,
+        ),
+    };
+    Ok(Precondition {
+        if_match,
+        if_none_match: None,
+        if_modified_at: modified.map(naming::seconds),
+        if_size,
+    })
 }
 
 /// Names of the four headers of a conditional read.
@@ -63,6 +85,12 @@ pub(crate) const DIRECT: ReadHeaders = ReadHeaders {
 pub(crate) const COPY_SOURCE: ReadHeaders = ReadHeaders {
     if_match: "x-amz-copy-source-if-match",
     if_none_match: "x-amz-copy-source-if-none-match",
+};
+
+/// Of the source of a rename.
+pub(crate) const RENAME_SOURCE: ReadHeaders = ReadHeaders {
+    if_match: "x-amz-rename-source-if-match",
+    if_none_match: "x-amz-rename-source-if-none-match",
 };
 
 /// The conditions of a read.

@@ -10,14 +10,16 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
 use crate::access::{Identities, ObjectOwnership as Ownership};
+use crate::encryption::customer::KeyTransport;
 use crate::metadata::check_expected_owner;
-use crate::ops::unset::{self, Absent};
-use crate::ops::version;
+use crate::ops::unset::Absent;
 
 /// The S3 view of a namespace.
 pub(crate) struct Door {
     pub(crate) vfs: Vfs,
     pub(crate) region: String,
+    /// How clients may bring encryption keys.
+    pub(crate) customer_keys: KeyTransport,
     pub(crate) identities: Arc<dyn Identities>,
     /// Whose the objects of a new bucket are.
     pub(crate) object_ownership: Ownership,
@@ -28,20 +30,17 @@ impl Door {
     pub(crate) fn new(
         vfs: Vfs,
         region: String,
+        customer_keys: KeyTransport,
         identities: Arc<dyn Identities>,
         object_ownership: Ownership,
     ) -> Self {
         Self {
             vfs,
             region,
+            customer_keys,
             identities,
             object_ownership,
         }
-    }
-
-    async fn require_object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
-        self.open(bucket, key, version::asked(version)?).await?;
-        Ok(())
     }
 }
 
@@ -96,25 +95,6 @@ macro_rules! fixed {
     )*};
 }
 
-/// Operations on an object with one fixed outcome.
-macro_rules! fixed_for_object {
-    ($($name:ident($input:ident) -> $output:ident = $outcome:expr;)*) => {$(
-        fn $name<'life0, 'async_trait>(&'life0 self, req: S3Request<$input>) -> Answer<'async_trait, $output>
-        where
-            'life0: 'async_trait,
-            Self: 'async_trait,
-        {
-            Box::pin(async move {
-                check_expected_owner(&req.headers)?;
-                let version = req.input.version_id.as_deref();
-                self.require_object(&req.input.bucket, &req.input.key, version).await?;
-                let outcome: S3Result<$output> = $outcome;
-                outcome.map(S3Response::new)
-            })
-        }
-    )*};
-}
-
 impl S3 for Door {
     carried_out! {
         create_bucket(CreateBucketInput) -> CreateBucketOutput = create;
@@ -127,6 +107,12 @@ impl S3 for Door {
         list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list_versions;
         get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = versioning;
         put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = set_versioning;
+        put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = set_default_encryption;
+        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = default_encryption;
+        delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = end_default_encryption;
+        put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = set_lifecycle;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle;
+        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = end_lifecycle;
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = policy;
         put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = set_policy;
         delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = delete_policy;
@@ -155,15 +141,25 @@ impl S3 for Door {
         abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = abort_upload;
         list_parts(ListPartsInput) -> ListPartsOutput = parts;
         list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads;
+        restore_object(RestoreObjectInput) -> RestoreObjectOutput = restore;
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = object_tags;
+        put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tag_object;
+        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = untag_object;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock_configuration;
+        put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = configure_lock;
+        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = retention;
+        put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = retain;
+        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = legal_hold;
+        put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = hold;
+        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = bucket_tags;
+        put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tag_bucket;
+        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = untag_bucket;
     }
 
     absent! {
         get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
-        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = Lifecycle;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
-        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = Tagging;
         get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
-        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = ObjectLock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
         get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = Configuration;
@@ -173,8 +169,6 @@ impl S3 for Door {
     fixed! {
         get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput
             = GetBucketAccelerateConfigurationOutput::default();
-        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput
-            = GetBucketEncryptionOutput { server_side_encryption_configuration: Some(unset::encryption()) };
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
             = GetBucketLoggingOutput::default();
         get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput
@@ -190,24 +184,9 @@ impl S3 for Door {
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
-        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput
-            = DeleteBucketLifecycleOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
-        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput
-            = DeleteBucketTaggingOutput::default();
         delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
             = DeleteBucketWebsiteOutput::default();
-    }
-
-    fixed_for_object! {
-        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput
-            = Ok(GetObjectTaggingOutput { tag_set: Vec::new(), version_id: None });
-        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput
-            = Ok(DeleteObjectTaggingOutput::default());
-        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput
-            = Err(Absent::ObjectLockOfObject.error());
-        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput
-            = Err(Absent::ObjectLockOfObject.error());
     }
 }

@@ -105,6 +105,10 @@ pub(crate) fn from_vfs(error: Error, subject: Subject) -> S3Error {
             "The operation cannot cross buckets, or the border of a quota: copy instead.",
         ),
         Error::NotPermitted => fail(S3ErrorCode::AccessDenied, "Access Denied"),
+        Error::Locked => fail(
+            S3ErrorCode::AccessDenied,
+            "Access Denied because object protected by object lock.",
+        ),
         Error::ReadOnly => fail(
             S3ErrorCode::MethodNotAllowed,
             "The key lies in a snapshot, where nothing can be changed.",
@@ -222,6 +226,13 @@ pub(crate) fn no_such_upload() -> S3Error {
     )
 }
 
+pub(crate) fn malformed_xml() -> S3Error {
+    fail(
+        S3ErrorCode::MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    )
+}
+
 /// 412, naming the condition where it is known.
 pub(crate) fn precondition_failed(condition: Option<&'static str>) -> S3Error {
     let message = match condition {
@@ -286,6 +297,7 @@ mod tests {
             (Error::OutOfRange, same("InvalidRange", 416)),
             (Error::CrossBucket, same("InvalidRequest", 400)),
             (Error::NotPermitted, same("AccessDenied", 403)),
+            (Error::Locked, same("AccessDenied", 403)),
             (Error::ReadOnly, same("MethodNotAllowed", 405)),
             (Error::Superseded("x".into()), same("MethodNotAllowed", 405)),
             (Error::Busy("x"), same("OperationAborted", 409)),

@@ -4,16 +4,20 @@
 //! dropped: a body that is short, long, corrupt or interrupted stores nothing.
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use http::Extensions;
 use s3s::dto::StreamingBlob;
 use s3s::stream::ByteStream as _;
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 use vfs::object::ObjectWriter;
 
+use crate::encryption::Keystream;
+use crate::encryption::sealing::Stretch;
 use crate::error::{fail, fail_custom};
 use crate::integrity::digester::Digests;
-use crate::integrity::{Demand, Digester};
+use crate::integrity::{Algorithm, Demand, Digester};
 use crate::layer::BodyFaults;
 use crate::limits;
 
@@ -29,6 +33,8 @@ pub(crate) struct Intake {
     pub(crate) trailers: Option<TrailingHeaders>,
     /// Where the connection tells why a body broke off.
     pub(crate) faults: Option<Arc<BodyFaults>>,
+    /// What encrypts the bytes before they are stored; they are hashed as they came.
+    pub(crate) keystream: Option<Keystream>,
 }
 
 /// The fault recorder that the strict layer put into a request.
@@ -61,7 +67,7 @@ impl Intake {
     }
 
     /// Moves the body into `writer` and verifies it.
-    pub(crate) async fn run(self, writer: &mut ObjectWriter) -> S3Result<Digests> {
+    pub(crate) async fn run(mut self, writer: &mut ObjectWriter) -> S3Result<Digests> {
         let length = self.check_length()?;
         let mut digester = Digester::new(self.demand.algorithm());
         let mut taken = 0u64;
@@ -79,6 +85,10 @@ impl Intake {
                     continue;
                 }
                 digester.update(piece.clone()).await?;
+                let piece = match &mut self.keystream {
+                    Some(keystream) => keystream.apply(&piece)?,
+                    None => piece,
+                };
                 writer.write(piece).await.map_err(crate::error::object)?;
             }
         }
@@ -91,6 +101,27 @@ impl Intake {
         self.demand.verify(&digests, self.trailers.as_ref())?;
         Ok(digests)
     }
+}
+
+/// Moves bytes that are stored already into `writer`, encrypted as `stretch` says.
+pub(crate) async fn recode(
+    mut bytes: BoxStream<'static, vfs::Result<Bytes>>,
+    stretch: Option<Stretch>,
+    algorithm: Algorithm,
+    writer: &mut ObjectWriter,
+) -> S3Result<Digests> {
+    let mut digester = Digester::new(algorithm);
+    let mut keystream = stretch.map(|stretch| stretch.keystream);
+    while let Some(piece) = bytes.next().await {
+        let piece = piece.map_err(crate::error::object)?;
+        digester.update(piece.clone()).await?;
+        let piece = match &mut keystream {
+            Some(keystream) => keystream.apply(&piece)?,
+            None => piece,
+        };
+        writer.write(piece).await.map_err(crate::error::object)?;
+    }
+    digester.finish().await
 }
 
 fn too_large() -> S3Error {

@@ -17,6 +17,7 @@
 //!   block), before anything is read.
 //! - `ops` has one file per group of operations. Bytes run through `integrity`, which computes
 //!   MD5 and the S3 checksums beside the write, off the async workers.
+//! - `encryption` is what clients ask for above what everything has: keys of their own.
 //! - `error` is the one map from [`vfs::Error`] to S3 codes.
 //!
 //! # What it promises
@@ -30,17 +31,21 @@ mod auth;
 mod clock;
 mod condition;
 mod door;
+mod encryption;
 mod error;
 mod host;
 mod ingest;
 mod integrity;
 mod layer;
 mod limits;
+mod lock;
 mod metadata;
 mod naming;
 mod ops;
 mod owner;
+mod random;
 mod server;
+mod tags;
 
 pub use self::access::ObjectOwnership;
 pub use server::S3Server;
@@ -59,6 +64,9 @@ pub struct S3Config {
     pub credentials: Vec<(String, String)>,
     /// Host names under which buckets are virtual hosts (`bucket.NAME`).
     pub domains: Vec<String>,
+    /// Take clients' encryption keys over plain HTTP, where everybody on the way can read them. Where the
+    /// door listens on this machine alone they are taken anyway.
+    pub allow_customer_keys_over_http: bool,
     /// Whose the objects of a new bucket are, unless the request that makes it says so.
     pub object_ownership: ObjectOwnership,
 }
@@ -76,6 +84,10 @@ impl fmt::Debug for S3Config {
             .field("region", &self.region)
             .field("access_keys", &access_keys)
             .field("domains", &self.domains)
+            .field(
+                "allow_customer_keys_over_http",
+                &self.allow_customer_keys_over_http,
+            )
             .field("object_ownership", &self.object_ownership)
             .finish()
     }
@@ -92,6 +104,7 @@ mod tests {
             region: "us-east-1".into(),
             credentials: vec![("ACCESS".into(), "very-secret".into())],
             domains: vec![],
+            allow_customer_keys_over_http: false,
             object_ownership: ObjectOwnership::default(),
         };
         let text = format!("{config:?}");

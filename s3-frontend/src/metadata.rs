@@ -6,11 +6,14 @@ use s3s::dto::{Metadata, Timestamp, TimestampFormat};
 use s3s::{S3ErrorCode, S3Result};
 use vfs::ObjectMeta;
 
-use crate::error::{fail, fail_custom, not_implemented};
+use crate::error::{fail, fail_custom};
 use crate::limits;
 
 /// Content type of objects made without one (AWS).
 pub(crate) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+
+/// Where a website sends who asks for the object.
+pub(crate) const REDIRECT: &str = "x-amz-website-redirect-location";
 
 /// The content headers of a request that makes an object.
 #[derive(Clone, Debug, Default)]
@@ -43,19 +46,7 @@ macro_rules! content_headers {
 macro_rules! refuse_unsupported {
     ($input:expr) => {
         $crate::metadata::refuse(&$crate::metadata::Wishes {
-            object_lock: $input
-                .object_lock_legal_hold_status
-                .as_ref()
-                .is_some_and(|s| s.as_str() != "OFF")
-                || $input.object_lock_mode.is_some()
-                || $input.object_lock_retain_until_date.is_some(),
-            customer_key: $input.sse_customer_algorithm.is_some()
-                || $input.sse_customer_key.is_some()
-                || $input.sse_customer_key_md5.is_some(),
-            encryption: $input.server_side_encryption.as_ref().map(|sse| sse.as_str()),
-            kms_key: $input.ssekms_key_id.is_some(),
             storage_class: $input.storage_class.as_ref().map(|class| class.as_str()),
-            tagging: $input.tagging.as_ref().is_some_and(|tags| !tags.is_empty()),
         })
     };
 }
@@ -88,34 +79,11 @@ pub(crate) use {content_headers, refuse_unsupported, show_metadata};
 /// Extras of a request that makes an object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wishes<'a> {
-    pub(crate) object_lock: bool,
-    pub(crate) customer_key: bool,
-    pub(crate) encryption: Option<&'a str>,
-    pub(crate) kms_key: bool,
     pub(crate) storage_class: Option<&'a str>,
-    pub(crate) tagging: bool,
 }
 
-/// Refuses wishes that would not be fulfilled. Everything is encrypted at rest, so `AES256` is.
+/// Refuses wishes that would not be fulfilled.
 pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
-    if wishes.object_lock {
-        return Err(not_implemented("Object Lock"));
-    }
-    if wishes.customer_key {
-        return Err(not_implemented("Encryption with customer-provided keys"));
-    }
-    match wishes.encryption {
-        None | Some("AES256") if !wishes.kms_key => {}
-        Some("AES256" | "aws:kms" | "aws:kms:dsse") | None => {
-            return Err(not_implemented("Encryption with KMS keys"));
-        }
-        Some(_) => {
-            return Err(fail(
-                S3ErrorCode::InvalidEncryptionAlgorithmError,
-                "The encryption request you specified is not valid.",
-            ));
-        }
-    }
     match wishes.storage_class {
         None | Some("STANDARD") => {}
         Some(_) => {
@@ -124,9 +92,6 @@ pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
                 "The storage class you specified is not valid.",
             ));
         }
-    }
-    if wishes.tagging {
-        return Err(not_implemented("Object tagging"));
     }
     Ok(())
 }
@@ -172,14 +137,17 @@ pub(crate) fn object_meta(content: ContentHeaders, user: Option<Metadata>) -> S3
     })
 }
 
-/// `aws-chunked` describes the transfer, not the object.
+/// `aws-chunked` describes the transfer, not the object. Whatever else is said stays as it was written.
 fn without_aws_chunked(encoding: &str) -> String {
-    let kept: Vec<&str> = encoding
-        .split(',')
-        .map(str::trim)
-        .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
+    let codings = || encoding.split(',').map(str::trim);
+    let describes_transfer = |coding: &&str| coding.eq_ignore_ascii_case("aws-chunked");
+    if !codings().any(|coding| describes_transfer(&coding)) {
+        return encoding.to_owned();
+    }
+    let kept: Vec<&str> = codings()
+        .filter(|coding| !coding.is_empty() && !describes_transfer(coding))
         .collect();
-    kept.join(",")
+    kept.join(", ")
 }
 
 fn http_date(time: &Timestamp) -> Option<String> {
@@ -228,76 +196,12 @@ pub(crate) fn check_expected_owner(headers: &HeaderMap) -> S3Result<()> {
 mod tests {
     use super::*;
 
-    const NOTHING: Wishes<'static> = Wishes {
-        object_lock: false,
-        customer_key: false,
-        encryption: None,
-        kms_key: false,
-        storage_class: None,
-        tagging: false,
-    };
-
     #[test]
     fn what_is_not_done_is_refused() {
-        let fulfilled = Wishes {
-            encryption: Some("AES256"),
-            storage_class: Some("STANDARD"),
-            ..NOTHING
-        };
-        assert!(refuse(&NOTHING).is_ok() && refuse(&fulfilled).is_ok());
-        for (wishes, code) in [
-            (
-                Wishes {
-                    object_lock: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    customer_key: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    encryption: Some("aws:kms"),
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    kms_key: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    encryption: Some("ROT13"),
-                    ..NOTHING
-                },
-                "InvalidEncryptionAlgorithmError",
-            ),
-            (
-                Wishes {
-                    storage_class: Some("GLACIER"),
-                    ..NOTHING
-                },
-                "InvalidStorageClass",
-            ),
-            (
-                Wishes {
-                    tagging: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-        ] {
-            assert_eq!(refuse(&wishes).unwrap_err().code().as_str(), code, "{wishes:?}");
-        }
+        let refuse = |storage_class| refuse(&Wishes { storage_class });
+        assert!(refuse(None).is_ok() && refuse(Some("STANDARD")).is_ok());
+        let error = refuse(Some("GLACIER")).unwrap_err();
+        assert_eq!(error.code().as_str(), "InvalidStorageClass");
     }
 
     #[test]

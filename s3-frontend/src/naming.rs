@@ -9,6 +9,12 @@ pub(crate) fn is_bucket_name(name: &str) -> bool {
     s3s::path::check_bucket_name(name)
 }
 
+/// Whether a bucket may be made by this name: its labels, too, are those of a host name, so that it can
+/// be a virtual host.
+pub(crate) fn is_new_bucket_name(name: &str) -> bool {
+    is_bucket_name(name) && !name.contains(".-") && !name.contains("-.")
+}
+
 /// An ETag for an answer.
 pub(crate) fn etag(value: &str) -> ETag {
     ETag::Strong(value.to_owned())
@@ -19,6 +25,11 @@ pub(crate) fn timestamp(time: vfs::Timestamp) -> Timestamp {
     time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0))
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
         .into()
+}
+
+/// Nanoseconds since 1970 of a moment that a request names.
+pub(crate) fn nanos(time: &Timestamp) -> i128 {
+    time::OffsetDateTime::from(time.clone()).unix_timestamp_nanos()
 }
 
 /// Seconds since 1970 of a moment that a request names.
@@ -46,6 +57,17 @@ impl NameEncoding {
     /// What the answer states.
     pub(crate) fn stated(self) -> Option<EncodingType> {
         self.url.then(|| EncodingType::from_static(EncodingType::URL))
+    }
+
+    /// The prefix that ListObjects was asked for. Clients do not decode this one element, so it is
+    /// encoded only if XML could not carry it otherwise.
+    pub(crate) fn echo(self, prefix: &str) -> String {
+        let carried = |c: char| matches!(c, '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'..);
+        if prefix.chars().all(carried) {
+            prefix.to_owned()
+        } else {
+            self.encode(prefix.as_bytes())
+        }
     }
 
     /// A name in this encoding. Without `url`, bytes that are no UTF-8 are replaced by U+FFFD.
@@ -81,6 +103,28 @@ mod tests {
         assert_eq!(url.encode("a/b c+d%é".as_bytes()), "a/b%20c%2Bd%25%C3%A9");
         assert_eq!(url.encode(b"\xff\x01"), "%FF%01");
         assert_eq!(NameEncoding { url: false }.encode(b"a b"), "a b");
+    }
+
+    #[test]
+    fn an_echo_is_encoded_only_where_xml_has_no_form() {
+        let url = NameEncoding { url: true };
+        for plain in ["", "a b/%é", "\n", "\u{10ffff}"] {
+            assert_eq!(url.echo(plain), plain);
+        }
+        assert_eq!(url.echo("a\u{1}"), "a%01");
+        assert_eq!(url.echo("\r"), "%0D");
+    }
+
+    #[test]
+    fn new_names_have_labels_of_hosts() {
+        for (name, fits) in [
+            ("foo.bar", true),
+            ("foo-bar", true),
+            ("foo.-bar", false),
+            ("foo-.bar", false),
+        ] {
+            assert_eq!(is_new_bucket_name(name), fits, "{name}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::S3Config;
 use crate::access::{Authorizer, Identities, Peer};
 use crate::auth::Keys;
 use crate::door::Door;
+use crate::encryption::customer::KeyTransport;
 use crate::host::Domains;
 use crate::layer::Front;
 use crate::limits;
@@ -73,11 +74,15 @@ fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
     s3s_config.post_object_max_file_size = limits::MAX_FORM_FILE;
     s3s_config.form_max_field_size = limits::MAX_FORM_FIELDS;
     s3s_config.form_max_fields_size = limits::MAX_FORM_FIELDS;
+    let customer_keys = KeyTransport {
+        over_http: config.allow_customer_keys_over_http || config.listen.ip().is_loopback(),
+    };
     let keys = Keys::new(&config.credentials);
     let identities: Arc<dyn Identities> = Arc::new(keys.clone());
     let mut builder = S3ServiceBuilder::new(Door::new(
         vfs.clone(),
         config.region.clone(),
+        customer_keys,
         Arc::clone(&identities),
         config.object_ownership,
     ));

@@ -17,6 +17,18 @@ fn tool_dirs() -> Vec<PathBuf> {
     dirs
 }
 
+/// Packages for node, or says aloud that a test is skipped for want of them, as [`find`] does.
+pub fn node_modules() -> Option<PathBuf> {
+    let found = tool_dirs()
+        .into_iter()
+        .map(|dir| dir.join("../node/node_modules"))
+        .find(|path| path.join("minio").is_dir());
+    if found.is_none() {
+        missing("the S3 clients for JavaScript");
+    }
+    found
+}
+
 /// Finds a program, or says aloud that the test is skipped for want of it. With
 /// `CESS_TEST_NO_SKIP` set (as `make test` does, which installs every tool) it fails instead.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -25,13 +37,17 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .map(|dir| dir.join(name))
         .find(|path| path.is_file());
     if found.is_none() {
-        assert!(
-            std::env::var_os("CESS_TEST_NO_SKIP").is_none(),
-            "{name} is missing; run tests/install-tools"
-        );
-        eprintln!("SKIPPED: {name} is not installed (tests/install-tools installs it)");
+        missing(name);
     }
     found
+}
+
+fn missing(what: &str) {
+    assert!(
+        std::env::var_os("CESS_TEST_NO_SKIP").is_none(),
+        "{what} is missing; run tests/install-tools"
+    );
+    eprintln!("SKIPPED: {what} is not installed (tests/install-tools installs it)");
 }
 
 /// Runs a command to its end; an exit other than 0 is an error that shows what it printed.

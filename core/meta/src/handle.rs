@@ -201,9 +201,13 @@ impl Meta {
     /// at the end, for as long as some hundred rows and three syncs take; after it, this handle and its clones
     /// use `to`. Subscriptions go on, with a loss. Views from before keep the old engine open.
     ///
-    /// When it fails, the namespace is where it was; but if the old place cannot be told that it was left,
+    /// An error of `progress` ends it. When it fails, the namespace is where it was; but if the old place cannot be told that it was left,
     /// everything is refused until a restart, which finds out.
-    pub async fn move_to(&self, to: Place, mut progress: impl FnMut(Step) + Send + 'static) -> Result<Moved> {
+    pub async fn move_to(
+        &self,
+        to: Place,
+        mut progress: impl FnMut(Step) -> Result<()> + Send + 'static,
+    ) -> Result<Moved> {
         let inner = Arc::clone(&self.inner);
         let moved = tokio::task::spawn_blocking(move || inner.move_to(&to, &mut progress));
         moved
@@ -352,7 +356,7 @@ impl Inner {
         Arc::clone(&self.current.read())
     }
 
-    fn move_to(&self, to: &Place, progress: &mut dyn FnMut(Step)) -> Result<Moved> {
+    fn move_to(&self, to: &Place, progress: &mut live::Tell<'_>) -> Result<Moved> {
         let Some(_one) = self.moving.try_lock() else {
             return Err(Error::Engine("the metadata are being moved already".into()));
         };

@@ -83,7 +83,11 @@ struct Queue {
 
 struct Shared {
     queue: Mutex<Queue>,
+    /// Told when the thread has something to do.
     wake: Condvar,
+    /// Told when no transaction is under way any more. Nobody waits for it but who is about to sync, so that
+    /// a transaction which nobody waits for wakes no thread: that would take as long as all its reads.
+    quiet: Condvar,
     recovers: bool,
     /// Commits begun and commits ended, whatever their outcome. Equal to what they were when the
     /// last sync began means that it covered everything.
@@ -101,7 +105,7 @@ pub(crate) struct Running<'a>(&'a Shared);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.wake.notify_one();
+            self.0.quiet.notify_one();
         }
     }
 }
@@ -130,6 +134,7 @@ impl GroupSync {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            quiet: Condvar::new(),
             recovers: engine.recovers(),
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
@@ -220,6 +225,7 @@ impl Drop for GroupSync {
     fn drop(&mut self) {
         self.shared.queue.lock().closed = true;
         self.shared.wake.notify_one();
+        self.shared.quiet.notify_one();
         if let Some(thread) = self.thread.take() {
             // The thread holds the engine: only after it has ended can the store be opened again.
             let _ = thread.join();
@@ -313,7 +319,7 @@ fn gather<'a>(shared: &'a Shared, patience: Duration, waiters: &mut Vec<Waiter>)
     let until = Instant::now() + patience;
     let mut queue = shared.queue.lock();
     while shared.running.load(Ordering::SeqCst) > 0 && !queue.closed {
-        if shared.wake.wait_until(&mut queue, until).timed_out() {
+        if shared.quiet.wait_until(&mut queue, until).timed_out() {
             break;
         }
     }

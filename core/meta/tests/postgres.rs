@@ -245,15 +245,20 @@ fn a_commit_whose_answer_is_lost_is_looked_for() {
     assert_eq!(rows, done);
 }
 
+/// Two gateways on one database, with directories of their own in `own`.
+fn two_gateways(server: &Server, own: &Path) -> [PostgresEngine; 2] {
+    ["one", "two"].map(|name| {
+        let directory = own.join(name);
+        std::fs::create_dir(&directory).unwrap();
+        open(&server.config(), &directory)
+    })
+}
+
 #[test]
 fn gateways_hear_of_each_others_commits() {
     let Some(server) = Server::start() else { return };
     let own = tempfile::tempdir().unwrap();
-    let [one, two] = ["one", "two"].map(|name| {
-        let directory = own.path().join(name);
-        std::fs::create_dir(&directory).unwrap();
-        open(&server.config(), &directory)
-    });
+    let [one, two] = two_gateways(&server, own.path());
     assert_eq!((one.others().unwrap(), two.others().unwrap()), (1, 1));
     let mut changes = two.subscribe().unwrap();
     for n in 0..300 {
@@ -292,11 +297,7 @@ fn gateways_hear_of_each_others_commits() {
 fn a_gateway_that_another_ended_commits_nothing_more() {
     let Some(server) = Server::start() else { return };
     let own = tempfile::tempdir().unwrap();
-    let [one, two] = ["one", "two"].map(|name| {
-        let directory = own.path().join(name);
-        std::fs::create_dir(&directory).unwrap();
-        open(&server.config(), &directory)
-    });
+    let [one, two] = two_gateways(&server, own.path());
     let start = one.start().unwrap();
     assert_ne!(two.start(), Some(start));
     put(&one, "a", "1").unwrap();
@@ -324,11 +325,7 @@ fn a_gateway_that_another_ended_commits_nothing_more() {
 fn ending_a_gateway_waits_for_what_it_commits() {
     let Some(server) = Server::start() else { return };
     let own = tempfile::tempdir().unwrap();
-    let [one, two] = ["one", "two"].map(|name| {
-        let directory = own.path().join(name);
-        std::fs::create_dir(&directory).unwrap();
-        open(&server.config(), &directory)
-    });
+    let [one, two] = two_gateways(&server, own.path());
     let start = one.start().unwrap();
     let committed = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {

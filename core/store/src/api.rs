@@ -21,7 +21,6 @@ use crate::checkpoint::{Checkpoints, rows};
 use crate::chunk_ids::ChunkIds;
 use crate::domains::Domains;
 use crate::frame::compression::Compression;
-use crate::health::scrub::Scope;
 use crate::health::settings::HealthSettings;
 use crate::health::{Health, report};
 use crate::inner::Inner;
@@ -191,7 +190,7 @@ impl StoreConfig {
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
     /// Beside `inner`, which its workers hold: it must stop with the last handle.
-    placing: Option<Arc<Placing>>,
+    pub(crate) placing: Option<Arc<Placing>>,
     /// See `placing`.
     pub(crate) health: Option<Arc<Health>>,
     /// See `placing`.
@@ -375,6 +374,21 @@ impl Store {
             tasks,
             workers,
         }))
+    }
+
+    /// Seals a secret that is kept in the metadata, for `context`, which says what it is for. Adds 28
+    /// bytes. Every gateway of the namespace can open it, and who restores it from the network.
+    pub fn seal_secret(&self, context: &[u8], plain: &[u8]) -> Vec<u8> {
+        self.inner.keys.kept().seal(context, plain)
+    }
+    /// Opens what [`Self::seal_secret`] sealed for the same context; `None`: it was not.
+    pub fn open_secret(&self, context: &[u8], sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        self.inner.keys.kept().open(context, sealed)
+    }
+    /// The secret of this namespace that belongs to `name`: 32 bytes, always the same, which nobody
+    /// else can tell and which need not be kept.
+    pub fn made_secret(&self, name: &[u8]) -> zeroize::Zeroizing<[u8; 32]> {
+        self.inner.keys.kept().made(name)
     }
 
     /// Makes a key domain with a fresh wrapped key. [`Error::Key`] when it exists.
@@ -586,7 +600,7 @@ impl Store {
         let unseen = levels::unseen(&*self.inner.meta.snapshot()?, chunks)?;
         if let (Some(health), false) = (&self.health, unseen.is_empty()) {
             // What it finds shows in the level; a look that takes too long is waited for no longer.
-            let _ = tokio::time::timeout(patience, health.scrub(Scope::Segments(unseen))).await;
+            let _ = tokio::time::timeout(patience, health.look_at(unseen)).await;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@
 //! Miners that turn out to have lost or changed what they reported are marked in
 //! [`crate::place::miners`]; placing avoids them.
 mod api;
+mod asked;
 pub(crate) mod attempts;
 pub(crate) mod columns;
 pub(crate) mod explain;
@@ -35,6 +36,7 @@ pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cess::AccountId;
@@ -104,6 +106,7 @@ impl Health {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(stop.clone().run_until_cancelled_owned(scrub::run(shared.clone())));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(asked::run(shared.clone())));
         Self { shared, stop, tasks }
     }
 
@@ -114,6 +117,15 @@ impl Health {
             report = self.shared.rounds.ask(scope) => report,
             () = self.stop.cancelled() => Err(crate::Error::ShuttingDown),
         }
+    }
+
+    /// Has segments looked at before their time: here, or by the keeper, which is only asked.
+    pub(crate) async fn look_at(&self, segments: BTreeSet<(u64, u32)>) -> Result<()> {
+        let inner = &self.shared.inner;
+        if inner.keeper.is_open() {
+            return self.scrub(Scope::Segments(segments)).await.map(drop);
+        }
+        inner.members.ask_to_look(segments).await
     }
 
     /// Stops the scrubber between two awaits; nothing it does needs an end.

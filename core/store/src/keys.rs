@@ -1,7 +1,7 @@
 //! The keys: passphrase → root key → key per domain → sub-key per (domain, epoch).
 //!
-//! - [`passphrase`] opens the root key. Two keys are derived from it (HKDF-SHA-256): one wraps
-//!   domain keys, one seals segment indexes.
+//! - [`passphrase`] opens the root key. Keys are derived from it (HKDF-SHA-256): one wraps domain
+//!   keys, one seals segment indexes, those of [`kept`] are for the secrets of others.
 //! - A domain key is random, wrapped in the DOMAIN row. Deleting that row ends the domain for this
 //!   store: none of its chunks can be opened through it again. It is no shredding: packs carry the
 //!   wrapped keys of what is in them, so an older copy of the root row and the passphrase open them.
@@ -10,6 +10,7 @@
 //!   that it used before, and a nonce (the chunk id) cannot repeat under a key.
 //!
 //! Sub-keys are made at the first seal of a domain in an epoch, and their row is synced before.
+pub(crate) mod kept;
 pub(crate) mod passphrase;
 pub(crate) mod wrap;
 
@@ -23,6 +24,7 @@ use meta::{Durability, Meta, Transaction};
 use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
+use self::kept::KeptSecrets;
 pub use self::passphrase::PassphraseCost;
 use self::wrap::{KEY, Secret};
 use crate::pack::segment;
@@ -82,6 +84,8 @@ pub(crate) struct Keys {
     domains: LessSafeKey,
     /// Seals segment indexes.
     indexes: IndexKey,
+    /// For what others keep.
+    kept: KeptSecrets,
     epoch: u32,
     opened: RwLock<HashMap<(DomainId, u32), Arc<SubKey>>>,
     /// Domains that a transaction destroys or destroyed: whether it was committed, the row says.
@@ -127,6 +131,7 @@ impl Keys {
             meta,
             domains: wrap::cipher(&derived(&root, b"cess-gateway domain keys 1")),
             indexes: IndexKey::of(&root),
+            kept: KeptSecrets::of(&root),
             epoch,
             opened: RwLock::default(),
             ending: RwLock::default(),
@@ -257,6 +262,11 @@ impl Keys {
             domain: domain_row,
             epoch: epoch_row,
         })
+    }
+
+    /// For secrets that others keep in the metadata.
+    pub(crate) const fn kept(&self) -> &KeptSecrets {
+        &self.kept
     }
 
     /// The root row: how the passphrase opens the root key.

@@ -51,6 +51,7 @@ pub use health::report::{FragmentHealth, HealthStatus, ScrubReport, SegmentHealt
 pub use health::settings::HealthSettings;
 pub use ipnetwork::IpNetwork;
 pub use keys::PassphraseCost;
+pub use members::forget::Forgetting;
 pub use members::lease::{Lease, Wish};
 pub use members::{MemberRef, MemberStatus};
 pub use peers::PeerConfig;

@@ -22,11 +22,14 @@
 //! 0x92 03 ‹member u16 BE›   what it is asked to pack: highest chunk u64 BE ‖ number of the request u64 BE
 //! 0x92 04                   checkpoints that were asked for, u64 BE
 //! 0x92 05                   those of them that were taken, u64 BE ‖ number of the last one's checkpoint u32 BE
+//! 0x92 06 ‹pack u64 BE› ‹segment u32 BE›   a segment that the keeper is to look at before its time; no value
+//! 0x92 07 ‹member u16 BE›   it was given up, and never comes back; no value
 //! ```
 //! These rows are of the machines that run now: no checkpoint holds them.
 mod asked;
 mod beat;
 mod follow;
+pub(crate) mod forget;
 mod identity;
 mod keeper;
 pub mod lease;
@@ -86,6 +89,9 @@ pub struct MemberStatus {
     /// Bytes of frames that nobody has but its staging: while it is away they cannot be read, unless they are
     /// small enough to ride in the metadata.
     pub staged_bytes: u64,
+    /// Whether it was given up ([`crate::Store::forget`]).
+    #[serde(default)]
+    pub forgotten: bool,
 }
 
 /// This gateway among the members.
@@ -140,6 +146,13 @@ impl Members {
                         Some(_) => return Err(tables::damaged("numbers of members are used up")),
                     },
                 };
+                if rows::is_forgotten(tx, member)? {
+                    return Err(Error::Elsewhere(
+                        "this gateway was given up, and what it alone had staged counts as lost: remove its data \
+                         directory to have it join as a new one"
+                            .to_owned(),
+                    ));
+                }
                 for (other, row) in &mut all {
                     if *other == member || !row.alive {
                         continue;
@@ -229,6 +242,7 @@ impl Members {
                     generation: row.generation,
                 };
                 Ok(MemberStatus {
+                    forgotten: rows::is_forgotten(&*snapshot, member)?,
                     keeper: keeper == Some(life),
                     staged_bytes: staged.remove(&member).unwrap_or(0),
                     member,
@@ -306,6 +320,24 @@ impl Members {
 /// Whether a life of a member goes on, as `read` sees it. Inside a transaction the answer holds until its commit.
 pub(crate) fn lives<R: Read + ?Sized>(read: &R, of: MemberRef) -> Result<bool> {
     Ok(rows::get(read, of.member)?.is_some_and(|row| row.alive && row.generation == of.generation))
+}
+
+/// Whether `member` does not run, as `read` sees it: it said goodbye, was declared dead, or is unknown.
+pub(crate) fn is_away<R: Read + ?Sized>(read: &R, member: u16) -> Result<bool> {
+    Ok(rows::get(read, member)?.is_none_or(|row| !row.alive))
+}
+
+/// What people call `member`, if it does not run; its number, if nothing else is known of it.
+pub(crate) fn name_if_away<R: Read + ?Sized>(read: &R, member: u16) -> Result<Option<String>> {
+    Ok(match rows::get(read, member)? {
+        None => Some(member.to_string()),
+        Some(row) => (!row.alive).then_some(row.name),
+    })
+}
+
+/// Whether some member does not run.
+pub(crate) fn any_away<R: Read + ?Sized>(read: &R) -> Result<bool> {
+    Ok(rows::all(read)?.iter().any(|(_, row)| !row.alive))
 }
 
 impl crate::Store {

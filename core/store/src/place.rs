@@ -12,6 +12,7 @@
 //!   and awaits the miners' reports, [`verify`] reads them back.
 //! - [`upkeep`] deletes packs in which nothing lives any more, and those that were stored again;
 //!   [`crate::reclaim`] has those stored again in which little does.
+//! - [`absent`] looks after packs of gateways that do not run, as far as that takes no bytes of theirs.
 //! - [`isolate`] keeps a record that rots in staging from holding up its pack.
 //! - [`levels`] answers how far chunks have come, and waits for it.
 //! - [`orders`] knows what was sent to the chain, [`strangers`] what to do when somebody else was
@@ -20,6 +21,7 @@
 //!
 //! Every worker sleeps until it is woken or a pause with jitter ends; an outage of the chain or of
 //! miners only delays. A failed step leaves its reason in the pack's record.
+pub(crate) mod absent;
 pub(crate) mod age;
 pub(crate) mod awaited;
 pub(crate) mod buffers;
@@ -317,6 +319,7 @@ impl Placing {
         shared.spawn(watcher::run(shared.clone()));
         shared.spawn(reclaim::worker::run(shared.clone()));
         shared.spawn(isolate::run(shared.clone()));
+        shared.spawn(absent::run(shared.clone()));
         Ok(Self { shared })
     }
 

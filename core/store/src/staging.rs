@@ -101,7 +101,7 @@ impl Staging {
             reserve: Arc::new(reserve),
             settler,
         };
-        let counting = staging.clone_parts();
+        let counting = staging.parts();
         tokio::task::spawn_blocking(move || counting.recount())
             .await
             .map_err(|_| Error::ShuttingDown)??;
@@ -110,7 +110,26 @@ impl Staging {
         Ok((staging, ended))
     }
 
-    fn clone_parts(&self) -> Self {
+    /// Counts a chunk to this staging, in `tx`, whose frame rides in a row that another member put there; answers the
+    /// bytes that [`Self::adopted`] is to be told after the commit. 0 of a chunk that counts to it already.
+    pub(crate) fn adopt(&self, tx: &mut dyn Transaction, chunk: ChunkId) -> Result<u64> {
+        let row = Self::row(&*tx, chunk)?.ok_or(Error::UnknownChunk(chunk))?;
+        if !row.place.is_inline() || row.place.member() == self.member {
+            return Ok(0);
+        }
+        let place = Place::inline(self.member);
+        let key = tables::chunk_key(tables::STAGED, chunk);
+        tx.put(&key, &row::encode(&StagedRow { place, ..row })?)?;
+        Ok(settle::space(row.frame_len, place))
+    }
+
+    /// So many bytes of rows count to this staging from now on.
+    pub(crate) fn adopted(&self, bytes: u64) {
+        self.budget.take(bytes);
+    }
+
+    /// The same staging, for a transaction that outlives the call.
+    pub(crate) fn parts(&self) -> Self {
         Self {
             meta: self.meta.clone(),
             member: self.member,
@@ -290,7 +309,7 @@ impl Staging {
     pub(crate) async fn reclaim(&self, chunks: &[ChunkId]) -> Result<()> {
         for batch in chunks.chunks(BATCH) {
             let batch = batch.to_vec();
-            let parts = self.clone_parts();
+            let parts = self.parts();
             self.meta
                 .write::<(), Error, _>(Durability::Buffered, move |tx| {
                     for chunk in &batch {
@@ -308,7 +327,7 @@ impl Staging {
     /// more. The old record is given back.
     pub(crate) async fn replace(&self, chunk: ChunkId, frame: Bytes) -> Result<bool> {
         let frame_len = frame.len() as u32;
-        let (parts, bytes) = (self.clone_parts(), frame.clone());
+        let (parts, bytes) = (self.parts(), frame.clone());
         let appended = if frame.len() <= INLINE_MAX {
             None
         } else {

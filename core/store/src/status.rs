@@ -50,6 +50,9 @@ pub struct PackStatus {
     pub unseen: u32,
     /// Why the last step did not succeed, if it did not.
     pub last_error: Option<String>,
+    /// The gateway that has its bytes, if that one does not run and nobody else can take the pack further.
+    #[serde(default)]
+    pub waits_for: Option<String>,
 }
 
 /// How the chain looks from here.

@@ -3,14 +3,26 @@ use meta::{Durability, Read, Transaction};
 use store::DomainId;
 
 use crate::schema::{self, BUCKET, BucketRecord, PART, PartRecord, UPLOAD};
+use crate::setting::BucketSettings;
 use crate::vfs::Core;
 use crate::{
-    Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names, posix,
-    purge, setting, snapshot, trash, version,
+    Attr, Bucket, Creator, Error, InodeNo, Kind, Level, Result, Vfs, clock, dentry, inode, names,
+    object_lock, posix, purge, setting, snapshot, trash, version,
 };
 
 /// Permission bits of a bucket that S3 makes.
 const MODE: u32 = 0o755;
+
+/// What a new bucket has from its first moment on.
+#[derive(Clone, Debug, Default)]
+pub struct NewBucket {
+    /// The level that it asks for.
+    pub ack: Option<Level>,
+    /// Whether it has Object Lock, and with it versioning.
+    pub object_lock: bool,
+    /// What doors keep about it ([`Vfs::set_bucket_setting`]).
+    pub settings: BucketSettings,
+}
 
 impl Vfs {
     /// Makes a bucket. `Exists` if there.
@@ -20,7 +32,17 @@ impl Vfs {
 
     /// Makes a bucket that asks for a level. `Exists` if there.
     pub async fn create_bucket_with_ack(&self, name: &str, ack: Option<Level>) -> Result<Bucket> {
-        let attr = make(&self.core, name.as_bytes(), None, ack, Durability::Synced).await?;
+        let new = NewBucket {
+            ack,
+            ..NewBucket::default()
+        };
+        self.create_bucket_with(name, new).await
+    }
+
+    /// Makes a bucket with what it is to have, in one step. `Exists` if there.
+    pub async fn create_bucket_with(&self, name: &str, new: NewBucket) -> Result<Bucket> {
+        setting::check_of_bucket(&new.settings)?;
+        let attr = make(&self.core, name.as_bytes(), None, new, Durability::Synced).await?;
         Ok(Bucket {
             name: name.to_owned(),
             ino: attr.ino,
@@ -128,7 +150,7 @@ pub(crate) async fn make(
     core: &Core,
     name: &[u8],
     creator: Option<Creator>,
-    ack: Option<Level>,
+    new: NewBucket,
     durability: Durability,
 ) -> Result<Attr> {
     let ino = core.new_inodes(1).await?;
@@ -149,8 +171,14 @@ pub(crate) async fn make(
             let bucket = BucketRecord { created: now };
             tx.put(&schema::inode_key(BUCKET, ino), &schema::encode(&bucket)?)?;
             inode::put(tx, ino, &record)?;
-            if let Some(level) = ack {
+            if let Some(level) = new.ack {
                 crate::ack::set(tx, ino, &record, crate::ack::name(Some(level)).as_bytes())?;
+            }
+            if new.object_lock {
+                object_lock::begin(tx, ino)?;
+            }
+            for (name, value) in &new.settings {
+                setting::put_of_bucket(tx, ino, name, value)?;
             }
             root.nlink += 1;
             inode::put(tx, InodeNo::ROOT, &root)?;

@@ -25,9 +25,12 @@ pub(crate) fn get(
     parent: InodeNo,
     suffix: &[u8],
 ) -> Result<Option<DentryRecord>> {
-    read.get(&schema::child_key(DENTRY, parent, suffix))?
-        .map(|value| schema::decode(&value))
-        .transpose()
+    at(read, &schema::child_key(DENTRY, parent, suffix))
+}
+
+/// The entry with this key.
+fn at(read: &(impl Read + ?Sized), key: &[u8]) -> Result<Option<DentryRecord>> {
+    read.get(key)?.map(|value| schema::decode(&value)).transpose()
 }
 
 /// Whether the directory has no entries.
@@ -84,10 +87,19 @@ fn resolve_parsed(read: &(impl Read + ?Sized), parent: InodeNo, shown: &Shown) -
         }))
     };
     match shown {
-        Shown::Plain(name) => match exact(names::suffix(name, true))? {
-            Some(entry) => Ok(Some(entry)),
-            None => exact(name.clone()),
-        },
+        Shown::Plain(name) => {
+            let mut key = schema::key(DENTRY, &[&parent.0.to_be_bytes(), name, b"/"]);
+            let mut found = at(read, &key)?;
+            if found.is_none() {
+                key.pop();
+                found = at(read, &key)?;
+            }
+            Ok(found.map(|record| Entry {
+                suffix: key.split_off(9),
+                ino: record.ino,
+                kind: record.kind,
+            }))
+        }
         Shown::File(name) => match get(read, parent, &names::suffix(name, true))? {
             Some(_) => exact(name.clone()),
             None => Ok(None),

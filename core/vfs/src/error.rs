@@ -55,6 +55,9 @@ pub enum Error {
     /// The caller may not do that.
     #[error("not permitted")]
     NotPermitted,
+    /// An object lock holds it, or something below it. Not before the lock ends.
+    #[error("held by an object lock")]
+    Locked,
     /// It lies in a snapshot, or where snapshots are shown: nothing changes there.
     #[error("read-only: part of a snapshot")]
     ReadOnly,

@@ -13,7 +13,7 @@ use crate::extent::{self, Extent};
 use crate::quota::Room;
 use crate::schema::{self, ExtentRecord, InodeRecord, RAGGED};
 use crate::vfs::Core;
-use crate::{Error, InodeNo, Kind, Result, clock, compact, inode};
+use crate::{Error, InodeNo, Kind, Result, clock, compact, inode, object_lock};
 
 /// Chunks of one flush that are sealed at a time.
 const PARALLEL_CHUNKS: usize = 4;
@@ -76,12 +76,14 @@ impl Core {
                 ..base
             },
             _ => {
-                let record = inode::get(&*self.snapshot()?, ino)?;
+                let read = self.snapshot()?;
+                let record = inode::get(&*read, ino)?;
                 match record.kind {
                     Kind::File => {}
                     Kind::Directory => return Err(Error::IsDirectory),
                     _ => return Err(Error::Invalid("not a regular file")),
                 }
+                object_lock::refuse(&*read, ino, &record)?;
                 Base {
                     size: record.size,
                     fixed_size: record.fixed_size,
@@ -198,6 +200,15 @@ impl Core {
                     );
                     true
                 }
+                Err(Error::Locked) => {
+                    // Another gateway's client locked it meanwhile: here nothing comes in any more then.
+                    tracing::warn!(
+                        ino = guard.ino.0,
+                        bytes = layer.bytes(),
+                        "changes of what an object lock holds by now cannot be stored: lost"
+                    );
+                    true
+                }
                 Err(error) => return Err(error.clone()),
             };
             let mut state = guard.node.state.lock();
@@ -261,6 +272,7 @@ impl Core {
                     return Ok(false);
                 };
                 let mut record = inode::get(&*tx, ino)?;
+                object_lock::refuse(&*tx, ino, &record)?;
                 record.allocated -= extent::remove(tx, &store, ino, &(begins..range.end))?;
                 // Half a shrunken volume would have a size that is none.
                 if range.end == u64::MAX && !record.fixed_size {
@@ -294,6 +306,7 @@ fn commit(
     stored: &[Stored],
 ) -> Result<()> {
     let mut record = inode::get(&*tx, ino)?;
+    object_lock::refuse(&*tx, ino, &record)?;
     let before = record.size;
     for change in stored {
         match change {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use meta::changes::Change;
 
 use crate::clone::fold::FOLDED_IN;
-use crate::inquiry;
 use crate::schema::{DROPPED, LOCKS, ORPHAN, QUOTA};
 use crate::snapshot::RULE;
 use crate::snapshot::row::SNAPSHOTS;
 use crate::vfs::Core;
+use crate::{gateway_setting, inquiry};
 
 /// Pause after an answer that could not be given.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -57,6 +57,7 @@ fn tell(core: &Core, key: &[u8]) {
         Some(&RULE) => core.rules_wanted.notify_one(),
         Some(&FOLDED_IN) => core.folds.told.notify_one(),
         Some(&QUOTA) => core.quotas.count_wanted.notify_one(),
+        _ if gateway_setting::is_one(key) => core.settings_changed.send_modify(|changes| *changes += 1),
         _ if inquiry::is_question(key) => core.inquiries.asked.notify_one(),
         _ if inquiry::is_answer(key) => core.inquiries.heard.notify_waiters(),
         _ => {}
@@ -65,6 +66,7 @@ fn tell(core: &Core, key: &[u8]) {
 
 fn tell_all(core: &Core) {
     core.locks.changed.send_replace(());
+    core.settings_changed.send_modify(|changes| *changes += 1);
     for wanted in [
         &core.purge_wanted,
         &core.release_wanted,

@@ -12,8 +12,10 @@
 //!   come and committed with the object (`object::place`);
 //! - every transaction is looked at by who has to learn what it changes (`transaction`): the quotas
 //!   (`quota`), and the rows of names and inodes that are kept in memory (`row_cache`);
+//! - what an object lock holds is kept from all of that (`object_lock`);
 //! - what is deleted may go to the bucket's trash first (`trash`), and what is replaced or deleted
 //!   in a versioned bucket stays as an older version (`version`);
+//! - what a bucket's lifecycle rules say is to go is deleted in the background (`lifecycle`);
 //! - what small writes leave in pieces is put together in the background (`compact`);
 //! - what loses its last name or its last extent is given back in the background (`purge`,
 //!   `release`), never under somebody who still reads it;
@@ -34,13 +36,16 @@ mod error;
 mod explain;
 mod extent;
 mod flush;
+mod gateway_setting;
 mod heard;
 mod inode;
 mod inode_numbers;
 mod inquiry;
+pub mod lifecycle;
 mod locks;
 mod names;
 pub mod object;
+mod object_lock;
 pub mod posix;
 mod purge;
 mod quota;
@@ -60,14 +65,20 @@ mod vfs;
 pub mod volume;
 mod xattrs;
 
+pub use bucket::NewBucket;
 pub use compact::Compacted;
 pub use error::{Error, Result};
 pub use explain::{ChunkUser, ExtentLife, ObjectLife};
+pub use gateway_setting::{GatewaySettingChanges, GatewaySettings};
 pub use locks::{LockHeld, LockRequest, Locked};
+pub use object_lock::{
+    BucketLock, DAYS_MAX, DefaultRetention, Governance, ObjectLock, Period, Retention, RetentionMode,
+};
 pub use quota::{QuotaInfo, QuotaLimits};
-pub use setting::SettingChanges;
+pub use setting::{BucketSettings, SettingChanges};
 pub use snapshot::{SnapshotInfo, SnapshotRule, SnapshotRuleInfo};
 pub use store::Level;
+pub use store::clock::wall as wall_clock;
 pub use trash::{Restored, TrashEntry};
 pub use types::*;
 pub use version::{Deleted, FoundVersion, VersionEntry, VersionId, VersionPage, VersionRequest, Versioning};

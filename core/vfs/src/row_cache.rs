@@ -1,5 +1,5 @@
-//! Rows of names and inodes in memory, so that looking up what was looked up before touches no
-//! engine.
+//! Rows of names, inodes and settings of buckets in memory, so that looking up what was looked up
+//! before touches no engine.
 //!
 //! The cache holds values of single rows, and that there is none, as they are committed now. A row
 //! that a transaction writes is forgotten before the commit, and nobody may put it back until the
@@ -26,9 +26,9 @@ use meta::{KeyValue, Meta, Read};
 use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use crate::schema::{DENTRY, DIR_TIME, INODE};
+use crate::schema::{BUCKET_SETTING, DENTRY, DIR_TIME, INODE};
 use crate::transaction::below;
 use crate::vfs::Core;
 
@@ -66,7 +66,7 @@ struct Slot {
 struct Shared {
     rows: Cache<Box<[u8]>, Value, Bytewise>,
     slots: Vec<Mutex<Slot>>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     /// What other gateways change; `None` when there can be none.
     others: Option<Others>,
 }
@@ -116,7 +116,7 @@ impl RowCache {
             shared: Arc::new(Shared {
                 rows,
                 slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
-                hasher: RandomState::new(),
+                hasher: DefaultHashBuilder::default(),
                 others,
             }),
         })
@@ -124,19 +124,18 @@ impl RowCache {
 
     /// Whether rows like this are kept.
     pub(crate) fn keeps(key: &[u8]) -> bool {
-        matches!(key.first(), Some(&(INODE | DENTRY | DIR_TIME)))
+        matches!(key.first(), Some(&(INODE | DENTRY | DIR_TIME | BUCKET_SETTING)))
     }
 
     /// A transaction is about to commit changes of these rows.
-    pub(crate) fn change(&self, keys: Vec<Vec<u8>>) -> Change {
+    pub(crate) fn change<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Change {
         let slots = keys
-            .into_iter()
             .map(|key| {
-                let number = self.slot(&key);
+                let number = self.slot(key);
                 let mut slot = self.shared.slots[number].lock();
                 slot.begun += 1;
                 slot.running += 1;
-                self.shared.rows.remove(key.as_slice());
+                self.shared.rows.remove(key);
                 number
             })
             .collect();

@@ -30,6 +30,7 @@
 //! | [`LOCKS`] | inode | who holds which bytes of it ([`crate::locks`]) |
 //! | [`ATTACHED`] | inode | the gateway that has it attached as a block device |
 //! | [`INQUIRY`] | 0; for an answer: 1, member (2 bytes) | what a gateway asks the others, and what they say ([`crate::inquiry`]) |
+//! | [`LOCK_WAITS`] | member, generation, owner | whom that owner waits for to get a lock |
 //!
 //! Tables from [`LOCKS`] on are of the gateways that run now: no checkpoint has them.
 //!
@@ -37,7 +38,7 @@
 //! | [`VERSION_OF_KEY`] | bucket inode, key (escaped, ends in 00 00), position with all bits flipped | a version that is not the present one, or a delete marker ([`crate::version`]) |
 //! | [`VERSION_ID`] | inode | id of the version that it is; none: `null` |
 //! | [`NULL_VERSION`] | bucket inode, key (escaped, ends in 00 00) | position of its VERSION_OF_KEY row whose id is `null` |
-//! | [`BUCKET_SETTING`] | bucket inode, name of the setting | raw value ([`crate::setting`]) |
+//! | [`BUCKET_SETTING`] | bucket inode (the root: of all), name of the setting | raw value ([`crate::setting`]) |
 //!
 //! The tables of snapshots are described in [`crate::snapshot::row`].
 //!
@@ -82,6 +83,7 @@ pub(crate) const BUCKET_SETTING: u8 = 0x2b;
 pub(crate) const LOCKS: u8 = 0x7c;
 pub(crate) const ATTACHED: u8 = 0x7d;
 pub(crate) const INQUIRY: u8 = 0x7e;
+pub(crate) const LOCK_WAITS: u8 = 0x7f;
 
 /// First byte of every value this build writes.
 pub(crate) const VERSION: u8 = 1;
@@ -197,9 +199,14 @@ pub(crate) fn scan<'a, R: Read + ?Sized>(
     scan_from(read, prefix, Bound::Included(prefix))
 }
 
+/// Room for a value that is about to be written: an inode with a name of usual length.
+const TYPICAL_VALUE: usize = 128;
+
 /// A record as a value.
 pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
-    postcard::to_extend(record, vec![VERSION])
+    let mut value = Vec::with_capacity(TYPICAL_VALUE);
+    value.push(VERSION);
+    postcard::to_extend(record, value)
         .map_err(|error| Error::Internal(format!("cannot encode a row: {error}")))
 }
 

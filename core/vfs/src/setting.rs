@@ -10,32 +10,34 @@ use meta::{Durability, Transaction};
 use crate::object::{Key, place};
 use crate::schema::{self, BUCKET_SETTING};
 use crate::version::ino_of;
-use crate::{Error, InodeNo, ObjectInfo, Result, VersionId, Vfs, bucket, clock, inode, snapshot, xattrs};
+use crate::{
+    Error, InodeNo, ObjectInfo, Result, VersionId, Vfs, bucket, clock, inode, object_lock, snapshot, xattrs,
+};
 
 /// Largest setting of a bucket, in bytes: the largest document that S3 takes (a lifecycle of 1,000
 /// rules) has less.
-const BUCKET_SETTING_MAX: usize = 1 << 20;
+pub(crate) const BUCKET_SETTING_MAX: usize = 1 << 20;
 /// Largest setting of an object, in bytes.
 const OBJECT_SETTING_MAX: usize = 64 << 10;
+
+/// Settings of a bucket by name.
+pub type BucketSettings = BTreeMap<String, Vec<u8>>;
 
 /// Settings to set (`Some`) and to remove (`None`), by name.
 pub type SettingChanges = BTreeMap<String, Option<String>>;
 
 impl Vfs {
-    /// A setting of a bucket.
+    /// A setting of a bucket, from memory when it was looked at before.
     pub async fn bucket_setting(&self, bucket: &str, name: &str) -> Result<Option<Vec<u8>>> {
-        let snapshot = self.core.snapshot()?;
-        let bucket = bucket::find(&*snapshot, bucket)?;
-        let row = meta::Read::get(
-            &*snapshot,
-            &schema::child_key(BUCKET_SETTING, bucket, name.as_bytes()),
-        )?;
+        let rows = self.core.rows();
+        let bucket = bucket::find(&rows, bucket)?;
+        let row = meta::Read::get(&rows, &schema::child_key(BUCKET_SETTING, bucket, name.as_bytes()))?;
         row.map(|row| schema::decode_raw(&row).map(<[u8]>::to_vec))
             .transpose()
     }
 
     /// All settings of a bucket, by name.
-    pub async fn bucket_settings(&self, bucket: &str) -> Result<BTreeMap<String, Vec<u8>>> {
+    pub async fn bucket_settings(&self, bucket: &str) -> Result<BucketSettings> {
         let snapshot = self.core.snapshot()?;
         let bucket = bucket::find(&*snapshot, bucket)?;
         let rows = schema::scan(&*snapshot, &schema::inode_key(BUCKET_SETTING, bucket))?;
@@ -49,22 +51,16 @@ impl Vfs {
     }
 
     /// Sets a setting of a bucket, or removes it with `None`; durable when it returns. At most 1 MiB,
-    /// else [`Error::TooLarge`].
+    /// else [`Error::TooLarge`]. That of Object Lock is changed by [`Vfs::set_object_lock`] alone.
     pub async fn set_bucket_setting(&self, bucket: &str, name: &str, value: Option<Vec<u8>>) -> Result<()> {
-        if value
-            .as_ref()
-            .is_some_and(|value| value.len() > BUCKET_SETTING_MAX)
-        {
-            return Err(Error::TooLarge);
-        }
+        check(name, value.as_deref())?;
         let (bucket, name) = (bucket.to_owned(), name.to_owned());
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = bucket::find(&*tx, &bucket)?;
-                let key = schema::child_key(BUCKET_SETTING, bucket, name.as_bytes());
                 match &value {
-                    Some(value) => Ok(tx.put(&key, &schema::encode_raw(value))?),
-                    None => Ok(tx.delete(&key)?),
+                    Some(value) => put_of_bucket(tx, bucket, &name, value),
+                    None => Ok(tx.delete(&schema::child_key(BUCKET_SETTING, bucket, name.as_bytes()))?),
                 }
             })
             .await
@@ -96,6 +92,9 @@ impl Vfs {
                 }
                 let before = place::info(&*tx, ino, key.bytes(), &record)?;
                 for (name, value) in changes(&before)? {
+                    if [object_lock::RETENTION, object_lock::LEGAL_HOLD].contains(&name.as_str()) {
+                        return Err(Error::NotPermitted);
+                    }
                     let name = [xattrs::SETTING, name.as_bytes()].concat();
                     match value {
                         Some(value) if value.len() > OBJECT_SETTING_MAX => return Err(Error::TooLarge),
@@ -109,6 +108,34 @@ impl Vfs {
             })
             .await
     }
+}
+
+fn check(name: &str, value: Option<&[u8]>) -> Result<()> {
+    if name == object_lock::OF_BUCKET {
+        return Err(Error::NotPermitted);
+    }
+    if value.is_some_and(|value| value.len() > BUCKET_SETTING_MAX) {
+        return Err(Error::TooLarge);
+    }
+    Ok(())
+}
+
+/// Whether a bucket may have these: errors as [`Vfs::set_bucket_setting`].
+pub(crate) fn check_of_bucket(settings: &BucketSettings) -> Result<()> {
+    settings
+        .iter()
+        .try_for_each(|(name, value)| check(name, Some(value)))
+}
+
+/// Writes a setting that was checked.
+pub(crate) fn put_of_bucket(
+    tx: &mut dyn Transaction,
+    bucket: InodeNo,
+    name: &str,
+    value: &[u8],
+) -> Result<()> {
+    let key = schema::child_key(BUCKET_SETTING, bucket, name.as_bytes());
+    Ok(tx.put(&key, &schema::encode_raw(value))?)
 }
 
 /// The bucket is removed.

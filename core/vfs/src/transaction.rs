@@ -20,10 +20,37 @@ pub(crate) struct Watched<'a> {
     tx: &'a mut dyn Transaction,
     quotas: &'a Quotas,
     tally: Tally,
-    /// Inodes as they were read or written last in this transaction: who changes one has read it.
+    /// Inodes as they were read or written last in this transaction: who changes one has read it. Only where
+    /// there may be quotas: nobody else compares.
     inodes: RefCell<HashMap<Vec<u8>, Option<Vec<u8>>>>,
     /// Keys of rows that the cache may hold.
-    written: Vec<Vec<u8>>,
+    written: Keys,
+}
+
+/// Keys, one behind the other: most transactions write a few short ones, which are one allocation this way.
+#[derive(Default)]
+struct Keys {
+    bytes: Vec<u8>,
+    /// Where each ends in them.
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut begin = 0;
+        self.ends
+            .iter()
+            .map(move |&end| &self.bytes[std::mem::replace(&mut begin, end)..end])
+    }
 }
 
 /// What has to be kept until the transaction has committed, or has not.
@@ -47,7 +74,7 @@ impl<'a> Watched<'a> {
             quotas,
             tally: Tally::default(),
             inodes: RefCell::default(),
-            written: Vec::new(),
+            written: Keys::default(),
         }
     }
 
@@ -56,7 +83,7 @@ impl<'a> Watched<'a> {
     pub(crate) fn settle(self, cache: &RowCache, enforce: bool) -> Result<Kept> {
         Ok(Kept {
             _room: self.tally.settle(self.tx, self.quotas, enforce)?,
-            _change: (!self.written.is_empty()).then(|| cache.change(self.written)),
+            _change: (!self.written.is_empty()).then(|| cache.change(self.written.iter())),
         })
     }
 
@@ -68,10 +95,12 @@ impl<'a> Watched<'a> {
                 None => self.tx.get(key),
             };
             self.tally.inode(old, self.quotas, value).map_err(below)?;
-            inodes.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+            if self.quotas.may_exist() {
+                inodes.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+            }
         }
         if RowCache::keeps(key) {
-            self.written.push(key.to_vec());
+            self.written.push(key);
         }
         Ok(())
     }
@@ -89,7 +118,7 @@ pub(crate) fn below(error: Error) -> meta::Error {
 impl Read for Watched<'_> {
     fn get(&self, key: &[u8]) -> meta::Result<Option<Vec<u8>>> {
         let value = self.tx.get(key)?;
-        if key.first() == Some(&INODE) {
+        if key.first() == Some(&INODE) && self.quotas.may_exist() {
             self.inodes.borrow_mut().insert(key.to_vec(), value.clone());
         }
         Ok(value)

@@ -213,6 +213,17 @@ pub struct Precondition {
     pub if_match: Option<Vec<String>>,
     /// The object must not exist with one of these ETags (`*` = must not exist).
     pub if_none_match: Option<Vec<String>>,
+    /// The object must exist and have changed last in this second since 1970.
+    pub if_modified_at: Option<i64>,
+    /// The object must exist and have so many bytes.
+    pub if_size: Option<u64>,
+}
+
+impl Precondition {
+    /// Whether it asks for an object that is there.
+    pub fn wants_object(&self) -> bool {
+        self.if_match.is_some() || self.if_modified_at.is_some() || self.if_size.is_some()
+    }
 }
 
 /// What a listing asks for.

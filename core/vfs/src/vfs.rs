@@ -1,7 +1,7 @@
 //! The handle every door holds, and what is behind it.
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use meta::{Durability, Meta, Read, Transaction};
@@ -96,6 +96,8 @@ pub(crate) struct Core {
     pub clean_wanted: Notify,
     /// Told when a retention rule changed.
     pub rules_wanted: Notify,
+    /// How often settings of the gateway were changed, as far as is known here.
+    pub settings_changed: watch::Sender<u64>,
     /// Locks of files.
     pub locks: LockTable,
     /// What gateways ask each other.
@@ -115,6 +117,8 @@ pub(crate) struct View<'a> {
     core: &'a Core,
     dirty: HashMap<InodeNo, Dirty>,
     snapshot: Box<dyn Read + Send>,
+    /// Whether these are the rows of now. Those of a snapshot are ranged over within one inode only.
+    current: bool,
 }
 
 impl<'a> View<'a> {
@@ -122,17 +126,42 @@ impl<'a> View<'a> {
         core: &'a Core,
         dirty: HashMap<InodeNo, Dirty>,
         snapshot: Box<dyn Read + Send>,
+        current: bool,
     ) -> Self {
         Self {
             core,
             dirty,
             snapshot,
+            current,
         }
     }
 
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &(dyn Read + Send) {
         &*self.snapshot
+    }
+
+    /// The records of inodes that have names in the snapshot, with what is buffered, in the order of
+    /// `inos`. Objects that were made one after the other are read one after the other.
+    pub(crate) fn records(&self, inos: &[InodeNo]) -> Result<Vec<InodeRecord>> {
+        if !self.current {
+            return inos.iter().map(|ino| self.record(*ino)).collect();
+        }
+        let mut clean: Vec<InodeNo> = inos
+            .iter()
+            .copied()
+            .filter(|ino| !self.dirty.contains_key(ino))
+            .collect();
+        clean.sort_unstable();
+        clean.dedup();
+        let found = inode::load_files(&*self.snapshot, &clean)?;
+        inos.iter()
+            .map(|ino| match found.binary_search_by_key(ino, |(ino, _)| *ino) {
+                // Several names may lead to it.
+                Ok(at) => Ok(found[at].1.clone()),
+                Err(_) => self.record(*ino),
+            })
+            .collect()
     }
 
     /// The record of an inode that has a name in the snapshot, with what is buffered.
@@ -148,7 +177,8 @@ impl<'a> View<'a> {
     }
 }
 
-struct Workers {
+/// The tasks behind all handles.
+pub(crate) struct Workers {
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -187,6 +217,7 @@ impl Vfs {
             release_wanted: Notify::new(),
             clean_wanted: Notify::new(),
             rules_wanted: Notify::new(),
+            settings_changed: watch::Sender::new(0),
             locks: LockTable::default(),
             inquiries: Inquiries::default(),
             known: Arc::default(),
@@ -221,6 +252,21 @@ impl Vfs {
                 tasks: Mutex::new(tasks),
             }),
         })
+    }
+
+    /// A handle made of what handles share.
+    pub(crate) fn from_parts(core: Arc<Core>, terms: Terms, workers: Arc<Workers>) -> Self {
+        Self { core, terms, workers }
+    }
+
+    /// What a worker that needs a handle now and then holds instead of one.
+    pub(crate) fn weak_workers(&self) -> Weak<Workers> {
+        Arc::downgrade(&self.workers)
+    }
+
+    /// One more task whose end [`Self::shutdown`] waits for.
+    pub(crate) fn add_worker(&self, task: JoinHandle<()>) {
+        self.workers.tasks.lock().push(task);
     }
 
     /// The level that `ino`'s bytes have reached: the lowest of its chunks; buffered bytes have none.
@@ -469,7 +515,7 @@ impl Core {
         // What is dirty first: what is flushed in between is looked up anew, what becomes dirty later
         // need not show.
         let dirty = self.nodes.dirty_now().collect();
-        Ok(View::new(self, dirty, self.snapshot()?))
+        Ok(View::new(self, dirty, self.snapshot()?, true))
     }
 
     /// Lays what is buffered now over a record that the running transaction read. When a flush takes

@@ -5,7 +5,9 @@ mod namespace;
 use std::collections::BTreeMap;
 
 use namespace::Namespace;
-use vfs::{Error, InodeNo, SettingChanges, Versioning, XattrSet};
+use vfs::{
+    BucketSettings, Error, GatewaySettingChanges, InodeNo, NewBucket, SettingChanges, Versioning, XattrSet,
+};
 
 fn set(name: &str, value: &str) -> SettingChanges {
     BTreeMap::from([(name.to_owned(), Some(value.to_owned()))])
@@ -50,6 +52,13 @@ async fn settings_of_a_bucket_go_with_it() {
     n.vfs.delete_bucket("b").await.unwrap();
     n.bucket("b").await;
     assert!(n.vfs.bucket_settings("b").await.unwrap().is_empty());
+    let settings: BucketSettings = [("owner".to_owned(), b"me".to_vec())].into();
+    let new = NewBucket {
+        settings: settings.clone(),
+        ..NewBucket::default()
+    };
+    n.vfs.create_bucket_with("c", new).await.unwrap();
+    assert_eq!(n.vfs.bucket_settings("c").await.unwrap(), settings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,4 +128,75 @@ async fn mounts_neither_see_nor_change_settings() {
         n.vfs.head_object("b", b"k").await.unwrap().meta.settings["grants"],
         "me"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_gateway_change_together_or_not_at_all_and_are_told() {
+    let n = Namespace::new().await;
+    let mut told = n.vfs.gateway_settings_changed();
+    let put = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
+    let changes: GatewaySettingChanges = [put("a/1", "one"), put("a/2", "two"), put("b/1", "other")].into();
+    let made = changes.clone();
+    let answer = n
+        .vfs
+        .change_gateway_settings("a/", move |before| {
+            assert!(before.is_empty());
+            Ok::<_, ()>((7, made.clone()))
+        })
+        .await
+        .unwrap();
+    assert_eq!(answer, Ok(7));
+    assert!(told.has_changed().unwrap());
+    told.mark_unchanged();
+    let found = n.vfs.gateway_settings("a/").await.unwrap();
+    assert_eq!(
+        found,
+        [("a/1".into(), b"one".to_vec()), ("a/2".into(), b"two".to_vec())].into()
+    );
+    let refused = n
+        .vfs
+        .change_gateway_settings("a/", |before| {
+            assert_eq!(before.len(), 2);
+            Err::<((), GatewaySettingChanges), _>("no")
+        })
+        .await
+        .unwrap();
+    assert_eq!(refused, Err("no"));
+    let large = n
+        .vfs
+        .change_gateway_settings("a/", |_| {
+            Ok::<_, ()>((
+                (),
+                [
+                    ("a/1".to_owned(), None),
+                    ("a/3".to_owned(), Some(vec![0; (1 << 20) + 1])),
+                ]
+                .into(),
+            ))
+        })
+        .await;
+    assert!(matches!(large, Err(Error::TooLarge)));
+    assert_eq!(n.vfs.gateway_settings("a/").await.unwrap(), found);
+    n.vfs
+        .change_gateway_settings("a/", |_| Ok::<_, ()>(((), [("a/1".to_owned(), None)].into())))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(n.vfs.gateway_settings("").await.unwrap().len(), 2);
+    // Nothing of it is in the way of buckets.
+    n.bucket("b").await;
+    assert!(n.vfs.bucket_settings("b").await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_in_settings_are_sealed_for_one_purpose() {
+    let n = Namespace::new().await;
+    let sealed = n.vfs.seal_secret(b"one", b"very secret");
+    assert_eq!(
+        n.vfs.open_secret(b"one", &sealed).unwrap().as_slice(),
+        b"very secret"
+    );
+    assert!(n.vfs.open_secret(b"two", &sealed).is_none());
+    assert_eq!(n.vfs.made_secret(b"one"), n.vfs.made_secret(b"one"));
+    assert_ne!(n.vfs.made_secret(b"one"), n.vfs.made_secret(b"two"));
 }

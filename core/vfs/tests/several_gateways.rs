@@ -307,6 +307,34 @@ async fn a_wait_that_would_never_end_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_would_never_end_across_gateways_is_refused_and_an_interrupted_one_is_forgotten() {
+    let Two { a, b, .. } = Two::new().await;
+    let bucket = a.bucket("b").await;
+    let (one, two) = (a.file(bucket, "1").await, a.file(bucket, "2").await);
+    assert_eq!(a.vfs.lock(one, whole(1, true)).await.unwrap(), Locked::Done);
+    assert_eq!(b.vfs.lock(two, whole(1, true)).await.unwrap(), Locked::Done);
+    // Nobody waits for what is held by now: it was interrupted.
+    let soon = tokio::time::sleep(Duration::from_millis(50));
+    let waited = b.vfs.lock_patiently(one, whole(1, true), soon).await;
+    assert_eq!(waited.unwrap(), Locked::Held);
+    let soon = tokio::time::sleep(Duration::from_millis(50));
+    let waited = a.vfs.lock_patiently(two, whole(1, true), soon).await;
+    assert_eq!(waited.unwrap(), Locked::Held);
+    let vfs = a.vfs.clone();
+    let first = tokio::spawn(async move { vfs.lock_patiently(two, whole(1, true), never()).await });
+    until("one of them is refused", async || {
+        let soon = tokio::time::sleep(Duration::from_millis(50));
+        let second = b.vfs.lock_patiently(one, whole(1, true), soon).await;
+        second.unwrap() == Locked::Deadlock || first.is_finished()
+    })
+    .await;
+    let refused = first.is_finished();
+    b.vfs.unlock_all(two, 1).await.unwrap();
+    let expected = if refused { Locked::Deadlock } else { Locked::Done };
+    assert_eq!(first.await.unwrap().unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_gateway_at_a_time_has_a_device_attached() {
     let Two { a, b, .. } = Two::new().await;
     a.bucket("b").await;

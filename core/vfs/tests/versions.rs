@@ -374,7 +374,7 @@ async fn conditions_are_decided_with_the_change() {
     put(&n, "k", b"2").await;
     let matching = |data: &[u8]| Precondition {
         if_match: Some(vec![fake_md5(data)]),
-        if_none_match: None,
+        ..Precondition::default()
     };
     let delete_if = async |version, data: &[u8]| {
         n.vfs
@@ -393,13 +393,16 @@ async fn conditions_are_decided_with_the_change() {
     assert!(delete_if(Some(one), b"1").await.unwrap());
     assert!(!delete_if(Some(one), b"1").await.unwrap());
     assert!(delete_if(None, b"2").await.unwrap());
-    // Nothing is there any more, whatever versions there are.
-    assert!(matches!(delete_if(None, b"2").await, Err(Error::NotFound)));
+    // What is there now is a delete marker, which is like no object.
+    assert!(matches!(
+        delete_if(None, b"2").await,
+        Err(Error::PreconditionFailed)
+    ));
     let only_new = |data: &[u8]| Commit {
         etag: fake_md5(data),
         precondition: Precondition {
-            if_match: None,
             if_none_match: Some(vec!["*".to_owned()]),
+            ..Precondition::default()
         },
         ..Commit::default()
     };

@@ -13,6 +13,7 @@ mod links;
 mod mapping;
 mod model;
 mod names;
+mod object_lock;
 mod rename;
 mod snapshots;
 mod sparse;

@@ -1,8 +1,9 @@
 //! Moving the metadata of the running gateway to another engine: `POST /v1/metadata/move`.
 //!
 //! The answer is one JSON object a line while the move goes on, and a last one that says how it ended.
-//! Whoever stops reading does not stop the move.
+//! Whoever stops reading does not stop the move; a stop of the gateway does, until the last step begins.
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -73,16 +74,23 @@ async fn move_metadata(
         return Err(vfs::Error::Invalid("the metadata are not where --from says").into());
     }
     let (tell, mut told) = mpsc::channel::<MoveLine>(LINES);
-    let meta = state.meta.clone();
+    let (meta, stopping) = (state.meta.clone(), state.stopping.clone());
     tokio::spawn(async move {
         let progress = tell.clone();
         let moved = meta.move_to(to, move |step| {
+            if stopping.load(Ordering::Relaxed) {
+                return Err(meta::Error::Engine(
+                    "the gateway stops; the metadata are where they were".into(),
+                ));
+            }
             let line = match step {
-                Step::Counting(_) => return,
+                Step::Counting(_) => return Ok(()),
                 Step::Copying(done, _) => MoveLine::Copying(done),
                 Step::Comparing(done, of) => MoveLine::Comparing(done, of),
             };
+            // Nobody may be there to read it.
             let _ = progress.try_send(line);
+            Ok(())
         });
         let line = match moved.await {
             Ok(moved) => {

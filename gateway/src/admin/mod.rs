@@ -5,6 +5,7 @@
 pub mod client;
 mod health;
 pub mod levels;
+pub mod members;
 pub mod metadata;
 pub mod model;
 pub mod quotas;

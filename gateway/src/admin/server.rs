@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -49,11 +50,14 @@ pub struct AdminState {
     pub mount: Option<PathBuf>,
     /// When the gateway started.
     pub started: Instant,
+    /// Set when it stops: what takes long and can be begun anew ends.
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// The running API.
 pub struct Admin {
     address: SocketAddr,
+    stopping: Arc<AtomicBool>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -65,6 +69,7 @@ impl Admin {
             .await
             .with_context(|| format!("cannot serve the admin API on {listen}"))?;
         let address = listener.local_addr()?;
+        let stopping = state.stopping.clone();
         let router = Router::new()
             .route("/v1/status", get(status))
             .route("/v1/flush", post(flush))
@@ -78,6 +83,7 @@ impl Admin {
             .merge(super::quotas::routes())
             .merge(super::trash::routes())
             .merge(super::health::routes())
+            .merge(super::members::routes())
             .merge(super::metadata::routes())
             .merge(super::snapshots::routes())
             .with_state(state)
@@ -92,7 +98,12 @@ impl Admin {
                 tracing::error!(%error, "the admin API stopped");
             }
         });
-        Ok(Self { address, stop, task })
+        Ok(Self {
+            address,
+            stopping,
+            stop,
+            task,
+        })
     }
 
     /// The address it listens on.
@@ -102,6 +113,7 @@ impl Admin {
 
     /// Stops. Requests that wait for a level are cut off: nothing depends on their answer.
     pub async fn shutdown(self) {
+        self.stopping.store(true, Ordering::Relaxed);
         let _ = self.stop.send(());
         let mut task = self.task;
         if tokio::time::timeout(Duration::from_secs(1), &mut task)
@@ -172,6 +184,7 @@ impl IntoResponse for AdminError {
             | E::OutOfRange
             | E::CrossBucket
             | E::NotPermitted
+            | E::Locked
             | E::ReadOnly
             | E::Superseded(_)
             | E::TooManyLinks => StatusCode::BAD_REQUEST,

@@ -151,6 +151,11 @@ impl Target {
         Ok(Self { ready, time, child })
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Stops it cleanly, so that no mount stays behind.
     pub async fn stop(mut self) -> Result<()> {
         if let Some(pid) = self.child.id() {

@@ -28,6 +28,13 @@ pub struct Bench {
     /// For `meta`, of itself: make files in the namespace there, say so, and wait to be killed.
     #[arg(long, value_name = "DIR", hide = true)]
     die_in: Option<PathBuf>,
+    /// For `s3`: measure this server in the same run, too. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    /// are the keys of all of them.
+    #[arg(long, value_name = "NAME=URL", value_parser = peer)]
+    peer: Vec<(String, String)>,
+    /// For `s3`, of itself: serve what does nothing but the protocol.
+    #[arg(long, hide = true)]
+    bare_s3: bool,
     /// Answer in JSON, one line per measurement.
     #[arg(long)]
     json: bool,
@@ -59,6 +66,9 @@ impl Bench {
     pub async fn run(self) -> Result<()> {
         if let Some(dir) = &self.die_in {
             return bench::meta::die(dir).await;
+        }
+        if self.bare_s3 {
+            return bench::s3::serve_bare().await;
         }
         let wanted = |group| self.only.is_empty() || self.only.contains(&group);
         let bar = if somebody_watches(self.json) {
@@ -106,7 +116,7 @@ impl Bench {
             let scratch = self.scratch()?;
             let target = Target::start(scratch.path(), self.time).await?;
             if wanted(Group::S3) {
-                bench::s3::measure(&target, &report).await?;
+                bench::s3::measure(&target, &self.peers()?, &report).await?;
             }
             if wanted(Group::Fuse) {
                 bench::fuse::measure(&target, &report).await?;
@@ -120,6 +130,22 @@ impl Bench {
         Ok(())
     }
 
+    fn peers(&self) -> Result<Vec<bench::s3::Peer>> {
+        let key = |name: &str| std::env::var(name).with_context(|| format!("--peer needs {name}"));
+        let peer = |(name, endpoint): &(String, String)| {
+            Ok(bench::s3::Peer {
+                name: name.clone(),
+                s3: bench::S3 {
+                    endpoint: endpoint.clone(),
+                    region: "us-east-1".to_owned(),
+                    access_key: key("AWS_ACCESS_KEY_ID")?,
+                    secret_key: key("AWS_SECRET_ACCESS_KEY")?,
+                },
+            })
+        };
+        self.peer.iter().map(peer).collect()
+    }
+
     fn scratch(&self) -> Result<tempfile::TempDir> {
         match &self.scratch {
             Some(dir) => tempfile::tempdir_in(dir),
@@ -127,4 +153,9 @@ impl Bench {
         }
         .context("cannot make a scratch directory")
     }
+}
+
+fn peer(text: &str) -> Result<(String, String), String> {
+    let (name, url) = text.split_once('=').ok_or("say NAME=URL")?;
+    Ok((name.to_owned(), url.to_owned()))
 }

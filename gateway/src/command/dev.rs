@@ -235,6 +235,7 @@ impl Dev {
                 region: REGION.to_owned(),
                 credentials: vec![(secrets.access_key.clone(), secrets.secret_key.to_string())],
                 domains: Vec::new(),
+                allow_customer_keys_over_http: false,
                 object_ownership: s3_frontend::ObjectOwnership::default(),
             }),
             mount: (!self.no_mount).then(|| fuse_frontend::MountConfig {
@@ -247,6 +248,7 @@ impl Dev {
                 listen: Some(self.nbd),
                 unix: None,
             }),
+            lifecycle_day: crate::config::default_lifecycle_day(),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             gateway: crate::config::GatewaySettings::default(),
             peers: None,

@@ -7,6 +7,7 @@ pub mod dev;
 mod explain;
 mod flush;
 mod level;
+mod member;
 mod metadata;
 mod moment;
 mod quota;
@@ -85,6 +86,8 @@ enum Command {
     Clone(clone::CloneFile),
     /// Remove a directory with all below it, for good.
     Remove(remove::Remove),
+    /// List the gateways on the namespace, or give one up for good.
+    Member(member::Member),
     /// Move the namespace to another metadata engine.
     Meta(metadata::Metadata),
     /// Forget what only speeds things up.
@@ -175,6 +178,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Snapshot(command) => command.run().await,
         Command::Clone(command) => command.run().await,
         Command::Remove(command) => command.run().await,
+        Command::Member(command) => command.run().await,
         Command::Meta(command) => command.run().await,
         Command::Cache(command) => command.run().await,
         Command::Bench(command) => command.run().await,

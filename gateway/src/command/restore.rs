@@ -329,6 +329,13 @@ impl Bar {
     }
 }
 
+/// A range of a file that cannot be read, in words.
+pub(super) fn range(user: &ChunkUser) -> String {
+    let name = user.path.clone().unwrap_or_else(|| format!("inode {}", user.ino));
+    let end = user.offset + u64::from(user.len);
+    format!("{name} bytes {} to {end}", user.offset)
+}
+
 fn render(outcome: &Outcome) -> String {
     let report = &outcome.report;
     let mut out = String::new();
@@ -404,12 +411,7 @@ fn render(outcome: &Outcome) -> String {
             report.lost.len()
         ));
         for user in &outcome.lost_content {
-            line(format!(
-                "         {} bytes {} to {}",
-                user.path.clone().unwrap_or_else(|| format!("inode {}", user.ino)),
-                user.offset,
-                user.offset + u64::from(user.len)
-            ));
+            line(format!("         {}", range(user)));
         }
     }
     if outcome.drill {

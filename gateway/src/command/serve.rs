@@ -140,6 +140,7 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             region: s3.region.clone(),
             credentials: s3.credentials()?,
             domains: s3.domains.clone(),
+            allow_customer_keys_over_http: s3.allow_customer_keys_over_http,
             object_ownership: s3.object_ownership,
         }),
         None => None,
@@ -184,6 +185,10 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             listen: nbd.listen,
             unix: nbd.unix.clone(),
         }),
+        lifecycle_day: config
+            .s3
+            .as_ref()
+            .map_or_else(crate::config::default_lifecycle_day, |s3| s3.lifecycle_day),
         admin: config.admin.listen,
         gateway: config.gateway.clone(),
         peers: config.peers.as_ref().map(|peers| store::PeerConfig {

@@ -144,7 +144,7 @@ fn render(status: &model::Status) -> String {
     line(format!("packs     {}{}", store.packs.len(), waste(store)));
     for pack in &store.packs {
         line(format!(
-            "  {:>6}  {:<8}  {}  {} segment(s), {} chunks, {}, {} miners{}{}",
+            "  {:>6}  {:<8}  {}  {} segment(s), {} chunks, {}, {} miners{}{}{}",
             pack.id,
             format!("{:?}", pack.state).to_lowercase(),
             pack.fid.as_deref().unwrap_or("(not hashed yet)"),
@@ -154,6 +154,10 @@ fn render(status: &model::Status) -> String {
             pack.miners.len(),
             pack.good
                 .map(|good| format!(", {good}/12 good"))
+                .unwrap_or_default(),
+            pack.waits_for
+                .as_ref()
+                .map(|gateway| format!(", waits for gateway {gateway}"))
                 .unwrap_or_default(),
             pack.last_error
                 .as_ref()
@@ -191,9 +195,10 @@ fn restored(status: &store::RestoredStatus) -> String {
 }
 
 /// One of the gateways on the namespace.
-fn gateway(gateway: &store::MemberStatus) -> String {
+pub(super) fn gateway(gateway: &store::MemberStatus) -> String {
     let seen = UNIX_EPOCH + Duration::from_millis(gateway.seen);
     let state = match (gateway.own, gateway.alive) {
+        _ if gateway.forgotten => "given up".to_owned(),
         (true, _) => "this one".to_owned(),
         (false, true) => "alive".to_owned(),
         (false, false) => format!("away, seen last {}", humantime::format_rfc3339_seconds(seen)),
@@ -333,6 +338,7 @@ mod tests {
             keeper: false,
             seen: 1_000,
             staged_bytes: 3 << 20,
+            forgotten: false,
         };
         assert_eq!(
             gateway(&away),

@@ -48,10 +48,8 @@ pub(crate) use self::identities::Identities;
 use self::operations::{Rule, Target, rule_of};
 use crate::acl::{self, Acl, Permission};
 use crate::error::{self, fail};
-use crate::ops::version;
-
-/// The setting of an object that holds its tags: a JSON object of strings.
-const TAGGING: &str = "tagging";
+use crate::ops::{rename, version};
+use crate::tags::SETTING as TAGGING;
 
 /// Canned ACLs that give nothing to anybody but the two owners.
 const HARMLESS_ACLS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
@@ -383,6 +381,29 @@ impl Authorizer {
         self.on_object(caller, &rule, object, context, &access).await
     }
 
+    /// What a rename takes away: every key that its source may stand for.
+    async fn on_rename(
+        &self,
+        caller: &Caller,
+        headers: &HeaderMap,
+        context: &Context,
+        bucket: &str,
+        access: &BucketAccess,
+    ) -> S3Result<()> {
+        let (reading, deleting) = (rule_of("GetObject"), rule_of("DeleteObject"));
+        let (reading, deleting) = reading.zip(deleting).ok_or_else(denied)?;
+        for key in rename::sources(bucket, headers)? {
+            let object = Object {
+                bucket,
+                key: &key,
+                version: None,
+            };
+            self.on_object(caller, &reading, object, context, access).await?;
+            self.on_entry(caller, &deleting, None, false, &object.arn(), context, access)?;
+        }
+        Ok(())
+    }
+
     /// What else a request that makes an object asks for: an ACL, tags, a lock.
     fn on_wishes(
         &self,
@@ -594,6 +615,9 @@ impl Authorizer {
                 let bypasses = bypasses_governance(headers);
                 self.on_entry(caller, rule, version.as_deref(), bypasses, &arn, context, access)?;
                 self.on_wishes(caller, Wishes::of_headers(headers), &arn, context, access)?;
+                if rename::is_asked(uri) {
+                    self.on_rename(caller, headers, context, bucket, access).await?;
+                }
                 self.on_copy_source(caller, headers, context).await
             }
             Target::Object => {

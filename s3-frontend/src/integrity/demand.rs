@@ -72,8 +72,9 @@ impl Demand {
                     .decode(value.trim())
                     .is_ok_and(|bytes| bytes.len() == algorithm.digest_len());
                 if !valid {
+                    // No body has it.
                     return Err(fail(
-                        S3ErrorCode::InvalidRequest,
+                        S3ErrorCode::BadDigest,
                         format!("Value for {} header is invalid.", algorithm.header()),
                     ));
                 }
@@ -204,7 +205,7 @@ mod tests {
             );
         }
         let short = [(Algorithm::Sha256, "AAAA".to_owned())];
-        assert_eq!(code(Demand::from_request(None, &short, &none)), "InvalidRequest");
+        assert_eq!(code(Demand::from_request(None, &short, &none)), "BadDigest");
         let two = [
             (Algorithm::Crc32, "AAAAAA==".to_owned()),
             (Algorithm::Crc32c, "AAAAAA==".to_owned()),

@@ -1,18 +1,20 @@
 //! Computes MD5 and one checksum while a body flows.
 //!
-//! MD5 runs at a few hundred megabytes a second: on an async worker it would stall every other
-//! request. Pieces are collected into batches; a full batch is hashed on the blocking pool while the
-//! next one arrives and is written. At most one batch per body is away, so memory stays at two
-//! batches. Bodies that never fill a batch are hashed in place: cheaper than a thread hop.
+//! Hashing on an async worker would stall every other request. Pieces are collected into batches; a
+//! full batch is hashed on other threads while the next one arrives and is written: its MD5 together
+//! with those of other bodies ([`super::md5`]), a SHA on the blocking pool; a CRC takes less than the hop
+//! to another thread. At most one batch per body is away, so memory stays at two batches. Bodies that never fill a batch are hashed in place:
+//! cheaper than a thread hop.
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
 use s3s::S3Result;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Algorithm;
 use super::algorithm::checksum_fields;
+use super::md5::{Md5, workers};
 
 /// Bytes per batch: large enough to hide the thread hop, small enough to hash inline below it.
 const BATCH: usize = 256 << 10;
@@ -28,7 +30,7 @@ pub(crate) struct Digests {
 
 struct Hashers {
     md5: Md5,
-    checksum: ChecksumHasher,
+    checksum: Box<ChecksumHasher>,
 }
 
 impl Hashers {
@@ -40,9 +42,42 @@ impl Hashers {
     }
 }
 
+/// A checksum that has the batch, or will have it.
+enum Checksumming {
+    Done(Box<ChecksumHasher>),
+    Away(JoinHandle<Box<ChecksumHasher>>),
+}
+
+impl Checksumming {
+    fn begin(mut checksum: Box<ChecksumHasher>, batch: Vec<Bytes>) -> Self {
+        let is_quick = checksum.sha1.is_none() && checksum.sha256.is_none();
+        let update = move || {
+            for piece in &batch {
+                checksum.update(piece);
+            }
+            checksum
+        };
+        if is_quick {
+            Self::Done(update())
+        } else {
+            Self::Away(tokio::task::spawn_blocking(update))
+        }
+    }
+
+    async fn end(self) -> S3Result<Box<ChecksumHasher>> {
+        match self {
+            Self::Done(checksum) => Ok(checksum),
+            Self::Away(task) => task.await.map_err(s3s::S3Error::internal_error),
+        }
+    }
+}
+
 enum Place {
-    Here(Box<Hashers>),
-    Away(JoinHandle<Box<Hashers>>),
+    Here(Hashers),
+    Away {
+        md5: oneshot::Receiver<Md5>,
+        checksum: Checksumming,
+    },
 }
 
 /// Takes bytes in order.
@@ -63,10 +98,10 @@ impl Digester {
             Algorithm::Sha1 => checksum.sha1 = Some(Sha1::new()),
             Algorithm::Sha256 => checksum.sha256 = Some(Sha256::new()),
         }
-        let hashers = Box::new(Hashers {
+        let hashers = Hashers {
             md5: Md5::new(),
-            checksum,
-        });
+            checksum: Box::new(checksum),
+        };
         Self {
             place: Some(Place::Here(hashers)),
             batch: Vec::new(),
@@ -79,13 +114,13 @@ impl Digester {
         self.batch_len += piece.len();
         self.batch.push(piece);
         if self.batch_len >= BATCH {
-            let mut hashers = self.hashers().await?;
+            let Hashers { md5, checksum } = self.hashers().await?;
             let batch = std::mem::take(&mut self.batch);
             self.batch_len = 0;
-            self.place = Some(Place::Away(tokio::task::spawn_blocking(move || {
-                hashers.update(&batch);
-                hashers
-            })));
+            self.place = Some(Place::Away {
+                md5: workers::hash(md5, batch.clone()),
+                checksum: Checksumming::begin(checksum, batch),
+            });
         }
         Ok(())
     }
@@ -94,22 +129,25 @@ impl Digester {
     pub(crate) async fn finish(mut self) -> S3Result<Digests> {
         let mut hashers = self.hashers().await?;
         hashers.update(&self.batch);
-        let Hashers { md5, checksum } = *hashers;
+        let Hashers { md5, checksum } = hashers;
         let checksum = checksum.finalize();
         let checksum = checksum_fields!(checksum)
             .pop()
             .map(|(_, value)| value)
             .unwrap_or_default();
         Ok(Digests {
-            md5: md5.finalize().into(),
+            md5: md5.finish(),
             checksum,
         })
     }
 
-    async fn hashers(&mut self) -> S3Result<Box<Hashers>> {
+    async fn hashers(&mut self) -> S3Result<Hashers> {
         match self.place.take() {
             Some(Place::Here(hashers)) => Ok(hashers),
-            Some(Place::Away(task)) => task.await.map_err(s3s::S3Error::internal_error),
+            Some(Place::Away { md5, checksum }) => Ok(Hashers {
+                md5: md5.await.map_err(s3s::S3Error::internal_error)?,
+                checksum: checksum.end().await?,
+            }),
             None => Err(crate::error::fail(
                 s3s::S3ErrorCode::InternalError,
                 "The hash of this body was lost by an earlier failure.",
@@ -120,6 +158,8 @@ impl Digester {
 
 #[cfg(test)]
 mod tests {
+    use ::md5::Digest as _;
+
     use super::*;
 
     async fn digests(algorithm: Algorithm, pieces: &[&[u8]]) -> Digests {
@@ -165,6 +205,6 @@ mod tests {
             let pieces: Vec<&[u8]> = body.chunks(size).collect();
             assert_eq!(digests(Algorithm::Crc32c, &pieces).await, whole, "{size}");
         }
-        assert_eq!(whole.md5, <[u8; 16]>::from(Md5::digest(&body)));
+        assert_eq!(whole.md5, <[u8; 16]>::from(::md5::Md5::digest(&body)));
     }
 }

@@ -1,9 +1,9 @@
 //! The ETag and checksum of a multipart object, from those of its parts.
+use ::md5::{Digest as _, Md5};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
-use md5::{Digest as _, Md5};
 
 use super::record::{Checksum, Coverage, PartTag};
 use super::{Algorithm, Digester};
@@ -105,6 +105,7 @@ mod tests {
         let digests = digester.finish().await.unwrap();
         let tag = PartTag {
             md5: hex::encode(digests.md5),
+            nonce: None,
             checksum: Some((algorithm, digests.checksum)),
         };
         (tag, bytes.len() as u64)
@@ -163,6 +164,7 @@ mod tests {
         ]
         .map(|md5| PartTag {
             md5: md5.into(),
+            nonce: None,
             checksum: None,
         })
         .into();
@@ -175,6 +177,7 @@ mod tests {
         assert_eq!(
             etag(&[PartTag {
                 md5: "opaque".into(),
+                nonce: None,
                 checksum: None
             }]),
             None

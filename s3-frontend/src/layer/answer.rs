@@ -83,6 +83,25 @@ pub(crate) fn finish(
     response
 }
 
+/// Takes the quotes off the ETag of an answer to GetObjectAttributes: nowhere else does S3 leave them out.
+pub(crate) fn strip_quotes_of_etag(response: &mut Response<Body>) {
+    let Some(document) = response.body().bytes() else {
+        return;
+    };
+    let Ok(text) = std::str::from_utf8(&document) else {
+        return;
+    };
+    let Some((before, rest)) = text.split_once("<ETag>\"") else {
+        return;
+    };
+    let Some((etag, behind)) = rest.split_once("\"</ETag>") else {
+        return;
+    };
+    let bare = format!("{before}<ETag>{etag}</ETag>{behind}");
+    *response.body_mut() = Body::from(bare);
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+}
+
 /// Whether an error document says no more than its code.
 pub(crate) fn is_bare(response: &Response<Body>) -> bool {
     let document = response.body().bytes();
@@ -143,6 +162,16 @@ fn default_message(document: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_quotes_go() {
+        let quoted = "<A><ETag>\"0f-2\"</ETag><B>\"</B></A>";
+        for (document, expected) in [(quoted, "<A><ETag>0f-2</ETag><B>\"</B></A>"), ("<A/>", "<A/>")] {
+            let mut response = Response::new(Body::from(document.to_owned()));
+            strip_quotes_of_etag(&mut response);
+            assert_eq!(response.body().bytes().unwrap(), expected);
+        }
+    }
 
     #[test]
     fn ids_differ() {

@@ -2,6 +2,7 @@
 //!
 //! | left open by s3s 0.14 | closed in |
 //! |---|---|
+//! | the ETag of GetObjectAttributes, which S3 gives without quotes | [`answer`] |
 //! | request ids, `Resource` and `RequestId` in error documents | [`answer`] |
 //! | old signature versions, unsigned `x-amz-*` headers, region, presigned lifetime, session tokens | [`signature`] |
 //! | `OPTIONS` (CORS preflight) | here |
@@ -54,6 +55,7 @@ impl Front {
         let id = self.ids.next();
         let method = request.method().clone();
         let resource = request.uri().path().to_owned();
+        let attributes = method == Method::GET && asks_for(&request, "attributes");
         let expects = expects_continue(&request);
         let empty = request.body().is_end_stream();
         let response = match self.admit(request) {
@@ -65,6 +67,9 @@ impl Front {
             Err(error) => refusal(error),
         };
         let mut response = answer::finish(response, &id, &method, &resource);
+        if attributes {
+            answer::strip_quotes_of_etag(&mut response);
+        }
         // A final answer where `100` was expected: botocore would take its status for that of the
         // next request on this connection.
         if expects && (empty || !response.status().is_success()) {
@@ -141,6 +146,12 @@ struct Admitted {
     document: bool,
     /// Whether it is a browser form.
     form: bool,
+}
+
+/// Whether the query names a sub-resource.
+fn asks_for(request: &Request<Incoming>, resource: &str) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == resource)
 }
 
 /// Whether the client holds its body back until it is asked for it.

@@ -6,9 +6,9 @@
 //! with `AccessDenied`.
 use std::borrow::Cow;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::error::fail;
@@ -76,10 +76,13 @@ fn claim(parts: &Parts) -> S3Result<Option<Claim<'_>>> {
             match expires.parse::<i64>() {
                 Ok(seconds) if seconds >= 0 && seconds.unsigned_abs() <= MAX_PRESIGN_SECONDS => {}
                 Ok(_) => {
-                    return Err(fail(
+                    let mut error = fail(
                         S3ErrorCode::AuthorizationQueryParametersError,
                         "X-Amz-Expires must be between 0 and a week (604800 seconds).",
-                    ));
+                    );
+                    // A URL that grants nothing at any time, and not one that is malformed.
+                    error.set_status_code(StatusCode::FORBIDDEN);
+                    return Err(error);
                 }
                 Err(_) => {
                     return Err(fail(

@@ -4,9 +4,11 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::version;
 use crate::door::Door;
+use crate::encryption::customer::customer_key;
+use crate::encryption::wish::refuse_in_read;
 use crate::error::fail;
 use crate::integrity::algorithm::set_checksum;
-use crate::integrity::record::{Checksum as KeptChecksum, PartSizes};
+use crate::integrity::record::{Checksum as KeptChecksum, PartChecksums, PartSizes};
 use crate::metadata::check_expected_owner;
 use crate::naming;
 use crate::ops::list::page_size;
@@ -39,9 +41,12 @@ impl Door {
                 "Invalid attribute name specified.",
             ));
         }
+        refuse_in_read(&req.headers)?;
+        let customer = customer_key!(input)?;
         let reader = self.open(&input.bucket, &input.key, version).await?;
         let info = reader.info().clone();
         drop(reader);
+        self.reading(&info, customer.as_ref(), &req.extensions)?;
         let has = |attribute: &str| wanted.contains(&attribute);
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(naming::timestamp(info.modified)),
@@ -64,9 +69,7 @@ impl Door {
                 checksum_type: Some(kept.coverage.to_dto()),
                 ..Checksum::default()
             };
-            // S3 shows a composite value here without its part count.
-            let value = kept.value.split('-').next().unwrap_or_default().to_owned();
-            set_checksum!(checksum, kept.algorithm, value);
+            set_checksum!(checksum, kept.algorithm, kept.value);
             output.checksum = Some(checksum);
         }
         if has(ObjectAttributes::OBJECT_PARTS)
@@ -75,17 +78,22 @@ impl Door {
             let max = page_size(input.max_parts, "max-parts")?;
             let after = input.part_number_marker.unwrap_or(0).max(0) as usize;
             let sizes = PartSizes::of(&info).map(|sizes| sizes.0).unwrap_or_default();
-            let shown: Vec<ObjectPart> = sizes
-                .iter()
-                .enumerate()
-                .skip(after)
-                .take(max)
-                .map(|(index, size)| ObjectPart {
+            let checksums = PartChecksums::of(&info);
+            let show = |(index, size): (usize, &u64)| {
+                let mut part = ObjectPart {
                     part_number: Some(index as i32 + 1),
                     size: Some(*size as i64),
                     ..ObjectPart::default()
-                })
-                .collect();
+                };
+                if let Some(checksums) = &checksums
+                    && let Some(value) = checksums.values.get(index)
+                {
+                    set_checksum!(part, checksums.algorithm, value.clone());
+                }
+                part
+            };
+            let sizes_shown = sizes.iter().enumerate().skip(after).take(max);
+            let shown: Vec<ObjectPart> = sizes_shown.map(show).collect();
             let last = after + shown.len();
             output.object_parts = Some(GetObjectAttributesParts {
                 is_truncated: Some(last < sizes.len()),

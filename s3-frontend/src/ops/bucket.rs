@@ -6,7 +6,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::Asked;
 use crate::ack;
 use crate::door::Door;
-use crate::error::{self, fail, not_implemented};
+use crate::error::{self, fail};
 use crate::metadata::check_expected_owner;
 use crate::ops::permission::BucketWishes;
 use crate::{limits, naming, owner};
@@ -26,9 +26,6 @@ impl Door {
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let level = ack::asked(&req.headers)?;
         let input = req.input;
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(not_implemented("Object Lock"));
-        }
         let wishes = BucketWishes::of_request(
             self,
             &req.extensions,
@@ -50,18 +47,39 @@ impl Door {
                 ),
             ));
         }
-        self.vfs
-            .create_bucket_with_ack(&input.bucket, level)
-            .await
-            .map_err(error::bucket)?;
-        for (name, value) in wishes.settings {
-            self.vfs
-                .set_bucket_setting(&input.bucket, name, Some(value))
-                .await
-                .map_err(error::bucket)?;
+        if !naming::is_new_bucket_name(&input.bucket) {
+            return Err(fail(
+                S3ErrorCode::InvalidBucketName,
+                "The specified bucket is not valid.",
+            ));
+        }
+        let new = vfs::NewBucket {
+            ack: level,
+            object_lock: input.object_lock_enabled_for_bucket == Some(true),
+            settings: wishes.settings,
+        };
+        let as_made = level.is_none() && !new.object_lock && !wishes.said;
+        match self.vfs.create_bucket_with(&input.bucket, new).await {
+            Err(vfs::Error::Exists) if as_made && self.is_as_made(&input.bucket).await? => {}
+            made => drop(made.map_err(error::bucket)?),
         }
         let location = Some(format!("/{}", input.bucket));
         Ok(S3Response::new(CreateBucketOutput { location }))
+    }
+
+    /// Whether making the bucket again, asking for nothing special, is answered as the first time: in the
+    /// oldest region only, and where it would change nothing.
+    async fn is_as_made(&self, bucket: &str) -> S3Result<bool> {
+        if self.region != NAMELESS_REGION {
+            return Ok(false);
+        }
+        for setting in ["owner", "acl", "object-lock"] {
+            let kept = self.vfs.bucket_setting(bucket, setting).await;
+            if kept.map_err(error::bucket)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(crate) async fn delete_bucket_op(

@@ -1,17 +1,26 @@
 //! CopyObject. Within a bucket no byte moves.
+use std::sync::Arc;
+
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use vfs::object::{CopyMeta, ObjectSource};
+use vfs::object::{CopyMeta, ObjectReader, ObjectSource};
 use vfs::{FoundVersion, ObjectMeta};
 
+use super::recode::Recoding;
 use super::version;
 use crate::acl;
-use crate::condition::{self, ReadConditions};
+use crate::condition::{self, ReadConditions, Verdict};
 use crate::door::Door;
+use crate::encryption::Sealing;
+use crate::encryption::customer::source_key;
+use crate::encryption::kept::{Kept, show_encryption};
+use crate::encryption::wish::wish;
 use crate::error::{self, fail, not_implemented};
 use crate::integrity::algorithm::set_checksum;
-use crate::integrity::record::{Checksum, carry_internal_headers};
-use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::integrity::record::{Checksum, carry_internal_headers, drop_internal_headers};
+use crate::lock::wanted_lock;
+use crate::metadata::{REDIRECT, check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::tags::Tags;
 use crate::{limits, naming};
 
 /// What a copy reads from.
@@ -32,17 +41,41 @@ pub(crate) fn source(source: &CopySource) -> S3Result<ObjectSource<'_>> {
     }
 }
 
-/// The metadata with this ACL alone.
-fn with_acl(mut meta: ObjectMeta, new_acl: Option<String>) -> ObjectMeta {
-    meta.settings.remove(acl::SETTING);
-    meta.settings
-        .extend(new_acl.map(|acl| (acl::SETTING.to_owned(), acl)));
+/// The tags that a copy gets instead of those of its source; `None`: it gets those.
+fn replaced_tags(directive: Option<&TaggingDirective>, tags: Option<&str>) -> S3Result<Option<Tags>> {
+    match directive.map(TaggingDirective::as_str) {
+        None | Some(TaggingDirective::COPY) => Ok(None),
+        Some(TaggingDirective::REPLACE) => Tags::from_header(tags.unwrap_or_default()).map(Some),
+        Some(_) => Err(fail(S3ErrorCode::InvalidArgument, "Unknown tagging directive.")),
+    }
+}
+
+/// Metadata of a copy: `wanted` is what the request says. Of settings, the tags alone come from the
+/// source. Where it is redirected to belongs to the place of an object and is never copied.
+fn copied_meta(
+    from: &vfs::ObjectInfo,
+    wanted: &ObjectMeta,
+    replace: bool,
+    tags: Option<&Tags>,
+) -> ObjectMeta {
+    let mut meta = wanted.clone();
+    if replace {
+        carry_internal_headers(&from.meta, &mut meta);
+    } else {
+        meta.headers.clone_from(&from.meta.headers);
+        meta.user.clone_from(&from.meta.user);
+        match wanted.headers.get(REDIRECT) {
+            Some(target) => meta.headers.insert(REDIRECT.to_owned(), target.clone()),
+            None => meta.headers.remove(REDIRECT),
+        };
+    }
+    tags.unwrap_or(&Tags::of(&from.meta)).keep(&mut meta);
     meta
 }
 
 impl Door {
     /// What there is to copy.
-    pub(crate) async fn copied_from(&self, from: ObjectSource<'_>) -> S3Result<vfs::ObjectInfo> {
+    pub(crate) async fn copied_from(&self, from: ObjectSource<'_>) -> S3Result<ObjectReader> {
         self.require_bucket(from.bucket).await?;
         let found = match from.version {
             None => self.vfs.get_object(from.bucket, from.key).await,
@@ -59,7 +92,7 @@ impl Door {
                 Err(error) => Err(error),
             },
         };
-        Ok(found.map_err(error::object)?.info().clone())
+        found.map_err(error::object)
     }
 
     pub(crate) async fn copy(
@@ -69,24 +102,39 @@ impl Door {
         check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
+        let wish = wish!(req.input)?;
+        let source_customer = source_key!(req.input)?;
+        let sealing = self.sealing(&wish, &req.extensions)?;
         let new_acl = self.acl_of_new(
             &req.extensions,
             &req.headers,
             req.input.acl.as_ref().map(ObjectCannedACL::as_str),
         )?;
         let input = &mut req.input;
-        if input.copy_source_sse_customer_key.is_some() {
-            return Err(not_implemented("Encryption with customer-provided keys"));
-        }
         let replace = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
             None | Some(MetadataDirective::COPY) => false,
             Some(MetadataDirective::REPLACE) => true,
             Some(_) => return Err(fail(S3ErrorCode::InvalidArgument, "Unknown metadata directive.")),
         };
-        let replacement = object_meta(content_headers!(input), input.metadata.take())?;
+        let mut wanted = object_meta(content_headers!(input), input.metadata.take())?;
+        let lock = wanted_lock!(input)?;
+        if !lock.is_empty() {
+            self.require_lock(&input.bucket).await?;
+            lock.keep(&mut wanted);
+        }
+        // What the source grants stays with the source.
+        wanted
+            .settings
+            .extend(new_acl.map(|acl| (acl::SETTING.to_owned(), acl)));
+        let tags = replaced_tags(input.tagging_directive.as_ref(), input.tagging.as_deref())?;
         let from_object = source(&input.copy_source)?;
         let onto_itself = from_object.bucket == input.bucket && from_object.key == input.key.as_bytes();
-        if !replace && onto_itself && from_object.version.is_none() {
+        let changes = replace
+            || from_object.version.is_some()
+            || input.storage_class.is_some()
+            || wish.is_said()
+            || input.website_redirect_location.is_some();
+        if onto_itself && !changes {
             return Err(fail(
                 S3ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without \
@@ -94,36 +142,51 @@ impl Door {
                  attributes.",
             ));
         }
-        let from = self.copied_from(from_object).await?;
-        ReadConditions::new(
+        let source = self.copied_from(from_object).await?;
+        let from = source.info().clone();
+        let reading = self.reading(&from, source_customer.as_ref(), &req.extensions)?;
+        let conditions = ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,
             input.copy_source_if_unmodified_since.as_ref(),
             input.copy_source_if_modified_since.as_ref(),
-        )
-        .check_copy_source(&from)?;
+        );
+        conditions.check_copy_source(&from)?;
         if from.size > limits::MAX_SINGLE_PUT {
             return Err(fail(
                 S3ErrorCode::InvalidRequest,
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
             ));
         }
-        // What the source grants stays with the source.
-        let same_acl = from.meta.settings.get(acl::SETTING) == new_acl.as_ref();
-        let meta = if replace {
-            let mut meta = replacement;
-            carry_internal_headers(&from.meta, &mut meta);
-            CopyMeta::Replace(with_acl(meta, new_acl))
-        } else if same_acl {
-            CopyMeta::Keep
-        } else {
-            CopyMeta::Replace(with_acl(from.meta.clone(), new_acl))
-        };
         let precondition = condition::of_write(&req.headers);
         let (bucket, key) = (input.bucket.as_str(), input.key.as_bytes());
-        let copied = vfs
-            .copy_version(from_object, bucket, key, meta, precondition.clone())
-            .await;
+        let copied = if reading.is_sealed() || sealing.is_some() {
+            let mut meta = copied_meta(&from, &wanted, replace, tags.as_ref());
+            drop_internal_headers(&mut meta);
+            Kept::forget(&mut meta);
+            let recoding = Recoding {
+                source,
+                reading,
+                sealing: sealing.as_ref(),
+                meta,
+                precondition: precondition.clone(),
+            };
+            recoding.run(&vfs, bucket, key).await?
+        } else {
+            drop(source);
+            let meta = CopyMeta::Made(Arc::new(move |from: &vfs::ObjectInfo| {
+                // Asked once more of what is copied in the end.
+                if conditions.judge(&from.etag, from.modified) != Verdict::Proceed {
+                    return Err(vfs::Error::PreconditionFailed);
+                }
+                if Kept::of(&from.meta).is_ok_and(|kept| kept.is_some()) {
+                    return Err(vfs::Error::Busy("the source of the copy was replaced meanwhile"));
+                }
+                Ok(copied_meta(from, &wanted, replace, tags.as_ref()))
+            }));
+            vfs.copy_version(from_object, bucket, key, meta, precondition.clone())
+                .await
+        };
         let info = match copied {
             Ok(info) => info,
             Err(error) => return Err(self.write_error(error, &precondition, bucket, key).await),
@@ -137,13 +200,14 @@ impl Door {
             result.checksum_type = Some(checksum.coverage.to_dto());
             set_checksum!(result, checksum.algorithm, checksum.value);
         }
-        let output = CopyObjectOutput {
+        let mut output = CopyObjectOutput {
             copy_source_version_id: version::shown(from.version),
+            expiration: self.expiration(bucket, &info).await,
             version_id: version::shown(info.version),
             copy_object_result: Some(result),
-            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             ..CopyObjectOutput::default()
         };
+        show_encryption!(output, Sealing::shown(sealing.as_ref(), wish.customer()));
         self.say_level(&req.headers, info.ino, S3Response::new(output))
             .await
     }

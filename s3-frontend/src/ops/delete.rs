@@ -2,13 +2,14 @@
 use futures::StreamExt as _;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
-use vfs::{Deleted, Precondition};
+use vfs::{Deleted, Governance, Precondition, VersionId};
 
+use super::object_lock::governance;
 use super::version;
 use crate::access::{Refused, denied};
 use crate::condition;
 use crate::door::Door;
-use crate::error::{self, fail, not_implemented};
+use crate::error::{self, fail};
 use crate::metadata::check_expected_owner;
 use crate::{limits, naming};
 
@@ -23,25 +24,16 @@ impl Door {
         check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
-        if input.if_match_size.is_some() || input.if_match_last_modified_time.is_some() {
-            return Err(not_implemented("Deleting by size or time"));
-        }
-        let precondition = condition::of_write(&req.headers);
-        let conditional = precondition.if_match.is_some() && version.is_none();
-        let deleted = match self
-            .vfs
-            .delete_version(&input.bucket, input.key.as_bytes(), version, precondition.clone())
-            .await
-        {
-            Ok(deleted) => deleted,
-            Err(error) => {
-                let key = input.key.as_bytes();
-                return Err(self.write_error(error, &precondition, &input.bucket, key).await);
-            }
-        };
-        if conditional && !deleted.existed {
-            return Err(error::no_such_key());
-        }
+        let precondition = condition::of_deletion(
+            condition::of_write(&req.headers).if_match,
+            input.if_match_last_modified_time.as_ref(),
+            input.if_match_size,
+        )?;
+        let key = input.key.as_bytes();
+        let governance = governance(input.bypass_governance_retention);
+        let deleted = self
+            .delete_if(&input.bucket, key, version, precondition, governance)
+            .await?;
         Ok(S3Response::with_status(
             DeleteObjectOutput {
                 delete_marker: deleted.marker.then_some(true),
@@ -57,7 +49,13 @@ impl Door {
         req: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         check_expected_owner(&req.headers)?;
-        let DeleteObjectsInput { bucket, delete, .. } = req.input;
+        let DeleteObjectsInput {
+            bucket,
+            delete,
+            bypass_governance_retention,
+            ..
+        } = req.input;
+        let governance = governance(bypass_governance_retention);
         let refused = req.extensions.get::<Refused>().cloned().unwrap_or_default().0;
         let asked = delete.objects.len() + refused.len();
         if !(1..=limits::MAX_DELETE).contains(&asked) {
@@ -70,7 +68,7 @@ impl Door {
         let quiet = delete.quiet.unwrap_or(false);
         let results: Vec<(ObjectIdentifier, S3Result<Deleted>)> = futures::stream::iter(delete.objects)
             .map(|object| async {
-                let result = self.delete_one(&bucket, &object).await;
+                let result = self.delete_one(&bucket, &object, governance).await;
                 (object, result)
             })
             .buffered(PARALLEL)
@@ -102,28 +100,45 @@ impl Door {
         }))
     }
 
-    async fn delete_one(&self, bucket: &str, object: &ObjectIdentifier) -> S3Result<Deleted> {
+    async fn delete_one(
+        &self,
+        bucket: &str,
+        object: &ObjectIdentifier,
+        governance: Governance,
+    ) -> S3Result<Deleted> {
         let version = version::asked(object.version_id.as_deref())?;
-        if object.size.is_some() || object.last_modified_time.is_some() {
-            return Err(not_implemented("Deleting by size or time"));
-        }
         if object.key.len() > naming::MAX_KEY {
             return Err(fail(S3ErrorCode::KeyTooLongError, "Your key is too long."));
         }
-        let precondition = Precondition {
-            if_match: object.e_tag.as_ref().map(|tag| vec![tag.value().to_owned()]),
-            if_none_match: None,
-        };
-        let conditional = precondition.if_match.is_some() && version.is_none();
-        let deleted = self
-            .vfs
-            .delete_version(bucket, object.key.as_bytes(), version, precondition)
+        let tag = object.e_tag.as_ref();
+        let precondition = condition::of_deletion(
+            tag.map(|tag| vec![tag.value().to_owned()]),
+            object.last_modified_time.as_ref(),
+            object.size,
+        )?;
+        let key = object.key.as_bytes();
+        self.delete_if(bucket, key, version, precondition, governance)
             .await
-            .map_err(error::object)?;
-        if conditional && !deleted.existed {
-            return Err(error::no_such_key());
+    }
+
+    /// Deletes. What is not there meets every condition, and nothing is done then.
+    async fn delete_if(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        version: Option<VersionId>,
+        precondition: Precondition,
+        governance: Governance,
+    ) -> S3Result<Deleted> {
+        let conditional = precondition.wants_object();
+        match self
+            .vfs
+            .delete_version_under(bucket, key, version, precondition, governance)
+            .await
+        {
+            Err(vfs::Error::NotFound) if conditional => Ok(Deleted::default()),
+            deleted => deleted.map_err(error::object),
         }
-        Ok(deleted)
     }
 }
 

@@ -132,7 +132,7 @@ impl Door {
         let delimited = question.delimiter.as_ref().is_some_and(|d| !d.is_empty());
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(question.bucket.clone()),
-            prefix: Some(encode(question.prefix.as_ref().unwrap_or(&String::new()))),
+            prefix: Some(names.echo(question.prefix.as_deref().unwrap_or_default())),
             marker: Some(encode(input.marker.as_ref().unwrap_or(&String::new()))),
             max_keys: Some(question.max as i32),
             is_truncated: Some(page.next.is_some()),
@@ -162,9 +162,9 @@ impl Door {
         check_expected_owner(&req.headers)?;
         let input = req.input;
         let names = name_encoding(input.encoding_type.as_ref())?;
-        let start_after = match &input.continuation_token {
-            Some(token) => Some(from_token(token)?),
-            None => input.start_after.clone().map(String::into_bytes),
+        let start_after = match input.continuation_token.as_deref() {
+            Some(token) if !token.is_empty() => Some(from_token(token)?),
+            _ => input.start_after.clone().map(String::into_bytes),
         };
         let question = Question {
             bucket: input.bucket,

@@ -2,6 +2,7 @@
 use std::ops;
 
 use futures::StreamExt as _;
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -12,12 +13,20 @@ use vfs::ObjectInfo;
 use crate::ack;
 use crate::condition::{self, ReadConditions};
 use crate::door::Door;
+use crate::encryption::customer::customer_key;
+use crate::encryption::kept::show_encryption;
+use crate::encryption::wish::refuse_in_read;
 use crate::error::{self, fail};
 use crate::integrity::algorithm::set_checksum;
-use crate::integrity::record::{Checksum, Coverage, PartSizes};
+use crate::integrity::record::{Checksum, Coverage, PartChecksums, PartSizes};
+use crate::lock::show_lock;
 use crate::metadata::{check_expected_owner, show_metadata};
 use crate::naming;
 use crate::ops::version;
+use crate::tags::Tags;
+
+/// How many tags there are: s3s has no place for it in a HEAD's answer.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 /// The bytes of an object that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +114,8 @@ macro_rules! describe {
         $output.content_range = selection.content_range(info.size);
         $output.e_tag = Some(naming::etag(&info.etag));
         $output.last_modified = Some(naming::timestamp(info.modified));
-        $output.server_side_encryption =
-            Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256));
         $output.version_id = version::shown(info.version);
+        show_lock!($output, &info.meta);
         if $input.part_number.is_some() {
             $output.parts_count = info.parts.map(|parts| parts as i32);
         }
@@ -115,11 +123,21 @@ macro_rules! describe {
             .checksum_mode
             .as_ref()
             .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
+        let part = $input
+            .part_number
+            .and_then(|number| usize::try_from(number - 1).ok());
         if wanted && let Some(checksum) = Checksum::of(info) {
+            let of_parts = part.and_then(|index| {
+                let checksums = PartChecksums::of(info)?;
+                Some((checksums.algorithm, checksums.values.get(index)?.clone()))
+            });
             // Of a part of the bytes, a checksum over all of them says nothing; composite ones are
             // marked as such and SDKs do not compare them.
             let whole = selection.range == (0..info.size);
-            if whole || checksum.coverage == Coverage::Composite {
+            if let Some((algorithm, value)) = of_parts {
+                $output.checksum_type = Some(checksum.coverage.to_dto());
+                set_checksum!($output, algorithm, value);
+            } else if whole || checksum.coverage == Coverage::Composite {
                 $output.checksum_type = Some(checksum.coverage.to_dto());
                 set_checksum!($output, checksum.algorithm, checksum.value);
             }
@@ -145,19 +163,36 @@ macro_rules! describe {
     }};
 }
 
+/// Who is unknown gets an answer as it is: somebody else's link could make anything of it.
+fn refuse_overrides(input: &GetObjectInput) -> S3Result<()> {
+    let overrides = input.response_cache_control.is_some()
+        || input.response_content_disposition.is_some()
+        || input.response_content_encoding.is_some()
+        || input.response_content_language.is_some()
+        || input.response_content_type.is_some()
+        || input.response_expires.is_some();
+    if overrides {
+        return Err(fail(
+            S3ErrorCode::InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests.",
+        ));
+    }
+    Ok(())
+}
+
 impl Door {
     pub(crate) async fn get(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
-        if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
-            return Err(fail(
-                S3ErrorCode::InvalidRequest,
-                "The encryption parameters are not applicable to this object.",
-            ));
+        if req.credentials.is_none() {
+            refuse_overrides(&input)?;
         }
+        refuse_in_read(&req.headers)?;
+        let customer = customer_key!(input)?;
         let reader = self.open(&input.bucket, &input.key, version).await?;
         let info = reader.info().clone();
+        let reading = self.reading(&info, customer.as_ref(), &req.extensions)?;
         ReadConditions::new(
             condition::DIRECT,
             &req.headers,
@@ -168,16 +203,29 @@ impl Door {
         let selection = select(&info, input.range.as_ref(), input.part_number)?;
         let mut output = GetObjectOutput::default();
         describe!(output, &info, input, &selection);
+        output.tag_count = Tags::of(&info.meta).count();
+        show_encryption!(output, reading.shown(customer.as_ref()));
+        if version.is_none() {
+            output.expiration = self.expiration(&input.bucket, &info).await;
+        }
         if !selection.range.is_empty() {
             let key = info.key;
-            let pieces = reader.stream(selection.range).map(move |piece| match piece {
-                Ok(bytes) => Ok(Frame::data(bytes)),
-                Err(error) => {
-                    // The status is out already: cutting the body short is the only way to say so.
-                    tracing::warn!(key = %String::from_utf8_lossy(&key), %error, "GET broke off");
-                    Err(error)
-                }
-            });
+            let mut pieces = reading.stream(reader, selection.range)?;
+            // Bytes that cannot be had from the first on are an answer of their own.
+            let first = match pieces.next().await {
+                Some(Err(error)) => return Err(error::object(error)),
+                first => first,
+            };
+            let pieces = futures::stream::iter(first)
+                .chain(pieces)
+                .map(move |piece| match piece {
+                    Ok(bytes) => Ok(Frame::data(bytes)),
+                    Err(error) => {
+                        // The status is out already: cutting the body short is the only way to say so.
+                        tracing::warn!(key = %String::from_utf8_lossy(&key), %error, "GET broke off");
+                        Err(error)
+                    }
+                });
             output.body = Some(StreamingBlob::from(Body::http_body_unsync(StreamBody::new(
                 pieces,
             ))));
@@ -192,9 +240,12 @@ impl Door {
         check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
+        refuse_in_read(&req.headers)?;
+        let customer = customer_key!(input)?;
         let reader = self.open(&input.bucket, &input.key, version).await?;
         let info = reader.info().clone();
         drop(reader);
+        let reading = self.reading(&info, customer.as_ref(), &req.extensions)?;
         ReadConditions::new(
             condition::DIRECT,
             &req.headers,
@@ -205,8 +256,15 @@ impl Door {
         let selection = select(&info, input.range.as_ref(), input.part_number)?;
         let mut output = HeadObjectOutput::default();
         describe!(output, &info, input, &selection);
+        show_encryption!(output, reading.shown(customer.as_ref()));
+        if version.is_none() {
+            output.expiration = self.expiration(&input.bucket, &info).await;
+        }
         let mut headers = HeaderMap::new();
         headers.insert(ack::STATE, HeaderValue::from_static(self.state(&info).await?));
+        if let Some(count) = Tags::of(&info.meta).count() {
+            headers.insert(TAG_COUNT, HeaderValue::from(count));
+        }
         Ok(S3Response::with_headers(output, headers))
     }
 

@@ -4,23 +4,9 @@
 //! for a bucket where the setting was never made: a bucket without a policy is a fact here too.
 //! *Making* such a setting is refused with `NotImplemented`; removing what is not there succeeds.
 use http::StatusCode;
-use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode};
 
 use crate::error::{fail, fail_custom};
-
-/// Everything is encrypted at rest: what AWS calls SSE-S3.
-pub(crate) fn encryption() -> ServerSideEncryptionConfiguration {
-    ServerSideEncryptionConfiguration {
-        rules: vec![ServerSideEncryptionRule {
-            apply_server_side_encryption_by_default: Some(ServerSideEncryptionByDefault {
-                kms_master_key_id: None,
-                sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
-            }),
-            bucket_key_enabled: Some(false),
-        }],
-    }
-}
 
 /// A setting that S3 reports as absent by an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

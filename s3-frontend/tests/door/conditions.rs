@@ -88,11 +88,83 @@ async fn writes() {
         .send()
         .await
         .expect(204);
+    // What is gone meets every condition of a deletion: a client may repeat it.
     c.delete("/bucket/k")
         .header("if-match", &next)
         .send()
         .await
-        .expect_error(404, "NoSuchKey");
+        .expect(204);
+}
+
+/// By ETag, time and size, one by one and in a batch; a delete marker is like no object.
+#[tokio::test]
+async fn deletions() {
+    let h = Harness::with_bucket("bucket").await;
+    let c = &h.client;
+    let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    let good = |etag: &str, modified: &str| {
+        [
+            ("if-match", "ETag", etag.to_owned()),
+            (
+                "x-amz-if-match-last-modified-time",
+                "LastModifiedTime",
+                modified.to_owned(),
+            ),
+            ("x-amz-if-match-size", "Size", "3".to_owned()),
+        ]
+    };
+    let bad = good("\"other\"", BEFORE).map(|(header, element, value)| {
+        let value = if element == "Size" { "4".to_owned() } else { value };
+        (header, element, value)
+    });
+    for versioned in [false, true] {
+        if versioned {
+            c.put("/bucket?versioning").body(enabled).send().await.expect(200);
+        }
+        for (number, (header, element, value)) in bad.iter().enumerate() {
+            c.put("/bucket/k").body("abc").send().await.expect(200);
+            let head = c.head("/bucket/k").send().await.expect(200);
+            let batch = |element: &str, value: &str| {
+                let document =
+                    format!("<Delete><Object><Key>k</Key><{element}>{value}</{element}></Object></Delete>");
+                c.post("/bucket?delete").body(document)
+            };
+            let one = c.delete("/bucket/k").header(header, value);
+            one.send().await.expect_error(412, "PreconditionFailed");
+            let many = batch(element, value).send().await.expect(200);
+            assert_eq!(many.tags("Code"), ["PreconditionFailed"], "{element}");
+            let (good_header, good_element, good_value) =
+                &good(&head.header("etag"), &head.header("last-modified"))[number];
+            if number == 0 {
+                let many = batch(good_element, good_value).send().await.expect(200);
+                assert_eq!(many.tags("Deleted").len(), 1, "{}", many.text());
+            } else {
+                c.delete("/bucket/k")
+                    .header(good_header, good_value)
+                    .send()
+                    .await
+                    .expect(204);
+            }
+            c.get("/bucket/k").send().await.expect_error(404, "NoSuchKey");
+            let again = c.delete("/bucket/k").header(header, value).send().await;
+            if versioned {
+                again.expect_error(412, "PreconditionFailed");
+                c.delete("/bucket/k")
+                    .header("if-match", "*")
+                    .send()
+                    .await
+                    .expect(204);
+            } else {
+                again.expect(204);
+            }
+        }
+    }
+    let never = c.delete("/bucket/never").header("if-match", "\"x\"");
+    never.send().await.expect(204);
+    let versions = c.get("/bucket?versions&prefix=never").send().await.expect(200);
+    assert!(versions.tags("DeleteMarker").is_empty());
+    let size = c.delete("/bucket/k").header("x-amz-if-match-size", "-1");
+    size.send().await.expect_error(400, "InvalidArgument");
 }
 
 /// Of many that race to make one key, one wins and the rest are told.

@@ -67,6 +67,7 @@ impl Harness {
                 (ACCESS.into(), SECRET.into()),
             ],
             domains: vec!["s3.test".into()],
+            allow_customer_keys_over_http: false,
             object_ownership: s3_frontend::ObjectOwnership::default(),
         };
         let server = S3Server::start(config, vfs.clone()).await.unwrap();

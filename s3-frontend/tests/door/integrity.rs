@@ -82,7 +82,7 @@ async fn checksums_are_verified_kept_and_shown() {
             .body("hello")
             .send()
             .await;
-        rubbish.expect_error(400, "InvalidRequest");
+        rubbish.expect_error(400, "BadDigest");
     }
     c.head("/bucket/bad").send().await.expect(404);
     let none = c

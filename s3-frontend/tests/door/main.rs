@@ -4,21 +4,27 @@
 // A test that unwraps fails, as it should; strings of a test may be built the short way.
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
+mod append;
 mod buckets;
+mod checksums;
 mod client;
 mod conditions;
 mod copies;
 mod deletes;
+mod encryption;
 mod harness;
 mod integrity;
 mod levels;
+mod lifecycle;
 mod listing;
 mod multipart;
+mod object_lock;
 mod objects;
 mod permissions;
 mod presigned;
 mod settings;
 mod signatures;
 mod snapshots;
+mod tagging;
 mod transport;
 mod versions;

@@ -351,3 +351,80 @@ async fn uploads_are_listed_in_pages() {
     let prefixed = c.get("/bucket?uploads&prefix=b%2F").send().await.expect(200);
     assert_eq!(prefixed.tags("Key"), ["b/1", "b/2"]);
 }
+
+/// Numbers may have gaps, parts come at once and in any order, and the last one sent under a number
+/// counts.
+#[tokio::test]
+async fn parts_come_in_any_order_and_at_once() {
+    let h = Harness::with_bucket("bucket").await;
+    let c = &h.client;
+    let id = start(c, "k", &[]).await;
+    let send = |number: u32, seed: u32, len: usize| {
+        let part = c.put(&format!("/bucket/k?partNumber={number}&uploadId={id}"));
+        part.body(content(seed, len)).send()
+    };
+    send(77, 1, 10).await.expect(200);
+    let sent = futures::future::join_all([
+        send(10_000, 4, 3),
+        send(77, 2, PART),
+        send(3, 3, PART),
+        send(500, 9, 1),
+    ])
+    .await;
+    let etags: Vec<String> = sent.into_iter().map(|part| part.expect(200).etag()).collect();
+    let (mut seen, mut marker) = (Vec::new(), String::new());
+    loop {
+        let target = format!("/bucket/k?uploadId={id}&max-parts=3&part-number-marker={marker}");
+        let page = c
+            .get(target.trim_end_matches("&part-number-marker="))
+            .send()
+            .await
+            .expect(200);
+        seen.extend(page.tags("PartNumber"));
+        if page.tag("IsTruncated") == "false" {
+            break;
+        }
+        marker = page.tag("NextPartNumberMarker");
+    }
+    assert_eq!(seen, ["3", "77", "500", "10000"]);
+    let parts = [(3, &*etags[2]), (77, &*etags[1]), (10_000, &*etags[0])];
+    complete(c, "k", &id, &[parts[1], parts[0], parts[2]])
+        .await
+        .expect_error(400, "InvalidPartOrder");
+    let small = [parts[0], (500, &*etags[3]), parts[2]];
+    complete(c, "k", &id, &small)
+        .await
+        .expect_error(400, "EntityTooSmall");
+    let answer = complete(c, "k", &id, &parts).await.expect(200);
+    let got = c.get("/bucket/k").send().await.expect(200);
+    assert!(got.body == [content(3, PART), content(2, PART), content(4, 3)].concat());
+    let again = complete(c, "k", &id, &parts).await.expect(200);
+    assert_eq!(again.tag("ETag"), answer.tag("ETag"));
+}
+
+/// An abort while a part is on its way: the part finds no upload, and nothing of it is left.
+#[tokio::test]
+async fn an_abort_meets_parts_that_are_under_way() {
+    let h = Harness::with_bucket("bucket").await;
+    let c = &h.client;
+    let id = start(c, "k", &[]).await;
+    let parts = (1..=6u32).map(|number| {
+        let part = c.put(&format!("/bucket/k?partNumber={number}&uploadId={id}"));
+        part.body(content(number, PART)).send()
+    });
+    let wrong = c
+        .delete(&format!("/bucket/k?uploadId={id}"))
+        .header("x-amz-if-match-initiated-time", "Sat, 01 Jan 2000 00:00:00 GMT");
+    wrong.send().await.expect_error(412, "PreconditionFailed");
+    let abort = c.delete(&format!("/bucket/k?uploadId={id}")).send();
+    let (parts, abort) = futures::join!(futures::future::join_all(parts), abort);
+    abort.expect(204);
+    for part in parts {
+        if part.status != 200 {
+            part.expect_error(404, "NoSuchUpload");
+        }
+    }
+    let listed = c.get("/bucket?uploads").send().await.expect(200);
+    assert!(listed.tags("UploadId").is_empty());
+    c.delete("/bucket").send().await.expect(204);
+}

@@ -288,16 +288,14 @@ async fn unfulfilled_wishes_are_refused_and_store_nothing() {
     let large = "v".repeat(2048);
     for (name, value, status, code) in [
         ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),
-        ("x-amz-tagging", "a=b", 501, "NotImplemented"),
         ("x-amz-server-side-encryption", "aws:kms", 501, "NotImplemented"),
         (
             "x-amz-server-side-encryption-customer-algorithm",
             "AES256",
-            501,
-            "NotImplemented",
+            400,
+            "InvalidArgument",
         ),
-        ("x-amz-object-lock-mode", "GOVERNANCE", 501, "NotImplemented"),
-        ("x-amz-write-offset-bytes", "3", 501, "NotImplemented"),
+        ("x-amz-write-offset-bytes", "3", 400, "InvalidWriteOffset"),
         ("x-amz-storage-class", "GLACIER", 400, "InvalidStorageClass"),
         ("x-amz-meta-a", large.as_str(), 400, "MetadataTooLarge"),
         ("x-amz-expected-bucket-owner", "000000000000", 403, "AccessDenied"),

@@ -81,7 +81,7 @@ async fn urls_live_at_most_a_week() {
     assert_eq!(status(week).await.0, 200);
     let (code, text) = status(week + Duration::from_secs(1)).await;
     assert!(
-        code == 400 && text.contains("AuthorizationQueryParametersError"),
+        code == 403 && text.contains("AuthorizationQueryParametersError"),
         "{code} {text}"
     );
     // Signed long ago.

@@ -387,3 +387,11 @@ async fn settings_that_make_no_sense_are_refused() {
         .await
         .expect_error(404, "NoSuchBucket");
 }
+
+#[tokio::test]
+async fn what_was_never_there_is_no_delete_marker() {
+    let h = Harness::with_bucket("bucket").await;
+    let missing = h.client.get("/bucket/k").send().await;
+    assert_eq!(missing.header("x-amz-delete-marker"), "false");
+    missing.expect_error(404, "NoSuchKey");
+}

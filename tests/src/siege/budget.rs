@@ -7,7 +7,7 @@ use super::site::{CACHE, STAGING, Site};
 /// buffer, 128 MiB of metadata cache, 2 × 96 MiB of packs on their way, 5 × 32 MiB of decoded
 /// segments), and beside them chain and miners of the box in the same process, which hold the
 /// fragments that are being sent to them.
-pub const RESIDENT: u64 = 1_300 << 20;
+pub const RESIDENT: u64 = 1_100 << 20;
 /// Staging counts bytes, the disk pages; and a file goes when nothing in it is needed.
 const STAGING_SLACK: u64 = 32 << 20;
 /// What the disk cache takes beside the bytes in it.

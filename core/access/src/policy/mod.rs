@@ -198,6 +198,7 @@ impl Statement {
             context,
         } = question;
         let about = match &self.principals {
+            Some(principals) if principals.name_provider(context) => About::Himself,
             Some(principals) => principals.about(caller)?,
             None => About::Himself,
         };

@@ -1,7 +1,7 @@
 //! Whom a statement is about.
 use serde_json::Value;
 
-use super::{Malformed, malformed};
+use super::{Context, Malformed, malformed};
 use crate::caller::{Account, Caller, CanonicalId, Identity};
 
 /// One of those that a statement names.
@@ -86,6 +86,12 @@ impl Principals {
     /// Whether it is about all but those that it names.
     pub(crate) fn is_except(&self) -> bool {
         self.except
+    }
+
+    /// Whether it names the identity provider in whose session, or with whose token, somebody asks.
+    pub(crate) fn name_provider(&self, context: &Context) -> bool {
+        let provider = context.get("aws:federatedprovider").unwrap_or_default();
+        !self.except && self.others().any(|name| provider.iter().any(|one| one == name))
     }
 
     /// The identity providers and services that it names.

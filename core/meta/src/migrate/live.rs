@@ -47,6 +47,9 @@ pub struct Moved {
     pub stopped: Duration,
 }
 
+/// Is told how far a move is, and ends it with an error.
+pub(crate) type Tell<'a> = dyn FnMut(Step) -> Result<()> + 'a;
+
 /// Two places, one of which follows the other.
 struct Pair<'a> {
     source: &'a dyn Engine,
@@ -103,7 +106,7 @@ impl Pair<'_> {
     }
 
     /// Copies everything. What is changed behind the copy is in the target when this ends, or in `changed`.
-    fn copy(&mut self, turn: &RwLock<()>, progress: &mut dyn FnMut(Step)) -> Result<u64> {
+    fn copy(&mut self, turn: &RwLock<()>, progress: &mut Tell<'_>) -> Result<u64> {
         let (mut next, mut done) = (FIRST_KEY.to_vec(), 0);
         loop {
             let view = self.moment(turn)?;
@@ -120,7 +123,7 @@ impl Pair<'_> {
                 done += 1;
             }
             filler.write()?;
-            progress(Step::Copying(done, done));
+            progress(Step::Copying(done, done))?;
             if done == before {
                 return Ok(done);
             }
@@ -128,7 +131,7 @@ impl Pair<'_> {
     }
 
     /// Compares everything; `of` rows were copied.
-    fn compare(&mut self, turn: &RwLock<()>, of: u64, progress: &mut dyn FnMut(Step)) -> Result<(u64, u64)> {
+    fn compare(&mut self, turn: &RwLock<()>, of: u64, progress: &mut Tell<'_>) -> Result<(u64, u64)> {
         let (mut next, mut sums) = (FIRST_KEY.to_vec(), (0, 0));
         loop {
             let view = self.moment(turn)?;
@@ -142,12 +145,12 @@ impl Pair<'_> {
                     return Err(differ(sums.0));
                 }
                 let Some((key, value)) = row else {
-                    progress(Step::Comparing(sums.0, sums.0));
+                    progress(Step::Comparing(sums.0, sums.0))?;
                     return Ok(sums);
                 };
                 sums = (sums.0 + 1, sums.1 + (key.len() + value.len()) as u64);
                 if sums.0 % REPORT_ROWS == 0 {
-                    progress(Step::Comparing(sums.0, of.max(sums.0)));
+                    progress(Step::Comparing(sums.0, of.max(sums.0)))?;
                 }
                 next = successor(key);
             }
@@ -198,12 +201,13 @@ fn differ(at: u64) -> Error {
 
 /// Moves what `source` holds, which is in `from`, to `to`. `turn` is held shared by every transaction.
 /// `switch` gets the new engine and a closure that makes the old place say that it was left, while
-/// everybody waits; it makes the handle use the new one from then on.
+/// everybody waits; it makes the handle use the new one from then on. An error of `progress` ends the move: the old
+/// place is what it was.
 pub(crate) fn run(
     (source, from): (&dyn Engine, &Place),
     to: &Place,
     turn: &RwLock<()>,
-    progress: &mut dyn FnMut(Step),
+    progress: &mut Tell<'_>,
     switch: impl FnOnce(Arc<dyn Engine>, &dyn Fn() -> Result<()>) -> Result<()>,
 ) -> Result<Moved> {
     require_alone(source)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Result, tables};
 
 /// First byte of the keys of this table.
-const TABLE: u8 = 0x8d;
+pub(crate) const TABLE: u8 = 0x8d;
 
 /// What the last look at a fragment found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

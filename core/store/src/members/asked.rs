@@ -1,4 +1,7 @@
 //! What members ask of each other, in rows: the one that is asked hears of them by the change feed.
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use meta::changes::Change;
 use meta::{Durability, Read};
 
@@ -78,6 +81,63 @@ impl Members {
     }
 }
 
+/// Segments (pack, number) that are to be looked at before their time.
+type Segments = BTreeSet<(u64, u32)>;
+
+impl Members {
+    /// Asks the keeper to look at `segments`: what it finds shows in their health.
+    pub(crate) async fn ask_to_look(&self, segments: Segments) -> Result<()> {
+        self.meta
+            .write(Durability::Buffered, move |tx| -> Result<()> {
+                for segment in &segments {
+                    tx.put(&rows::look_key(*segment), &[])?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Returns what somebody asked to have looked at, once somebody does.
+    pub(crate) async fn look_asked(&self) -> Result<Segments> {
+        let mut changes = self.meta.subscribe()?;
+        loop {
+            let asked = to_look_at(&*self.meta.snapshot()?)?;
+            if !asked.is_empty() {
+                return Ok(asked);
+            }
+            wait_for(&mut changes, &rows::LOOKS_ASKED).await?;
+        }
+    }
+
+    /// These were looked at.
+    pub(crate) async fn looked(&self, segments: Segments) -> Result<()> {
+        self.meta
+            .write(Durability::Buffered, move |tx| -> Result<()> {
+                for segment in &segments {
+                    tx.delete(&rows::look_key(*segment))?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn to_look_at<R: Read + ?Sized>(read: &R) -> Result<Segments> {
+    let [table, part] = rows::LOOKS_ASKED;
+    let (start, end) = ([table, part], [table, part + 1]);
+    read.range(Bound::Included(&start), Bound::Excluded(&end), false)?
+        .map(|row| {
+            let (key, _) = row?;
+            let (pack, number) = key
+                .get(2..)
+                .unwrap_or_default()
+                .split_at_checked(8)
+                .unwrap_or_default();
+            Ok((tables::u64_from(pack)?, tables::u32_from(number)?))
+        })
+        .collect()
+}
+
 fn asked<R: Read + ?Sized>(read: &R) -> Result<u64> {
     read.get(&rows::CHECKPOINTS_ASKED)?
         .map_or(Ok(0), |value| tables::u64_from(&value))
@@ -91,14 +151,14 @@ fn taken<R: Read + ?Sized>(read: &R) -> Result<Option<(u64, u32)>> {
     Ok(Some((tables::u64_from(request)?, tables::u32_from(number)?)))
 }
 
-/// Returns when `key` was written, or may have been.
+/// Returns when a key that begins so was written, or may have been.
 async fn wait_for(changes: &mut meta::changes::Changes, key: &[u8]) -> Result<()> {
     loop {
         match changes.next().await {
             None => return Err(Error::ShuttingDown),
             Some(Change::Lost) => return Ok(()),
             Some(Change::Commit { keys, .. }) => {
-                if keys.iter().any(|changed| changed == key) {
+                if keys.iter().any(|changed| changed.starts_with(key)) {
                     return Ok(());
                 }
             }

@@ -108,14 +108,22 @@ pub(crate) async fn run(members: Arc<Members>) {
 }
 
 impl Members {
-    /// Writes a beat; false when this gateway was declared dead.
+    /// Writes a beat; false when this gateway was declared dead. Its metadata may have been moved to another database
+    /// since the last one, which numbers its start in its own way: that is what others have to end.
     pub(super) async fn beat(&self, beat: u64) -> Result<bool> {
-        let me = self.me;
+        let (me, start) = (self.me, self.meta.start());
         let taken = self
             .meta
             .write(Durability::Buffered, move |tx| -> Result<bool> {
                 if !super::lives(tx, me)? {
                     return Ok(false);
+                }
+                if let Some(start) = start
+                    && let Some(mut row) = rows::get(tx, me.member)?
+                    && row.start != start
+                {
+                    row.start = start;
+                    rows::put(tx, me.member, &row)?;
                 }
                 rows::put_beat(tx, me.member, beat)?;
                 Ok(true)

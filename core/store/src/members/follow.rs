@@ -8,6 +8,7 @@ use meta::changes::{Change, Changes};
 
 use super::rows;
 use crate::checkpoint::rows as checkpoints;
+use crate::health;
 use crate::inner::Inner;
 use crate::pack::record;
 use crate::place::Placing;
@@ -59,7 +60,8 @@ impl News {
     fn hear(&mut self, inner: &Arc<Inner>, key: &[u8]) {
         let own = inner.members.me().member;
         match key.first() {
-            Some(&record::TABLE) => self.packs = true,
+            // A segment that was looked at may have a level that it had not.
+            Some(&(record::TABLE | health::record::TABLE)) => self.packs = true,
             Some(&FREED) => {
                 self.freed |= tables::member_and_chunk(key).is_ok_and(|(member, _)| member == own);
             }

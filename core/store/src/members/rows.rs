@@ -17,6 +17,26 @@ pub(crate) const CHECKPOINTS_ASKED: [u8; 2] = [MEMBERS, 4];
 /// Those of them that were taken.
 pub(crate) const CHECKPOINTS_TAKEN: [u8; 2] = [MEMBERS, 5];
 
+/// Segments that are to be looked at before their time.
+pub(crate) const LOOKS_ASKED: [u8; 2] = [MEMBERS, 6];
+
+/// Key of the wish to have a segment (pack, number) looked at.
+pub(crate) fn look_key((pack, number): (u64, u32)) -> Vec<u8> {
+    [&LOOKS_ASKED[..], &pack.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+const FORGOTTEN: u8 = 7;
+
+/// Whether `member` was given up.
+pub(crate) fn is_forgotten<R: Read + ?Sized>(read: &R, member: u16) -> Result<bool> {
+    Ok(read.get(&key(FORGOTTEN, member))?.is_some())
+}
+
+/// Notes that `member` is given up.
+pub(crate) fn put_forgotten(tx: &mut dyn Transaction, member: u16) -> Result<()> {
+    Ok(tx.put(&key(FORGOTTEN, member), &[])?)
+}
+
 /// Where the rows of members begin.
 pub(crate) const MEMBER_ROWS: [u8; 2] = [MEMBERS, MEMBER];
 

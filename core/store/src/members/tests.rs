@@ -63,6 +63,27 @@ async fn a_member_keeps_its_number_and_begins_a_generation_at_each_start() {
     assert!(!two.list().unwrap()[0].alive);
 }
 
+/// As after a move of a running gateway's metadata from one database to another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_beat_says_which_start_is_to_be_ended_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let metas = testing::shared(dir.path(), 2);
+    let (one, two) = (
+        join(&metas[0], dir.path(), "one").await,
+        join(&metas[1], dir.path(), "two").await,
+    );
+    let me = one.me();
+    let moved = metas[0].write(Durability::Synced, move |tx| -> Result<()> {
+        let mut row = rows::get(tx, me.member)?.unwrap();
+        row.start = 4711;
+        rows::put(tx, me.member, &row)
+    });
+    moved.await.unwrap();
+    assert!(one.beat(1).await.unwrap());
+    two.declare_dead(vec![(0, 1)]).await.unwrap();
+    assert!(is_end(&put(&one, b"k").await.unwrap_err()));
+}
+
 /// As after a move of a running gateway's metadata to a database: its row tells no start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_joins_beside_a_gateway_that_could_not_be_ended() {
@@ -219,6 +240,28 @@ async fn another_becomes_the_keeper_when_the_keeper_dies() {
         .await
         .unwrap();
     running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_the_keeper_has_segments_looked_at_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let metas = testing::shared(dir.path(), 2);
+    let (one, two) = (
+        join(&metas[0], dir.path(), "one").await,
+        join(&metas[1], dir.path(), "two").await,
+    );
+    let waits = tokio::spawn({
+        let one = one.clone();
+        async move { one.look_asked().await }
+    });
+    tokio::task::yield_now().await;
+    two.ask_to_look([(7, 0), (1 << 40, 3)].into()).await.unwrap();
+    let asked = waits.await.unwrap().unwrap();
+    assert_eq!(asked, [(7, 0), (1 << 40, 3)].into());
+    // One more came in while it looked: that stays to be done.
+    two.ask_to_look([(7, 1)].into()).await.unwrap();
+    one.looked(asked).await.unwrap();
+    assert_eq!(one.look_asked().await.unwrap(), [(7, 1)].into());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

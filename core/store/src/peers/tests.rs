@@ -1,32 +1,13 @@
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
 use meta::Meta;
-use tempfile::TempDir;
 
 use super::client::{Peer, Peers};
 use super::key::PeerKey;
-use super::*;
+use crate::ReadSource;
 use crate::members::rows;
-use crate::place::network::fake::Fake;
-use crate::place::tests::store::{all_read, make_domain, open_over, write};
-use crate::{ReadSource, Store, testing};
+use crate::place::tests::pair::Pair;
+use crate::place::tests::store::{all_read, write};
 
 const LEN: usize = 200_000;
-
-async fn open(dir: &Path, name: &str, fake: &Arc<Fake>, meta: &Meta) -> Store {
-    open_over(&dir.join(name), fake, meta.clone(), |config| {
-        config.name = name.to_owned();
-        config.member_patience = Duration::from_secs(600);
-        config.peers = Some(PeerConfig {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            advertise: None,
-        });
-    })
-    .await
-}
 
 fn peer(meta: &Meta, member: u16) -> Peer {
     let row = rows::get(&*meta.snapshot().unwrap(), member).unwrap().unwrap();
@@ -38,14 +19,10 @@ fn peer(meta: &Meta, member: u16) -> Peer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_staged_is_read_from_it_and_waits_for_it_when_it_is_away() {
-    let dir = TempDir::new().unwrap();
-    let fake = Arc::new(Fake::new(14));
-    let metas = testing::shared(dir.path(), 2);
-    let one = open(dir.path(), "one", &fake, &metas[0]).await;
-    let two = open(dir.path(), "two", &fake, &metas[1]).await;
-    make_domain(&one, &metas[0]).await;
-    let chunks = write(&one, &metas[0], 0..4, LEN).await;
-    all_read(&two, &chunks[..3], LEN).await;
+    let pair = Pair::open(true).await;
+    let (one, two, metas) = (&pair.one, pair.two(), &pair.metas);
+    let chunks = write(one, &metas[0], 0..4, LEN).await;
+    all_read(two, &chunks[..3], LEN).await;
     let trace = two.last_read(chunks[0]).unwrap();
     assert_eq!(trace.source, Some(ReadSource::Gateway));
     // A connection that was kept and closed meanwhile is replaced; one that cannot be had is an error.
@@ -60,20 +37,16 @@ async fn what_another_staged_is_read_from_it_and_waits_for_it_when_it_is_away() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_members_that_live_are_answered_and_only_the_one_asked_is_believed() {
-    let dir = TempDir::new().unwrap();
-    let fake = Arc::new(Fake::new(14));
-    let metas = testing::shared(dir.path(), 2);
-    let one = open(dir.path(), "one", &fake, &metas[0]).await;
-    let two = open(dir.path(), "two", &fake, &metas[1]).await;
-    make_domain(&one, &metas[0]).await;
-    let chunk = write(&one, &metas[0], 0..1, LEN).await[0];
+    let pair = Pair::open(true).await;
+    let (one, metas) = (&pair.one, &pair.metas);
+    let chunk = write(one, &metas[0], 0..1, LEN).await[0];
     let asked = peer(&metas[0], 0);
-    let of_two = Peers::new(PeerKey::of(&dir.path().join("two/store")).unwrap());
+    let of_two = Peers::new(PeerKey::of(&pair.dir.path().join("two/store")).unwrap());
     let frame = of_two.frame(&asked, chunk).await.unwrap().unwrap();
     assert_eq!(one.inner.staging.frame(chunk).unwrap().unwrap(), frame);
     assert_eq!(of_two.frame(&asked, crate::ChunkId(77_777)).await, Ok(None));
     // A stranger, with a good key that nobody knows.
-    let stranger = Peers::new(PeerKey::of(&dir.path().join("stranger")).unwrap());
+    let stranger = Peers::new(PeerKey::of(&pair.dir.path().join("stranger")).unwrap());
     assert!(stranger.frame(&asked, chunk).await.is_err());
     // Another server than the one that is asked.
     let false_one = Peer {
@@ -84,6 +57,5 @@ async fn only_members_that_live_are_answered_and_only_the_one_asked_is_believed(
     // A member that was declared dead, on the connection that it has.
     one.inner.members.declare_dead(vec![(1, 1)]).await.unwrap();
     assert!(of_two.frame(&asked, chunk).await.is_err());
-    two.shutdown().await;
-    one.shutdown().await;
+    pair.stop().await;
 }

@@ -151,7 +151,7 @@ fn retired(shared: &Shared, pack: u64) -> bool {
 }
 
 /// Keeps the reason where an operator sees it. Best effort: the step is repeated anyway.
-async fn note_error(shared: &Shared, pack: u64, error: &StepError) {
+pub(crate) async fn note_error(shared: &Shared, pack: u64, error: &StepError) {
     let text = error.to_string();
     let known = shared
         .meta
@@ -228,7 +228,7 @@ async fn step_from(
 }
 
 /// Verified: staging gives the space back.
-async fn reclaim(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<Step, StepError> {
+pub(crate) async fn reclaim(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<Step, StepError> {
     if !record.reclaimed {
         let chunks = record::chunks(&*shared.meta.snapshot()?, pack, record.segments)?;
         steps::reach_async(steps::RECLAIM).await?;

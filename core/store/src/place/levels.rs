@@ -8,6 +8,7 @@ use crate::checkpoint::rows;
 use crate::health;
 use crate::health::seen::Seen;
 use crate::locations::Location;
+use crate::members;
 use crate::pack::record;
 use crate::place::local::unpacked;
 use crate::place::{Placing, isolate, level_of};
@@ -266,6 +267,15 @@ async fn until(
         .unwrap_or(Err(Error::NotYet(level)))
 }
 
+/// The gateway whose staging a pack needs to come further, if that one does not run.
+fn waits_for<R: Read + ?Sized>(read: &R, pack: u64, record: &record::Record) -> Result<Option<String>> {
+    if record.retired || record.state >= PackState::Placed {
+        return Ok(None);
+    }
+    let member = record::member(read, pack)?;
+    members::name_if_away(read, member)
+}
+
 /// What an operator sees of the packs, oldest first.
 pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
     let seen = Seen::new(read)?;
@@ -288,6 +298,7 @@ pub(crate) fn packs<R: Read + ?Sized>(read: &R) -> Result<Vec<PackStatus>> {
                 Vec::new()
             };
             Ok(PackStatus {
+                waits_for: waits_for(read, id, &record)?,
                 good: health::worst(read, id, &record)?,
                 id,
                 state: record.state,

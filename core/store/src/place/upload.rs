@@ -233,6 +233,21 @@ pub(crate) async fn place(
     })
 }
 
+/// Declared → Placed of a pack whose bytes this gateway does not have: nothing is pushed. Answers whether the miners
+/// had all they need. A stranger's file is left to who has the bytes, and can give the pack another name.
+pub(crate) async fn watch(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<bool, StepError> {
+    let names = record::names(&*shared.meta.snapshot()?, pack)?
+        .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: no names".into())))?;
+    let Some(file) = shared.network.file(drive::fid(record)?).await? else {
+        return Ok(false);
+    };
+    if under(shared.settings.owner, &names, None, Some(&file)) != Under::Ours {
+        return Ok(false);
+    }
+    placed(shared, pack, names, &file).await?;
+    Ok(true)
+}
+
 /// Keeps the assignment, so that after a crash the same miners are asked first.
 async fn note_assigned(shared: &Shared, pack: u64, record: &Record, plan: &Plan) -> Result<(), StepError> {
     let assigned = plan.assigned();

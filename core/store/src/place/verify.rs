@@ -31,6 +31,7 @@ use meta::Durability;
 
 use crate::health;
 use crate::pack::record::{self, Names, Record};
+use crate::place::absent::ReadBack;
 use crate::place::build::{self, Built};
 use crate::place::drive::{self, Memory, Step};
 use crate::place::local::unpacked;
@@ -132,6 +133,47 @@ pub(crate) async fn verify(
         return Ok(Step::Next);
     }
     doubted(shared, pack, record, memory, failures).await
+}
+
+/// Reads a pack back whose bytes this gateway does not have: every fragment whole, which its name tells from anything
+/// else. What is in `read_back` already is not asked for again.
+pub(crate) async fn verify_whole(
+    shared: &Arc<Shared>,
+    pack: u64,
+    record: &Record,
+    read_back: &mut ReadBack,
+) -> Result<(), StepError> {
+    let fid = drive::fid(record)?;
+    let names = record::names(&*shared.meta.snapshot()?, pack)?
+        .ok_or_else(|| Error::from(meta::Error::Damaged("pack table: no names".into())))?;
+    // For endpoints that changed; the ones noted in the pack do when the chain is away.
+    let _ = shared.miners.list().await;
+    let mut failures = Vec::new();
+    for number in 0..record.segments {
+        let checks = (0..FRAGMENTS)
+            .filter(|index| {
+                holder_of(&names, number, *index)
+                    .is_none_or(|holder| !read_back.contains(&(number, *index, holder)))
+            })
+            .map(|index| check(shared, fid, &names, number, index, &Expected::Whole));
+        for (index, outcome) in join_all(checks).await {
+            match outcome {
+                Ok(()) => {
+                    let holder = holder_of(&names, number, index);
+                    read_back.extend(holder.map(|holder| (number, index, holder)));
+                }
+                Err((account, doubt)) => failures.push(Failure {
+                    index,
+                    account,
+                    doubt,
+                }),
+            }
+        }
+    }
+    if failures.is_empty() {
+        return verified(shared, pack, record.segments).await;
+    }
+    Err(StepError::Unverified(noted(shared, pack, &failures).await?))
 }
 
 /// Whom the chain names for a fragment.
@@ -315,23 +357,13 @@ fn ranges(used: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Some fragments are not verified: says so, and stores the pack elsewhere if it is time.
-async fn doubted(
-    shared: &Arc<Shared>,
-    pack: u64,
-    record: &Record,
-    memory: &mut Memory,
-    failures: Vec<Failure>,
-) -> Result<Step, StepError> {
-    let since = *memory.unverified_since.get_or_insert_with(Instant::now);
-    for failure in &failures {
+/// Notes what is not verified, and remembers miners that were wrong; answers it in words.
+async fn noted(shared: &Shared, pack: u64, failures: &[Failure]) -> Result<String, StepError> {
+    for failure in failures {
         if matches!(failure.doubt, Doubt::Wrong(_)) {
             shared.miners.distrust(failure.account);
         }
     }
-    let wrong = failures
-        .iter()
-        .any(|failure| matches!(failure.doubt, Doubt::Wrong(_)));
     let count = failures.len() as u32;
     let mut text = failures
         .iter()
@@ -351,6 +383,22 @@ async fn doubted(
             record.unverified = count;
         })
         .await?;
+    Ok(text)
+}
+
+/// Some fragments are not verified: says so, and stores the pack elsewhere if it is time.
+async fn doubted(
+    shared: &Arc<Shared>,
+    pack: u64,
+    record: &Record,
+    memory: &mut Memory,
+    failures: Vec<Failure>,
+) -> Result<Step, StepError> {
+    let since = *memory.unverified_since.get_or_insert_with(Instant::now);
+    let wrong = failures
+        .iter()
+        .any(|failure| matches!(failure.doubt, Doubt::Wrong(_)));
+    let text = noted(shared, pack, &failures).await?;
     if !wrong && since.elapsed() < shared.settings.pace.verify_patience {
         return Err(StepError::Unverified(text));
     }

@@ -74,6 +74,11 @@ impl Nodes {
         })
     }
 
+    /// Whether nothing is in memory of any inode.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.lock().entries.is_empty()
+    }
+
     /// What is in memory of the inode, if anything.
     pub(crate) fn peek(&self, ino: InodeNo) -> Option<Arc<Node>> {
         self.inner

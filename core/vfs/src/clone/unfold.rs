@@ -37,7 +37,8 @@ const NAMES: usize = 128;
 const NOTES: usize = 100;
 /// Pause after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long a snapshot waits for what is folded below it.
+/// How long who looks into a directory, and a snapshot of what lies around it, waits for names to be taken
+/// over. It goes on from there with the next look, and in the background.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Name of the worker.
 const NAME: &str = "unfolder";
@@ -63,10 +64,19 @@ impl Core {
         Err(schema::damaged("directories that do not unfold"))
     }
 
-    /// Unfolds the directories that somebody met.
+    /// Unfolds the directories that somebody met. `Busy` when that takes long.
     pub(crate) async fn unfold_wanted(&self) -> Result<()> {
+        self.unfold_wanted_for(PATIENCE).await
+    }
+
+    async fn unfold_wanted_for(&self, patience: Duration) -> Result<()> {
+        let begin = store::clock::monotonic();
         while let Some(dir) = self.folds.take() {
-            while self.unfold_step(dir).await? {}
+            while self.unfold_step(dir).await? {
+                if store::clock::monotonic().saturating_duration_since(begin) > patience {
+                    return Err(STILL_FOLDED);
+                }
+            }
         }
         Ok(())
     }
@@ -102,8 +112,8 @@ impl Core {
     }
 }
 
-/// Something below is folded.
-const STILL_FOLDED: Error = Error::Busy("a clone in it is still taking over names; try again");
+/// Something there is folded.
+const STILL_FOLDED: Error = Error::Busy("a clone is still taking over the names of its origin; try again");
 
 /// `Busy` when something at or below `root` is folded.
 pub(crate) fn refuse_folded(read: &(impl Read + ?Sized), root: InodeNo) -> Result<()> {
@@ -416,3 +426,6 @@ fn forget_copies(tx: &mut dyn Transaction) -> Result<bool> {
     }
     Ok(!notes.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@
 //! **Waiting.** Who cannot have a lock waits for a change of the row, which the change feed tells at this
 //! gateway at once and at others within [`meta::POSTGRES_POLL`]; and looks again every [`LOOK`], for a
 //! holder may have died. Nobody queues: the first to look takes it. A wait that would close a circle of
-//! waits at this gateway is refused ([`waits`]).
+//! waits, at whichever gateways, is refused ([`waits`]).
 //!
 //! **What a lock orders.** Giving one back stores first what was written through this gateway; taking one
 //! makes the next look at the inode see what others stored. So programs that write only under a lock
@@ -32,7 +32,6 @@ use store::{MemberRef, Store};
 use tokio::sync::watch;
 
 use self::ranges::{Held, Holder, Locks};
-use self::waits::Waits;
 use crate::schema::{self, LOCKS};
 use crate::vfs::Core;
 use crate::{Error, InodeNo, Result, Vfs};
@@ -81,7 +80,6 @@ pub enum Locked {
 
 /// What this gateway keeps of locks.
 pub(crate) struct LockTable {
-    waits: Waits,
     /// Who has taken locks here and may still have some.
     takers: Mutex<HashSet<(InodeNo, u64)>>,
     /// Told whenever a lock of any inode changed.
@@ -91,7 +89,6 @@ pub(crate) struct LockTable {
 impl Default for LockTable {
     fn default() -> Self {
         Self {
-            waits: Waits::default(),
             takers: Mutex::default(),
             changed: watch::Sender::new(()),
         }
@@ -131,12 +128,7 @@ impl Vfs {
 
     /// Takes a lock if nobody else has one in its way. What the owner had on those bytes is replaced.
     pub async fn lock(&self, ino: InodeNo, wanted: LockRequest) -> Result<Locked> {
-        let taken = self.core.take_lock(ino, wanted).await?;
-        Ok(if taken.is_empty() {
-            Locked::Done
-        } else {
-            Locked::Held
-        })
+        self.core.take_lock(ino, wanted, Patience::None).await
     }
 
     /// As [`Self::lock`], and waits for those who have one in its way, until `interrupted` is ready.
@@ -146,27 +138,37 @@ impl Vfs {
         wanted: LockRequest,
         interrupted: impl Future<Output = ()> + Send,
     ) -> Result<Locked> {
-        let table = &self.core.locks;
-        let holder = wanted.held(self.core.store.me()).holder;
-        let mut changed = table.changed.subscribe();
+        let mut changed = self.core.locks.changed.subscribe();
+        let mut waiting = Waiting {
+            core: self.core.clone(),
+            holder: wanted.held(self.core.store.me()).holder,
+            noted: false,
+        };
         tokio::pin!(interrupted);
         loop {
             changed.mark_unchanged();
-            let others = self.core.take_lock(ino, wanted).await?;
-            if others.is_empty() {
-                return Ok(Locked::Done);
+            let noted = std::mem::replace(&mut waiting.noted, true);
+            match self
+                .core
+                .take_lock(ino, wanted, Patience::Waits { noted })
+                .await?
+            {
+                Locked::Held => {}
+                over => {
+                    waiting.noted = false;
+                    return Ok(over);
+                }
             }
-            if !table.waits.begin(holder, &others) {
-                return Ok(Locked::Deadlock);
-            }
-            let waited = Waiting { table, holder };
             tokio::select! {
-                () = &mut interrupted => return Ok(Locked::Held),
+                () = &mut interrupted => {
+                    // Before it is told: whoever waits next must not be told of a circle that is none.
+                    waiting.noted = self.core.wait_no_more(waiting.holder).await.is_err();
+                    return Ok(Locked::Held);
+                }
                 () = self.core.stopped() => return Err(Error::ShuttingDown),
                 _ = changed.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
-            drop(waited);
         }
     }
 
@@ -184,42 +186,85 @@ impl Vfs {
     }
 }
 
-/// Somebody who waits.
-struct Waiting<'a> {
-    table: &'a LockTable,
-    holder: Holder,
+/// What who asks for a lock does when it cannot be had.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// Goes away.
+    None,
+    /// Waits.
+    Waits {
+        /// There may be a row that says so.
+        noted: bool,
+    },
 }
 
-impl Drop for Waiting<'_> {
+/// Somebody who waits.
+struct Waiting {
+    core: Arc<Core>,
+    holder: Holder,
+    /// There may be a row that says so.
+    noted: bool,
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.table.waits.end(self.holder);
+        if !self.noted {
+            return;
+        }
+        // Nobody waits any more for who waited. Outside a runtime this gateway ends, and its rows with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (core, holder) = (self.core.clone(), self.holder);
+            runtime.spawn(async move {
+                if let Err(error) = core.wait_no_more(holder).await {
+                    tracing::debug!(%error, "a wait for a lock ended and cannot say so");
+                }
+            });
+        }
     }
 }
 
 impl Core {
-    /// Takes a lock; answers who has one in its way, if somebody does.
-    async fn take_lock(&self, ino: InodeNo, wanted: LockRequest) -> Result<Vec<Holder>> {
+    /// Takes a lock if nobody has one in its way. Otherwise notes who is waited for, if somebody waits.
+    async fn take_lock(&self, ino: InodeNo, wanted: LockRequest, patience: Patience) -> Result<Locked> {
         let lock = wanted.held(self.store.me());
         // Before it is held, should nobody wait for that any more, and after: who gives something back
         // at the same time may find nothing left.
         self.locks.takers.lock().insert((ino, wanted.owner));
         let store = self.store.clone();
-        let others = self
+        let taken = self
             .meta
             .write::<_, Error, _>(Durability::Buffered, move |tx| {
                 let mut locks = load(&*tx, &store, ino)?;
                 let others: Vec<Holder> = locks.against(&lock).map(|held| held.holder).collect();
-                if others.is_empty() {
+                let taken = if others.is_empty() {
                     locks.set(lock);
                     save(tx, ino, &locks)?;
+                    Locked::Done
+                } else {
+                    let lives = |read: &dyn Read, at| Ok::<_, Error>(store.lives(read, at)?);
+                    let may_wait = match patience {
+                        Patience::None => true,
+                        Patience::Waits { .. } => waits::begin(tx, &lives, lock.holder, &others)?,
+                    };
+                    if may_wait { Locked::Held } else { Locked::Deadlock }
+                };
+                if matches!(patience, Patience::Waits { noted: true }) && taken != Locked::Held {
+                    waits::end(tx, lock.holder)?;
                 }
-                Ok(others)
+                Ok(taken)
             })
             .await?;
         self.locks.takers.lock().insert((ino, wanted.owner));
         // What the last holder stored is to be seen.
         self.look_again(ino);
-        Ok(others)
+        Ok(taken)
+    }
+
+    /// Who waited for a lock does so no more.
+    async fn wait_no_more(&self, holder: Holder) -> Result<()> {
+        self.meta
+            .write::<_, Error, _>(Durability::Buffered, move |tx| waits::end(tx, holder))
+            .await
     }
 
     async fn give_back(self: &Arc<Self>, ino: InodeNo, owner: u64, first: u64, last: u64) -> Result<()> {

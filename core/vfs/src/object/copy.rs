@@ -1,4 +1,6 @@
 //! Copying objects.
+use std::sync::Arc;
+
 use futures::StreamExt;
 use meta::Durability;
 
@@ -6,17 +8,22 @@ use super::key::Key;
 use super::{Commit, Content, NewObject, ObjectReader, place};
 use crate::snapshot::number::Place;
 use crate::{
-    Error, FoundVersion, ObjectInfo, ObjectMeta, Precondition, Result, VersionId, Vfs, bucket, clock, inode,
-    version,
+    Error, FoundVersion, ObjectInfo, ObjectLock, ObjectMeta, Precondition, Result, VersionId, Vfs, bucket,
+    clock, inode, version,
 };
 
+/// Makes the metadata of a copy out of its source, or refuses to copy that.
+pub type MakeMeta = dyn Fn(&ObjectInfo) -> Result<ObjectMeta> + Send + Sync;
+
 /// Where metadata of a copy comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum CopyMeta {
     /// From the source.
     Keep,
     /// These.
     Replace(ObjectMeta),
+    /// Made of what is copied in the end: asked again when the source is replaced meanwhile.
+    Made(Arc<MakeMeta>),
 }
 
 /// What a copy is made of.
@@ -81,8 +88,14 @@ impl Vfs {
         let (from_bucket, version) = (from_object.bucket, from_object.version);
         let (from, info) = (source.place()?, source.info().clone());
         let meta = match meta {
-            CopyMeta::Keep => info.meta.clone(),
+            CopyMeta::Keep => {
+                let mut meta = info.meta.clone();
+                // What holds an object does not hold its copies.
+                ObjectLock::default().keep(&mut meta);
+                meta
+            }
             CopyMeta::Replace(meta) => meta,
+            CopyMeta::Made(make) => make(&info)?,
         };
         if from_bucket != to_bucket {
             let mut writer = self.object_writer(to_bucket, to_key).await?;

@@ -8,12 +8,12 @@ use crate::version::History;
 use crate::vfs::Core;
 use crate::{
     Deleted, Error, InodeNo, Kind, Precondition, Result, Timestamp, Vfs, dentry, extent, inode, posix,
-    snapshot, trash, xattrs,
+    snapshot, trash, version, xattrs,
 };
 
 impl Vfs {
     /// Removes an object; in a versioned bucket it leaves a delete marker. Answers whether there was
-    /// one. `if_match` without an object is `NotFound`.
+    /// one. A precondition that wants an object is `NotFound` without one.
     pub async fn delete_object(&self, bucket: &str, key: &[u8], precondition: Precondition) -> Result<bool> {
         let deleted = self.delete_version(bucket, key, None, precondition).await?;
         Ok(deleted.existed)
@@ -32,7 +32,10 @@ pub(crate) fn delete(
     snapshot::refuse_change(&*tx, &core.known, bucket, key.bytes())?;
     let history = History::of(&*tx, bucket, key.bytes())?;
     let found = find(&*tx, bucket, key)?;
-    place::check(tx, core, found.map(|found| found.ino), precondition)?;
+    match place::check(tx, core, found.map(|found| found.ino), precondition) {
+        Err(Error::NotFound) if has_marker(&*tx, bucket, key)? => place::check_marker(precondition)?,
+        checked => checked?,
+    }
     let existed = match found {
         Some(found) => remove(tx, core, bucket, key, history.as_ref(), found, now)?,
         None => false,
@@ -46,6 +49,12 @@ pub(crate) fn delete(
         version: marker,
         marker: marker.is_some(),
     })
+}
+
+/// Whether a delete marker is what there is of the key.
+fn has_marker(read: &(impl Read + ?Sized), bucket: InodeNo, key: &Key) -> Result<bool> {
+    let newest = version::row::newest(read, bucket, key.bytes())?;
+    Ok(newest.is_some_and(|newest| newest.record.is_marker()))
 }
 
 /// Takes the key from what it leads to; answers whether that is an object.

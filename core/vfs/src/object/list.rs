@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{in_snapshot, place};
 use crate::dentry::Entry;
-use crate::schema;
+use crate::schema::{self, InodeRecord};
 use crate::snapshot::{self, Located};
 use crate::vfs::{Core, View};
 use crate::{
@@ -68,7 +68,7 @@ pub(super) fn list_below(
     };
     // Who does not ask for what was deleted does not see it.
     let hidden = !prefix.starts_with(trash::NAME) && trash::get(view.snapshot(), bucket)?.is_some();
-    let (mut count, mut last) = (0, Vec::new());
+    let (mut count, mut last, mut found) = (0, Vec::new(), Vec::new());
     while let Some((key, ino)) = walk.next()? {
         if !key.starts_with(prefix) {
             break;
@@ -112,13 +112,27 @@ pub(super) fn list_below(
             }
             None => {
                 last.clone_from(&key);
-                let mut info = entry_info(view, key, ino)?;
-                info.ino = show(ino)?;
-                page.objects.push(info);
+                found.push((key, ino));
             }
         }
     }
+    page.objects = entry_infos(view, found, show)?;
     Ok(page)
+}
+
+/// What a page says about its objects.
+fn entry_infos(
+    view: &View<'_>,
+    found: Vec<(Vec<u8>, InodeNo)>,
+    show: impl Fn(InodeNo) -> Result<InodeNo>,
+) -> Result<Vec<ObjectInfo>> {
+    let inos: Vec<InodeNo> = found.iter().map(|(_, ino)| *ino).collect();
+    let records = view.records(&inos)?;
+    found
+        .into_iter()
+        .zip(records)
+        .map(|((key, ino), record)| Ok(info(show(ino)?, key, inode::etag(ino, &record), &record)))
+        .collect()
 }
 
 /// The prefix that a key rolls up into.
@@ -132,16 +146,20 @@ pub(crate) fn roll_up(key: &[u8], prefix: usize, delimiter: &[u8]) -> Option<Vec
 
 pub(crate) fn entry_info(view: &View<'_>, key: Vec<u8>, ino: InodeNo) -> Result<ObjectInfo> {
     let record = view.record(ino)?;
-    Ok(ObjectInfo {
+    Ok(info(ino, key, inode::etag(ino, &record), &record))
+}
+
+fn info(ino: InodeNo, key: Vec<u8>, etag: String, record: &InodeRecord) -> ObjectInfo {
+    ObjectInfo {
         ino,
         key,
         size: record.size,
-        etag: inode::etag(ino, &record),
+        etag,
         modified: record.modified,
         meta: ObjectMeta::default(),
         parts: record.parts,
         version: None,
-    })
+    }
 }
 
 type Entries<'a> = Box<dyn Iterator<Item = Result<Entry>> + 'a>;

@@ -13,6 +13,8 @@
 //!
 //! Snapshots are read below `.snapshots/` ([`crate::snapshot`]): `DIR/.snapshots/NAME/KEY` and
 //! `DIR/.snapshots/KEY@NAME`. No listing leads there by itself, and nothing can be changed there.
+mod append;
+mod assemble;
 mod copy;
 pub(crate) mod delete;
 mod in_snapshot;
@@ -21,6 +23,7 @@ pub(crate) mod list;
 mod multipart;
 pub(crate) mod place;
 mod reader;
+mod rename;
 mod writer;
 
 pub use copy::{CopyMeta, ObjectSource};

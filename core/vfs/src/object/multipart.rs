@@ -1,7 +1,8 @@
 //! Multipart uploads.
 //!
 //! A part is an inode without a name that its PART row keeps. Completing an upload moves the
-//! extents of its parts to the object's inode, in the transaction that gives it the key.
+//! extents of its parts to the object's inode, in the transaction that gives it the key; where these
+//! are very many, they are gathered before, in steps ([`super::assemble`]).
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use futures::StreamExt;
 use meta::{Durability, Read, Transaction};
 use sha2::{Digest, Sha256};
 
+use super::assemble::{self, Joining};
 use super::key::{Key, find};
 use super::writer::{Spilled, Target};
 use super::{Content, NewObject, ObjectSource, ObjectWriter, place};
@@ -64,7 +66,7 @@ fn parse_id(id: &UploadId) -> Result<(u64, u64)> {
 }
 
 /// The upload's row and record.
-fn find_upload(
+pub(super) fn find_upload(
     read: &(impl Read + ?Sized),
     bucket: InodeNo,
     key: &[u8],
@@ -280,9 +282,23 @@ impl Vfs {
         precondition: Precondition,
     ) -> Result<ObjectInfo> {
         let key = Key::new(key)?;
+        let joining = |parts: &Arc<[(u32, String)]>| Joining {
+            bucket: bucket.to_owned(),
+            key: key.clone(),
+            id: upload.clone(),
+            parts: parts.clone(),
+        };
+        let parts: Arc<[(u32, String)]> = parts.into();
+        match assemble::gather(&self.core, joining(&parts)).await {
+            // Whether it was completed before is seen below.
+            Err(Error::NoSuchUpload) => {}
+            gathered => {
+                gathered?;
+            }
+        }
         let spare = self.core.new_inodes(1 + key.depth()).await?;
-        let (id, parts, bucket, now) = (upload.clone(), parts.to_vec(), bucket.to_owned(), clock::now());
-        let core = self.core.clone();
+        let (id, now, joining) = (upload.clone(), clock::now(), joining(&parts));
+        let (core, bucket) = (self.core.clone(), bucket.to_owned());
         let (info, placed) = self
             .core
             .write(Durability::Synced, move |tx| {
@@ -296,13 +312,14 @@ impl Vfs {
                     Err(error) => return Err(error),
                 };
                 let (inodes, size) = take_parts(tx, upload, &parts)?;
+                let assembly = assemble::take(tx, upload, &joining, size)?;
                 let mut meta = record.meta;
                 meta.headers.extend(headers.clone());
                 let new = NewObject {
                     bucket: bucket.clone(),
                     bucket_ino,
                     key: key.clone(),
-                    ino: spare,
+                    ino: assembly.unwrap_or(spare),
                     size,
                     etag: Some(etag.clone()),
                     meta,
@@ -312,8 +329,13 @@ impl Vfs {
                     now,
                     fixed_size: false,
                 };
-                let mut placed = place(tx, &core, &new, &Content::Parts(&inodes))?;
-                placed.inodes -= inodes.len() as i64;
+                let content = match assembly {
+                    Some(_) => Content::Gathered(&inodes),
+                    None => Content::Parts(&inodes),
+                };
+                let mut placed = place(tx, &core, &new, &content)?;
+                // Those that are gone, or the one that was counted when it was begun.
+                placed.inodes -= assembly.map_or(inodes.len() as i64, |_| 1);
                 // Parts that were not named.
                 bucket::drop_parts(tx, upload)?;
                 tx.delete(&row)?;
@@ -411,7 +433,9 @@ pub(super) async fn put_part(
     let (staged, shared) = match content {
         Content::Staged(staged) => (staged.to_vec(), None),
         Content::Shared { from, range } => (Vec::new(), Some((from, range))),
-        Content::Parts(_) => return Err(Error::Invalid("a part is not made of parts")),
+        Content::Parts(_) | Content::Gathered(_) => {
+            return Err(Error::Invalid("a part is not made of parts"));
+        }
     };
     let (target, store) = (target.clone(), core.store.clone());
     let part = PartRecord {

@@ -3,8 +3,8 @@
 use meta::Transaction;
 use store::{StagedChunk, Store};
 
-use super::delete;
 use super::key::{Key, leaf};
+use super::{assemble, delete};
 use crate::extent::{self, Extent};
 use crate::schema::{self, ExtentRecord, INODE, InodeRecord, ORPHAN};
 use crate::snapshot::number::Place;
@@ -12,7 +12,7 @@ use crate::version::History;
 use crate::vfs::Core;
 use crate::{
     Error, InodeNo, Kind, ObjectInfo, ObjectMeta, Precondition, Result, Timestamp, bucket, dentry, inode,
-    posix, snapshot, trash, version, xattrs,
+    object_lock, posix, snapshot, trash, version, xattrs,
 };
 
 /// Permission bits of what S3 makes.
@@ -30,6 +30,8 @@ pub(crate) enum Content<'a> {
     },
     /// Nameless inodes, one after the other, with their sizes.
     Parts(&'a [(InodeNo, u64)]),
+    /// The inode to be has them already; it shared them with these parts.
+    Gathered(&'a [(InodeNo, u64)]),
 }
 
 /// An object to be.
@@ -88,6 +90,7 @@ pub(crate) fn place(
     let allocated = fill(tx, &core.store, new, content)?;
     let parent_record = inode::live_directory(&*tx, parent)?;
     trash::refuse(&*tx, parent, &parent_record)?;
+    let mut versioned = false;
     let (ino, mut record) = if new.key.is_directory() {
         // The directory stays; only its content changes.
         let (ino, record) = old.ok_or_else(|| schema::damaged("a directory vanished in its transaction"))?;
@@ -105,6 +108,7 @@ pub(crate) fn place(
         let mut record = inode::new(Kind::File, mode, uid, gid, bucket.0, new.now);
         record.nlink = 1;
         let history = History::of(&*tx, bucket, new.key.bytes())?;
+        versioned = history.is_some();
         if let Some((old, _)) = old {
             let kept = match &history {
                 Some(history) => history.keep(tx, parent, leaf(&new.key), old, new.now)?,
@@ -139,7 +143,8 @@ pub(crate) fn place(
     if record.kind == Kind::Directory {
         inode::put_directory_times(tx, ino, record.mtime, record.ctime)?;
     }
-    xattrs::put_object_meta(tx, ino, &new.meta)?;
+    let meta = object_lock::with_default(&*tx, bucket, &new.key, versioned, &new.meta)?;
+    xattrs::put_object_meta(tx, ino, &meta)?;
     Ok(Placed {
         info: info(&*tx, ino, new.key.bytes(), &record)?,
         inodes,
@@ -195,25 +200,51 @@ pub(crate) fn check(
     existing: Option<InodeNo>,
     precondition: &Precondition,
 ) -> Result<()> {
-    let etag = match existing {
-        None => None,
-        Some(ino) => {
-            let mut record = inode::get(&*tx, ino)?;
-            core.overlay(ino, &mut record);
-            is_object(&record).then(|| inode::etag(ino, &record))
-        }
-    };
-    let names = |tags: &[String], etag: &str| tags.iter().any(|tag| tag == "*" || tag == etag);
-    if let Some(tags) = &precondition.if_match {
-        match &etag {
-            None => return Err(Error::NotFound),
-            Some(etag) if !names(tags, etag) => return Err(Error::PreconditionFailed),
-            Some(_) => {}
+    let mut object = None;
+    if let Some(ino) = existing {
+        let mut record = inode::get(&*tx, ino)?;
+        core.overlay(ino, &mut record);
+        if is_object(&record) {
+            object = Some((inode::etag(ino, &record), record));
         }
     }
-    match (&precondition.if_none_match, &etag) {
-        (Some(tags), Some(etag)) if names(tags, etag) => Err(Error::PreconditionFailed),
-        _ => Ok(()),
+    let names = |tags: &[String], etag: &str| tags.iter().any(|tag| tag == "*" || tag == etag);
+    let Some((etag, record)) = object else {
+        return if precondition.wants_object() {
+            Err(Error::NotFound)
+        } else {
+            Ok(())
+        };
+    };
+    let second = record.modified.0.div_euclid(1_000_000_000);
+    let holds = precondition
+        .if_match
+        .as_ref()
+        .is_none_or(|tags| names(tags, &etag))
+        && precondition
+            .if_none_match
+            .as_ref()
+            .is_none_or(|tags| !names(tags, &etag))
+        && precondition.if_modified_at.is_none_or(|wanted| wanted == second)
+        && precondition.if_size.is_none_or(|size| size == record.size);
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::PreconditionFailed)
+    }
+}
+
+/// Decides the precondition of a deletion against a delete marker, which exists and has nothing that
+/// could be compared.
+pub(crate) fn check_marker(precondition: &Precondition) -> Result<()> {
+    let any = |tags: &[String]| tags.iter().any(|tag| tag == "*");
+    let holds = precondition.if_match.as_deref().is_none_or(any)
+        && precondition.if_modified_at.is_none()
+        && precondition.if_size.is_none();
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::PreconditionFailed)
     }
 }
 
@@ -243,6 +274,10 @@ fn fill(tx: &mut dyn Transaction, store: &Store, new: &NewObject, content: &Cont
                 at += size;
             }
             Ok(allocated)
+        }
+        Content::Gathered(parts) => {
+            assemble::drop_gathered(tx, parts)?;
+            Ok(inode::get(&*tx, new.ino)?.allocated)
         }
     }
 }

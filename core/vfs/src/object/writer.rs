@@ -7,6 +7,7 @@ use meta::Durability;
 use store::{CHUNK_MAX, DomainId, Owner, StagedChunk};
 use tokio::task::JoinHandle;
 
+use super::append::{self, Append, Appended};
 use super::key::Key;
 use super::multipart::{self, PartTarget};
 use super::{Content, NewObject, place};
@@ -155,6 +156,12 @@ impl ObjectWriter {
     /// there, staged, and on its way to the level asked for.
     pub async fn commit(mut self, commit: Commit) -> Result<ObjectInfo> {
         self.finish().await?;
+        let staged = std::mem::take(&mut self.staged);
+        self.place(commit, staged).await
+    }
+
+    /// Makes the object of what is on the inode already and of what is staged.
+    async fn place(&self, commit: Commit, staged: Vec<(u64, StagedChunk)>) -> Result<ObjectInfo> {
         let Target::Object { bucket, key } = &self.target else {
             return Err(Error::Invalid("a part is committed as a part"));
         };
@@ -172,7 +179,6 @@ impl ObjectWriter {
             now: clock::now(),
             fixed_size: false,
         };
-        let staged = std::mem::take(&mut self.staged);
         let (core, spilled) = (self.core.clone(), self.spilled.clone());
         let placed = self
             .core
@@ -187,6 +193,48 @@ impl ObjectWriter {
             .wait_level_of(placed.info.ino, self.terms.and(commit.level))
             .await?;
         Ok(placed.info)
+    }
+
+    /// Puts what was written behind the object of the key, which must have `offset` bytes, else
+    /// [`Error::OutOfRange`]; durable and visible when this returns. At 0, an object that is not there
+    /// is made of it, with all that `commit` says; from one that is there, the precondition alone
+    /// counts: metadata stay, and the ETag is opaque from then on. [`Error::Invalid`] in a versioned
+    /// bucket.
+    pub async fn append(mut self, offset: u64, commit: Commit) -> Result<ObjectInfo> {
+        self.finish().await?;
+        let staged = std::mem::take(&mut self.staged);
+        let Target::Object { bucket, key } = &self.target else {
+            return Err(Error::Invalid("a part is committed as a part"));
+        };
+        let append = Arc::new(Append {
+            bucket: bucket.clone(),
+            bucket_ino: self.bucket_ino,
+            key: key.clone(),
+            offset,
+            len: self.len,
+            precondition: commit.precondition.clone(),
+            from: self.ino,
+            spilled: self.spilled.clone(),
+            staged,
+        });
+        loop {
+            if let Appended::Done(info) = append::append(&self.core, append.clone()).await? {
+                let terms = self.terms.and(commit.level);
+                self.core.wait_level_of(info.ino, terms).await?;
+                return Ok(info);
+            }
+            if commit.precondition.wants_object() {
+                return Err(Error::NotFound);
+            }
+            if offset > 0 {
+                return Err(Error::OutOfRange);
+            }
+            match self.place(append::only_new(&commit), append.staged.clone()).await {
+                // Somebody made one meanwhile.
+                Err(Error::PreconditionFailed) => {}
+                placed => return placed,
+            }
+        }
     }
 
     /// Makes the part of a multipart upload (for writers from [`Vfs::part_writer`]).

@@ -7,7 +7,7 @@ use super::Allocate;
 use super::io::check_end;
 use crate::snapshot::Sight;
 use crate::vfs::Core;
-use crate::{Error, ExtentInfo, InodeNo, Kind, Level, Result, Vfs, clock, extent, inode};
+use crate::{Error, ExtentInfo, InodeNo, Kind, Level, Result, Vfs, clock, extent, inode, object_lock};
 
 /// Bytes copied at a time between buckets.
 const COPY_STEP: u64 = 1 << 20;
@@ -96,6 +96,7 @@ impl Vfs {
                 core.write(Durability::Buffered, move |tx| {
                     let (size, _) = from.extents(&*tx, &(0..0))?;
                     let mut record = inode::get(&*tx, to)?;
+                    object_lock::refuse(&*tx, to, &record)?;
                     let range = range.start.min(size)..range.end.min(size);
                     let copied = range.end - range.start;
                     let place = to_offset..to_offset + copied;

@@ -3,7 +3,9 @@ use meta::Durability;
 
 use crate::buffer::Layer;
 use crate::vfs::Core;
-use crate::{Attr, Error, InodeNo, Kind, Result, SetAttr, TimeChange, Timestamp, Vfs, clock, inode};
+use crate::{
+    Attr, Error, InodeNo, Kind, Result, SetAttr, TimeChange, Timestamp, Vfs, clock, inode, object_lock,
+};
 
 impl Vfs {
     /// Changes attributes; answers the new ones. The size of a volume cannot be changed here.
@@ -34,6 +36,9 @@ impl Vfs {
             self.core
                 .write_short(Durability::Buffered, move |tx| {
                     let mut record = inode::get(&*tx, ino)?;
+                    if rest.mtime.is_some() {
+                        object_lock::refuse(&*tx, ino, &record)?;
+                    }
                     apply(&mut record, &rest, now);
                     inode::put(tx, ino, &record)?;
                     if record.kind == Kind::Directory {

@@ -28,7 +28,8 @@ impl Vfs {
     /// Makes a directory (in the root: a bucket).
     pub async fn mkdir(&self, parent: InodeNo, name: &[u8], creator: Creator) -> Result<Attr> {
         if parent == InodeNo::ROOT {
-            return bucket::make(&self.core, name, Some(creator), None, Durability::Buffered).await;
+            let new = bucket::NewBucket::default();
+            return bucket::make(&self.core, name, Some(creator), new, Durability::Buffered).await;
         }
         self.create(New {
             parent,

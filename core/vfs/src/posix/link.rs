@@ -2,7 +2,7 @@
 use meta::Durability;
 
 use crate::vfs::Core;
-use crate::{Attr, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode, trash};
+use crate::{Attr, Error, InodeNo, Kind, Result, Vfs, clock, dentry, inode, object_lock, trash};
 
 impl Vfs {
     /// Gives a non-directory one more name.
@@ -34,6 +34,8 @@ impl Vfs {
                 if record.nlink >= inode::LINKS_MAX {
                     return Err(Error::TooManyLinks);
                 }
+                // With two names it could not become a version when one of them goes.
+                object_lock::refuse(&*tx, ino, &record)?;
                 dentry::attach_counted(tx, (parent, directory.quota), &suffix, ino, &mut record)?;
                 record.nlink += 1;
                 record.ctime = now;

@@ -33,24 +33,20 @@ impl Vfs {
             let from = after
                 .as_ref()
                 .map_or(Bound::Unbounded, |after| Bound::Excluded(after.0.as_slice()));
-            let mut entries = Vec::new();
-            let mut rows = dentry::scan(snapshot, dir, from)?.peekable();
-            while entries.len() < max {
-                let Some(entry) = rows.next().transpose()? else {
-                    break;
-                };
-                let record = view.record(entry.ino)?;
-                // No row behind the page is read for its last name.
-                let name = if entries.len() + 1 == max {
-                    dentry::display(snapshot, dir, &entry.suffix)?
-                } else {
-                    match rows.peek() {
-                        Some(Err(_)) => dentry::display(snapshot, dir, &entry.suffix)?,
-                        next => {
-                            let next = next.and_then(|next| next.as_ref().ok());
-                            let next = next.map(|next| next.suffix.as_slice());
-                            dentry::display_before(snapshot, dir, &entry.suffix, next)?
-                        }
+            let page: Vec<_> = dentry::scan(snapshot, dir, from)?
+                .take(max)
+                .collect::<Result<_>>()?;
+            let inos: Vec<_> = page.iter().map(|entry| entry.ino).collect();
+            let is_full = page.len() == max;
+            let mut entries = Vec::with_capacity(page.len());
+            let mut page = page.into_iter().zip(view.records(&inos)?).peekable();
+            while let Some((entry, record)) = page.next() {
+                let name = match page.peek() {
+                    // What follows lies on the next page, which is not read for that.
+                    None if is_full => dentry::display(snapshot, dir, &entry.suffix)?,
+                    next => {
+                        let next = next.map(|(next, _)| next.suffix.as_slice());
+                        dentry::display_before(snapshot, dir, &entry.suffix, next)?
                     }
                 };
                 entries.push(DirEntry {

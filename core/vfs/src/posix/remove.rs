@@ -6,8 +6,8 @@ use crate::schema::InodeRecord;
 use crate::version::History;
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, purge, setting, trash,
-    version,
+    Error, InodeNo, Kind, Result, Timestamp, Vfs, bucket, clock, dentry, inode, object_lock, purge, setting,
+    trash, version,
 };
 
 impl Vfs {
@@ -81,7 +81,8 @@ impl Vfs {
     }
 }
 
-/// Takes a name from a non-directory; the inode is orphaned when it was the last.
+/// Takes a name from a non-directory; the inode is orphaned when it was the last. What is held keeps
+/// its names.
 pub(crate) fn remove_file(
     tx: &mut dyn Transaction,
     nodes: &Nodes,
@@ -91,6 +92,7 @@ pub(crate) fn remove_file(
     now: Timestamp,
 ) -> Result<()> {
     let mut record = inode::get(&*tx, ino)?;
+    object_lock::refuse(&*tx, ino, &record)?;
     dentry::detach(tx, parent, suffix, ino, &mut record)?;
     record.nlink = record.nlink.saturating_sub(1);
     record.ctime = now;

@@ -4,10 +4,11 @@ use meta::{Durability, Transaction};
 use super::remove;
 use crate::dentry::Entry;
 use crate::schema::InodeRecord;
-use crate::version::History;
+use crate::version::{Histories, History};
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names, quota, trash,
+    Error, InodeNo, Kind, RenameFlags, Result, Timestamp, Vfs, clock, dentry, inode, names, object_lock,
+    quota, trash,
 };
 
 /// One rename.
@@ -60,6 +61,9 @@ impl Vfs {
 
 /// The source, if it has something that is not stored and the target exists.
 fn replaces(core: &Core, rename: &Rename) -> Result<Option<InodeNo>> {
+    if core.nodes.is_empty() {
+        return Ok(None);
+    }
     let rows = core.rows();
     let Some(source) = dentry::resolve(&rows, rename.from, &rename.from_name)? else {
         return Ok(None);
@@ -79,11 +83,12 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
         return Err(Error::Invalid("exchange and no_replace exclude each other"));
     }
     let from_directory = inode::live_directory(&*tx, from)?;
-    let to_directory = if from == to {
-        from_directory.clone()
+    let other_directory = if from == to {
+        None
     } else {
-        inode::live_directory(&*tx, to)?
+        Some(inode::live_directory(&*tx, to)?)
     };
+    let to_directory = other_directory.as_ref().unwrap_or(&from_directory);
     let source = dentry::resolve(&*tx, from, &rename.from_name)?.ok_or(Error::NotFound)?;
     let target = dentry::resolve(&*tx, to, &rename.to_name)?;
     if flags.no_replace && target.is_some() {
@@ -97,14 +102,14 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
     if from_directory.domain != to_directory.domain {
         return Err(Error::CrossBucket);
     }
-    leave_trash(tx, (from, &from_directory), (to, &to_directory), &source, flags)?;
+    leave_trash(tx, (from, &from_directory), (to, to_directory), &source, flags)?;
     // What comes into a tree that is being removed would go with it.
     if source.kind == Kind::Directory || from != to {
         not_below(tx, to, source.ino)?;
     }
     if flags.exchange {
         let target = target.ok_or(Error::NotFound)?;
-        let directories = (&from_directory, &to_directory);
+        let directories = (&from_directory, to_directory);
         exchange(tx, rename, &source, &target, directories, now)?;
         return Ok(false);
     }
@@ -127,23 +132,29 @@ fn apply(tx: &mut dyn Transaction, core: &Core, rename: &Rename, now: Timestamp)
                 (true, true) => {
                     remove::remove_directory(tx, &core.nodes, to, &target.suffix, target.ino, now)?;
                 }
-                (false, false) => replace(tx, core, &to_directory, to, target, now)?,
+                (false, false) => replace(tx, core, to_directory, to, target, now)?,
             }
             target.suffix.clone()
         }
     };
     let mut record = inode::get(&*tx, source.ino)?;
+    if is_dir {
+        object_lock::refuse_move(&*tx, source.ino, &record)?;
+    }
     let (from_quota, to_quota) = (from_directory.quota, to_directory.quota);
     quota::adopt(tx, source.ino, &mut record, from_quota, to_quota)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut record)?;
     dentry::attach_counted(tx, (to, to_quota), &new_suffix, source.ino, &mut record)?;
     save(tx, source.ino, record, now)?;
-    if source.kind == Kind::File {
-        let domain = from_directory.domain;
-        if let Some(left) = History::at(&*tx, domain, from, &source.suffix)? {
+    if source.kind == Kind::File
+        && let Some(histories) = Histories::of(&*tx, InodeNo(from_directory.domain))?
+    {
+        if let Some(left) = histories.at(&*tx, from, &source.suffix)? {
+            // Only what has versions can be held.
+            object_lock::refuse_file(&*tx, source.ino, InodeNo(from_directory.domain))?;
             left.moved_away(tx, &core.nodes, now)?;
         }
-        if let Some(taken) = History::at(&*tx, domain, to, &new_suffix)? {
+        if let Some(taken) = histories.at(&*tx, to, &new_suffix)? {
             taken.arrive(tx, &core.nodes, source.ino, now)?;
         }
     }
@@ -247,6 +258,8 @@ fn exchange(
     }
     let mut source_record = inode::get(&*tx, source.ino)?;
     let mut target_record = inode::get(&*tx, target.ino)?;
+    object_lock::refuse_move(&*tx, source.ino, &source_record)?;
+    object_lock::refuse_move(&*tx, target.ino, &target_record)?;
     quota::adopt(tx, source.ino, &mut source_record, quotas.0, quotas.1)?;
     quota::adopt(tx, target.ino, &mut target_record, quotas.1, quotas.0)?;
     dentry::detach(tx, from, &source.suffix, source.ino, &mut source_record)?;

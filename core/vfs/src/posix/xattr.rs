@@ -5,7 +5,7 @@ use crate::schema::InodeRecord;
 use crate::snapshot::Sight;
 use crate::snapshot::number::Place;
 use crate::vfs::Core;
-use crate::{Error, InodeNo, Kind, Result, Vfs, XattrSet, ack, clock, inode, xattrs};
+use crate::{Error, InodeNo, Kind, Result, Vfs, XattrSet, ack, clock, inode, object_lock, xattrs};
 
 /// XATTR_NAME_MAX of Linux.
 const NAME_MAX: usize = 255;
@@ -72,6 +72,7 @@ impl Vfs {
         self.core.store.require_room()?;
         let (name, value) = (name.to_vec(), value.to_vec());
         self.change_xattr(ino, move |tx, record| {
+            refuse_held(&*tx, ino, record, &name)?;
             let there = xattrs::get(&*tx, ino, &name)?.is_some();
             match how {
                 XattrSet::Create if there => return Err(Error::Exists),
@@ -97,7 +98,8 @@ impl Vfs {
         Core::writable(ino)?;
         check_name(name)?;
         let name = name.to_vec();
-        self.change_xattr(ino, move |tx, _| {
+        self.change_xattr(ino, move |tx, record| {
+            refuse_held(&*tx, ino, record, &name)?;
             xattrs::get(&*tx, ino, &name)?.ok_or(Error::NotFound)?;
             xattrs::remove(tx, ino, &name)
         })
@@ -121,6 +123,14 @@ impl Vfs {
         };
         self.core.write_short(Durability::Buffered, change).await
     }
+}
+
+/// What S3 shows of a held object stays as it is.
+fn refuse_held(read: &dyn meta::Read, ino: InodeNo, record: &InodeRecord, name: &[u8]) -> Result<()> {
+    if name.starts_with(xattrs::S3) {
+        object_lock::refuse(read, ino, record)?;
+    }
+    Ok(())
 }
 
 fn check_name(name: &[u8]) -> Result<()> {

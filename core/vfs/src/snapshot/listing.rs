@@ -133,7 +133,7 @@ impl Core {
 
     /// A view of all that a sight sees, without anything buffered.
     pub(crate) fn view_of(&self, sight: Sight) -> View<'_> {
-        View::new(self, HashMap::new(), sight.read)
+        View::new(self, HashMap::new(), sight.read, false)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::macros::format_description;
 
 use crate::schema::{self, InodeRecord, TRASH, TRASHED, TRASHED_AT};
-use crate::{Error, InodeNo, Kind, Result, Timestamp, dentry, inode, names, posix, quota};
+use crate::{Error, InodeNo, Kind, Result, Timestamp, dentry, inode, names, object_lock, posix, quota};
 
 /// The directory, as in DENTRY.
 pub(crate) const NAME: &[u8] = b".trash/";
@@ -115,6 +115,7 @@ pub(crate) fn keep(
     if trash.retention.is_none() || record.nlink != 1 {
         return Ok(false);
     }
+    object_lock::refuse(&*tx, ino, &record)?;
     let path = posix::lookup::path(&*tx, ino)?;
     let Some(key) = path.as_deref().and_then(|path| {
         let bucket = path.iter().position(|byte| *byte == b'/')?;

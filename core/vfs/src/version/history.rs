@@ -5,7 +5,7 @@ use super::row::{self, VersionRecord, VersionRow};
 use super::{VersionId, Versioning};
 use crate::buffer::Nodes;
 use crate::object::KEY_MAX;
-use crate::{InodeNo, Kind, Result, Timestamp, dentry, inode, posix, quota, trash};
+use crate::{InodeNo, Kind, Result, Timestamp, dentry, inode, object_lock, posix, quota, trash};
 
 /// A key of a versioned bucket.
 pub(crate) struct History {
@@ -14,21 +14,56 @@ pub(crate) struct History {
     state: Versioning,
 }
 
-impl History {
-    /// Of a key; `None` where nothing is versioned.
-    pub(crate) fn of(read: &(impl Read + ?Sized), bucket: InodeNo, key: &[u8]) -> Result<Option<Self>> {
-        let Some(state) = row::state(read, bucket)? else {
-            return Ok(None);
-        };
-        let in_trash = key.starts_with(trash::NAME) && trash::get(read, bucket)?.is_some();
+/// A bucket whose objects are versioned: where the histories of its keys are found.
+pub(crate) struct Histories {
+    bucket: InodeNo,
+    state: Versioning,
+}
+
+impl Histories {
+    /// Those of a bucket; `None` where nothing is versioned.
+    pub(crate) fn of(read: &(impl Read + ?Sized), bucket: InodeNo) -> Result<Option<Self>> {
+        Ok(row::state(read, bucket)?.map(|state| Self { bucket, state }))
+    }
+
+    /// Of a key; `None`: it is none that has versions.
+    fn of_key(&self, read: &(impl Read + ?Sized), key: &[u8]) -> Result<Option<History>> {
+        let in_trash = key.starts_with(trash::NAME) && trash::get(read, self.bucket)?.is_some();
         if key.ends_with(b"/") || key.len() > KEY_MAX || in_trash {
             return Ok(None);
         }
-        Ok(Some(Self {
-            bucket,
+        Ok(Some(History {
+            bucket: self.bucket,
             key: key.to_vec(),
-            state,
+            state: self.state,
         }))
+    }
+
+    /// Of a name in a directory of the bucket; `None`: it is none that has versions.
+    pub(crate) fn at(
+        &self,
+        read: &(impl Read + ?Sized),
+        parent: InodeNo,
+        suffix: &[u8],
+    ) -> Result<Option<History>> {
+        let Some(path) = posix::lookup::path(read, parent)? else {
+            return Ok(None);
+        };
+        let end = path
+            .iter()
+            .position(|byte| *byte == b'/')
+            .map_or(0, |slash| slash + 1);
+        self.of_key(read, &[&path[end..], suffix].concat())
+    }
+}
+
+impl History {
+    /// Of a key; `None` where nothing is versioned.
+    pub(crate) fn of(read: &(impl Read + ?Sized), bucket: InodeNo, key: &[u8]) -> Result<Option<Self>> {
+        match Histories::of(read, bucket)? {
+            Some(histories) => histories.of_key(read, key),
+            None => Ok(None),
+        }
     }
 
     /// Of a name in a directory of the bucket `domain`.
@@ -38,18 +73,10 @@ impl History {
         parent: InodeNo,
         suffix: &[u8],
     ) -> Result<Option<Self>> {
-        let bucket = InodeNo(domain);
-        if row::state(read, bucket)?.is_none() {
-            return Ok(None);
+        match Histories::of(read, InodeNo(domain))? {
+            Some(histories) => histories.at(read, parent, suffix),
+            None => Ok(None),
         }
-        let Some(path) = posix::lookup::path(read, parent)? else {
-            return Ok(None);
-        };
-        let end = path
-            .iter()
-            .position(|byte| *byte == b'/')
-            .map_or(0, |slash| slash + 1);
-        Self::of(read, bucket, &[&path[end..], suffix].concat())
     }
 
     /// The present object `ino` is to lose its name `suffix` in `parent`: makes it a version if it has
@@ -173,6 +200,7 @@ pub(super) fn discard(tx: &mut dyn Transaction, nodes: &Nodes, version: &Version
         return Ok(());
     }
     let mut record = inode::get(&*tx, version.ino)?;
+    object_lock::refuse(&*tx, version.ino, &record)?;
     posix::remove::lose(tx, nodes, version.ino, &mut record)?;
     inode::put(tx, version.ino, &record)
 }

@@ -44,11 +44,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::find::FoundVersion;
 pub(crate) use self::find::ino_of;
-pub(crate) use self::history::History;
+pub(crate) use self::history::{Histories, History};
 pub use self::list::{VersionEntry, VersionPage, VersionRequest};
 pub use self::remove::Deleted;
 use crate::schema::{self, InodeRecord, VERSIONING};
-use crate::{Error, InodeNo, Kind, Result, Vfs, bucket};
+use crate::{Error, InodeNo, Kind, Result, Vfs, bucket, object_lock};
 
 /// What a versioned bucket does with what is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,12 +99,17 @@ impl Vfs {
     }
 
     /// Sets what a bucket does with what is replaced from now on; durable when it returns. `None`, for
-    /// a bucket as it was before, is [`Error::NotEmpty`] while it has versions or delete markers.
+    /// a bucket as it was before, is [`Error::NotEmpty`] while it has versions or delete markers. With
+    /// Object Lock it stays enabled: all else is [`Error::Locked`].
     pub async fn set_versioning(&self, bucket: &str, versioning: Option<Versioning>) -> Result<()> {
         let name = bucket.to_owned();
         self.core
             .write(Durability::Synced, move |tx| {
                 let bucket = bucket::find(&*tx, &name)?;
+                if versioning != Some(Versioning::Enabled) && object_lock::of_bucket(&*tx, bucket)?.is_some()
+                {
+                    return Err(Error::Locked);
+                }
                 match versioning {
                     Some(state) => {
                         Ok(tx.put(&schema::inode_key(VERSIONING, bucket), &schema::encode(&state)?)?)

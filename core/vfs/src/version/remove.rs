@@ -8,8 +8,8 @@ use crate::object::place::{self, make_directories};
 use crate::object::{Key, delete, find};
 use crate::vfs::Core;
 use crate::{
-    Error, InodeNo, Precondition, Result, Timestamp, Vfs, bucket, clock, dentry, inode, posix, quota,
-    snapshot,
+    Error, Governance, InodeNo, Precondition, Result, Timestamp, Vfs, bucket, clock, dentry, inode,
+    object_lock, posix, quota, snapshot,
 };
 
 /// What a deletion did.
@@ -27,13 +27,27 @@ pub struct Deleted {
 impl Vfs {
     /// Deletes an object, which in a versioned bucket leaves a delete marker, or removes one version
     /// for good. A version that is not there is no error, whatever the precondition; without a version,
-    /// `if_match` without an object is `NotFound`.
+    /// a precondition that wants an object is `NotFound` where neither one nor a delete marker is.
     pub async fn delete_version(
         &self,
         bucket: &str,
         key: &[u8],
         version: Option<VersionId>,
         precondition: Precondition,
+    ) -> Result<Deleted> {
+        self.delete_version_under(bucket, key, version, precondition, Governance::Binds)
+            .await
+    }
+
+    /// As [`Self::delete_version`], by who may bypass governance. A version that is held is
+    /// [`Error::Locked`].
+    pub async fn delete_version_under(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        version: Option<VersionId>,
+        precondition: Precondition,
+        governance: Governance,
     ) -> Result<Deleted> {
         let key = Key::new(key)?;
         let (bucket, core, now) = (bucket.to_owned(), self.core.clone(), clock::now());
@@ -63,6 +77,7 @@ impl Vfs {
                         bucket,
                         key: &key,
                         id,
+                        governance,
                         now,
                     },
                     &precondition,
@@ -86,6 +101,7 @@ struct Removal<'a> {
     bucket: InodeNo,
     key: &'a Key,
     id: VersionId,
+    governance: Governance,
     now: Timestamp,
 }
 
@@ -97,7 +113,13 @@ fn remove(
     precondition: &Precondition,
     spare: InodeNo,
 ) -> Result<(Deleted, i64)> {
-    let &Removal { bucket, key, id, now } = removal;
+    let &Removal {
+        bucket,
+        key,
+        id,
+        governance,
+        now,
+    } = removal;
     let versioned = History::of(&*tx, bucket, key.bytes())?.is_some();
     let place = locate(&*tx, bucket, key, id)?;
     let is_present = matches!(place, Some(Place::Present(_)));
@@ -131,6 +153,7 @@ fn remove(
         Some(Place::Present(ino)) => {
             place::check(tx, core, Some(ino), precondition)?;
             let found = find(&*tx, bucket, key)?.ok_or(Error::NotFound)?;
+            object_lock::waive(tx, ino, governance)?;
             delete::refuse_attached(&*tx, core, ino, &inode::get(&*tx, ino)?)?;
             let name = crate::object::leaf(key);
             posix::remove::remove_file(tx, &core.nodes, found.parent, name, ino, now)?;
@@ -143,10 +166,16 @@ fn remove(
         }
         Some(Place::Row(row)) => {
             let object = (!row.record.is_marker()).then_some(row.record.ino);
-            place::check(tx, core, object, precondition)?;
+            match object {
+                Some(ino) => place::check(tx, core, Some(ino), precondition)?,
+                None => place::check_marker(precondition)?,
+            }
             let newest = row::newest(&*tx, bucket, key.bytes())?;
             let was_newest = newest.is_some_and(|newest| newest.position == row.position);
             row::delete(tx, bucket, &row)?;
+            if let Some(ino) = object {
+                object_lock::waive(tx, ino, governance)?;
+            }
             discard(tx, &core.nodes, &row.record)?;
             deleted.marker = row.record.is_marker();
             let mut made = None;

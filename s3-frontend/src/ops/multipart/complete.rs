@@ -13,11 +13,15 @@ use vfs::{PartInfo, UploadId};
 use super::choice::Choice;
 use super::{part_number, upload_id};
 use crate::door::Door;
+use crate::encryption::kept::{Kept, Shown};
+use crate::encryption::nonces;
 use crate::error::{self, fail};
 use crate::integrity::Algorithm;
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::multipart;
-use crate::integrity::record::{Checksum, Coverage, PartSizes, PartTag, internal_headers};
+use crate::integrity::record::{
+    Checksum, Coverage, PART_CHECKSUMS_HEADER, PartChecksums, PartSizes, PartTag, internal_headers,
+};
 use crate::metadata::check_expected_owner;
 use crate::ops::version;
 use crate::{condition, limits, naming};
@@ -124,7 +128,17 @@ async fn plan(named: &[Named], there: &HashMap<u32, PartInfo>, choice: Option<Ch
         },
     };
     let sizes = PartSizes(tags.iter().map(|(_, size)| *size).collect());
-    let headers = internal_headers(&etag, checksum.as_ref(), Some(&sizes));
+    let mut headers = internal_headers(&etag, checksum.as_ref(), Some(&sizes));
+    if choice.is_some()
+        && let Some(header) =
+            PartChecksums::of_parts(only_tags.iter()).and_then(|checksums| checksums.to_header(&etag))
+    {
+        headers.insert(PART_CHECKSUMS_HEADER.to_owned(), header);
+    }
+    let begun: Option<Vec<_>> = only_tags.iter().map(|tag| tag.nonce).collect();
+    if let Some(begun) = begun {
+        headers.insert(nonces::HEADER.to_owned(), nonces::to_header(&etag, &begun));
+    }
     Ok(Plan {
         parts,
         headers,
@@ -190,12 +204,15 @@ impl Door {
             }
             Err(error) => return Err(error::upload(error)),
         };
+        let shown = Shown::of(Kept::of(&info.meta)?.as_ref(), None);
+        let expiration = self.expiration(&bucket, &info).await;
         let mut output = CompleteMultipartUploadOutput {
+            expiration,
             location: Some(format!("/{bucket}/{key}")),
             bucket: Some(bucket),
             key: Some(key),
             e_tag: Some(naming::etag(&info.etag)),
-            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
+            server_side_encryption: shown.method.map(ServerSideEncryption::from_static),
             version_id: version::shown(info.version),
             ..CompleteMultipartUploadOutput::default()
         };
@@ -233,6 +250,7 @@ fn repeated(named: &[Named]) -> S3Result<Plan> {
         .iter()
         .map(|part| PartTag {
             md5: part.md5.clone(),
+            nonce: None,
             checksum: None,
         })
         .collect();

@@ -4,14 +4,18 @@ use std::ops::Range;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::choice::Choice;
 use super::{part_number, upload_id};
 use crate::condition::{self, ReadConditions};
 use crate::door::Door;
-use crate::error::{self, fail, not_implemented};
+use crate::encryption::customer::{customer_key, source_key};
+use crate::encryption::kept::{Kept, Shown, show_encryption};
+use crate::encryption::sealing::PartSealing;
+use crate::error::{self, fail};
 use crate::ingest::{self, Intake};
-use crate::integrity::Demand;
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::PartTag;
+use crate::integrity::{Algorithm, Demand};
 use crate::metadata::check_expected_owner;
 use crate::ops::copy::source;
 use crate::ops::version;
@@ -23,11 +27,18 @@ impl Door {
         mut req: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
         check_expected_owner(&req.headers)?;
-        if req.input.sse_customer_key.is_some() {
-            return Err(not_implemented("Encryption with customer-provided keys"));
-        }
+        let customer = customer_key!(req.input)?;
         let number = part_number(req.input.part_number)?;
         let id = upload_id(&req.input.upload_id)?;
+        let upload = self
+            .vfs
+            .upload(&req.input.bucket, req.input.key.as_bytes(), &id)
+            .await
+            .map_err(error::upload)?
+            .meta;
+        let sealing = self.part_sealing(&upload, customer.as_ref(), &req.extensions)?;
+        let stretch = sealing.as_ref().map(PartSealing::stretch).transpose()?;
+        let nonce = stretch.as_ref().map(|stretch| stretch.nonce);
         let given = checksum_fields!(req.input);
         let demand = Demand::from_request(req.input.content_md5.as_deref(), &given, &req.headers)?;
         let algorithm = demand.algorithm();
@@ -37,6 +48,7 @@ impl Door {
             demand,
             trailers: req.trailing_headers.take(),
             faults: ingest::faults(&req.extensions),
+            keystream: stretch.map(|stretch| stretch.keystream),
         };
         intake.check_length()?;
         let UploadPartInput { bucket, key, .. } = req.input;
@@ -47,15 +59,17 @@ impl Door {
             .map_err(error::upload)?;
         let digests = intake.run(&mut writer).await?;
         let tag = PartTag {
-            md5: hex::encode(digests.md5),
+            md5: PartSealing::etag(sealing.as_ref(), &digests.md5),
+            nonce,
             checksum: Some((algorithm, digests.checksum.clone())),
         };
         writer.commit_part(tag.to_text()).await.map_err(error::upload)?;
         let mut output = UploadPartOutput {
             e_tag: Some(naming::etag(&tag.md5)),
-            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             ..UploadPartOutput::default()
         };
+        let kept = Kept::of(&upload)?;
+        show_encryption!(output, Shown::of(kept.as_ref(), customer.as_ref()));
         set_checksum!(output, algorithm, digests.checksum);
         Ok(S3Response::new(output))
     }
@@ -66,13 +80,14 @@ impl Door {
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
-        if input.copy_source_sse_customer_key.is_some() || input.sse_customer_key.is_some() {
-            return Err(not_implemented("Encryption with customer-provided keys"));
-        }
+        let customer = customer_key!(input)?;
+        let source_customer = source_key!(input)?;
         let number = part_number(input.part_number)?;
         let id = upload_id(&input.upload_id)?;
         let from_object = source(&input.copy_source)?;
-        let from = self.copied_from(from_object).await?;
+        let source = self.copied_from(from_object).await?;
+        let from = source.info().clone();
+        let reading = self.reading(&from, source_customer.as_ref(), &req.extensions)?;
         ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,
@@ -92,28 +107,45 @@ impl Door {
                 "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
             ));
         }
-        let part = self
-            .vfs
-            .copy_part(
-                from_object,
-                range,
-                &input.bucket,
-                input.key.as_bytes(),
-                &id,
-                number,
-            )
-            .await
-            .map_err(error::upload)?;
-        Ok(S3Response::new(UploadPartCopyOutput {
+        let (bucket, key) = (&input.bucket, input.key.as_bytes());
+        let upload = self.vfs.upload(bucket, key, &id).await.map_err(error::upload)?;
+        let sealing = self.part_sealing(&upload.meta, customer.as_ref(), &req.extensions)?;
+        let part = if reading.is_sealed() || sealing.is_some() {
+            let mut writer = self
+                .vfs
+                .part_writer(bucket, key, &id, number)
+                .await
+                .map_err(error::upload)?;
+            let bytes = reading.stream(source, range.unwrap_or(0..from.size))?;
+            let stretch = sealing.as_ref().map(PartSealing::stretch).transpose()?;
+            let nonce = stretch.as_ref().map(|stretch| stretch.nonce);
+            let algorithm = Choice::of(&upload.meta).map_or(Algorithm::Crc64Nvme, |choice| choice.algorithm);
+            let digests = ingest::recode(bytes, stretch, algorithm, &mut writer).await?;
+            let tag = PartTag {
+                md5: PartSealing::etag(sealing.as_ref(), &digests.md5),
+                nonce,
+                checksum: Some((algorithm, digests.checksum)),
+            };
+            writer.commit_part(tag.to_text()).await.map_err(error::upload)?
+        } else {
+            drop(source);
+            self.vfs
+                .copy_part(from_object, range, bucket, key, &id, number)
+                .await
+                .map_err(error::upload)?
+        };
+        let mut output = UploadPartCopyOutput {
             copy_source_version_id: version::shown(from.version),
             copy_part_result: Some(CopyPartResult {
                 e_tag: Some(naming::etag(&PartTag::parse(&part.etag).md5)),
                 last_modified: Some(naming::timestamp(part.modified)),
                 ..CopyPartResult::default()
             }),
-            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             ..UploadPartCopyOutput::default()
-        }))
+        };
+        let kept = Kept::of(&upload.meta)?;
+        show_encryption!(output, Shown::of(kept.as_ref(), customer.as_ref()));
+        Ok(S3Response::new(output))
     }
 }
 

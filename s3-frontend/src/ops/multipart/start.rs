@@ -6,8 +6,14 @@ use super::choice::Choice;
 use super::upload_id;
 use crate::acl;
 use crate::door::Door;
-use crate::error::{self, not_implemented};
+use crate::encryption::Sealing;
+use crate::encryption::kept::show_encryption;
+use crate::encryption::wish::wish;
+use crate::error::{self, precondition_failed};
+use crate::lock::wanted_lock;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::naming;
+use crate::tags::Tags;
 
 impl Door {
     pub(crate) async fn create_upload(
@@ -16,7 +22,17 @@ impl Door {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         check_expected_owner(&req.headers)?;
         refuse_unsupported!(req.input)?;
+        let wish = wish!(req.input)?;
+        let sealing = self.sealing(&wish, &req.extensions)?;
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
+        if let Some(tags) = &req.input.tagging {
+            Tags::from_header(tags)?.keep(&mut meta);
+        }
+        let lock = wanted_lock!(req.input)?;
+        if !lock.is_empty() {
+            self.require_lock(&req.input.bucket).await?;
+            lock.keep(&mut meta);
+        }
         let acl = self.acl_of_new(
             &req.extensions,
             &req.headers,
@@ -29,20 +45,24 @@ impl Door {
         if let Some(choice) = choice {
             choice.keep(&mut meta);
         }
+        if let Some(sealing) = &sealing {
+            sealing.keep(&mut meta)?;
+        }
         let id = self
             .vfs
             .create_upload(&input.bucket, input.key.as_bytes(), meta)
             .await
             .map_err(error::object)?;
-        Ok(S3Response::new(CreateMultipartUploadOutput {
+        let mut output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(id.0),
             checksum_algorithm: choice.map(|choice| choice.algorithm.to_dto()),
             checksum_type: choice.map(|choice| choice.coverage.to_dto()),
-            server_side_encryption: Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256)),
             ..CreateMultipartUploadOutput::default()
-        }))
+        };
+        show_encryption!(output, Sealing::shown(sealing.as_ref(), wish.customer()));
+        Ok(S3Response::new(output))
     }
 
     pub(crate) async fn abort_upload(
@@ -51,10 +71,14 @@ impl Door {
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         check_expected_owner(&req.headers)?;
         let input = req.input;
-        if input.if_match_initiated_time.is_some() {
-            return Err(not_implemented("Aborting by initiation time"));
-        }
         let id = upload_id(&input.upload_id)?;
+        if let Some(wanted) = &input.if_match_initiated_time {
+            let upload = self.vfs.upload(&input.bucket, input.key.as_bytes(), &id).await;
+            let begun = upload.map_err(error::upload)?.created.0.div_euclid(1_000_000_000);
+            if begun != naming::seconds(wanted) {
+                return Err(precondition_failed(Some("x-amz-if-match-initiated-time")));
+            }
+        }
         self.vfs
             .abort_upload(&input.bucket, input.key.as_bytes(), &id)
             .await

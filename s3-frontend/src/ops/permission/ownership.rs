@@ -13,7 +13,9 @@ use crate::metadata::check_expected_owner;
 /// What a request that makes a bucket says about who may do what with it.
 pub(crate) struct BucketWishes {
     /// Settings of the new bucket, by name.
-    pub(crate) settings: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) settings: vfs::BucketSettings,
+    /// Whether the request says anything of it.
+    pub(crate) said: bool,
 }
 
 impl BucketWishes {
@@ -35,22 +37,24 @@ impl BucketWishes {
             None if door.object_ownership == Ownership::ObjectWriter => None,
             None => Some(door.object_ownership),
         };
-        let mut settings = Vec::new();
+        let mut settings = vfs::BucketSettings::new();
         if controls != Some(Ownership::BucketOwnerEnforced) {
-            settings.push((OWNERSHIP, written(controls)?));
+            settings.insert(OWNERSHIP.to_owned(), written(controls)?);
         }
-        if let Some(wish) = Wish::of_request(canned, headers, &*door.identities)? {
+        let wish = Wish::of_request(canned, headers, &*door.identities)?;
+        let said = ownership.is_some() || wish.is_some();
+        if let Some(wish) = wish {
             let shares_nothing = wish.shares_nothing(&owner.id);
             if controls != Some(Ownership::BucketOwnerEnforced) {
                 let acl = wish.resolve(owner.clone(), &owner);
                 if acl != Acl::private(owner) {
-                    settings.push((acl::SETTING, acl.write().into_bytes()));
+                    settings.insert(acl::SETTING.to_owned(), acl.write().into_bytes());
                 }
             } else if !shares_nothing {
                 return Err(acl_in_the_way());
             }
         }
-        Ok(Self { settings })
+        Ok(Self { settings, said })
     }
 }
 

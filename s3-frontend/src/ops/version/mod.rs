@@ -91,7 +91,16 @@ impl Door {
     async fn missing(&self, bucket: &str, key: &[u8]) -> S3Error {
         match self.vfs.delete_marker(bucket, key).await {
             Ok(Some(id)) => because_of_marker(error::no_such_key(), id, None),
-            _ => error::no_such_key(),
+            Ok(None) => {
+                let mut error = error::no_such_key();
+                let headers = [
+                    (header::CONTENT_TYPE, HeaderValue::from_static("application/xml")),
+                    (DELETE_MARKER, HeaderValue::from_static("false")),
+                ];
+                error.set_headers(headers.into_iter().collect());
+                error
+            }
+            Err(_) => error::no_such_key(),
         }
     }
 }

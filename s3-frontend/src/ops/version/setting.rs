@@ -6,6 +6,7 @@ use vfs::Versioning;
 use crate::door::Door;
 use crate::error::{self, fail};
 use crate::metadata::check_expected_owner;
+use crate::ops::object_lock::invalid_bucket_state;
 
 impl Door {
     pub(crate) async fn versioning(
@@ -56,10 +57,12 @@ impl Door {
                 ));
             }
         };
-        self.vfs
-            .set_versioning(&req.input.bucket, Some(versioning))
-            .await
-            .map_err(error::bucket)?;
+        match self.vfs.set_versioning(&req.input.bucket, Some(versioning)).await {
+            Err(vfs::Error::Locked) => Err(invalid_bucket_state(
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+            )),
+            done => done.map_err(error::bucket),
+        }?;
         Ok(S3Response::new(PutBucketVersioningOutput::default()))
     }
 }

@@ -76,7 +76,7 @@ async fn a_namespace_moves_under_its_writers() {
         })
         .collect();
     let mut changes = meta.subscribe().unwrap();
-    let moved = meta.move_to(to.clone(), |_| {}).await.unwrap();
+    let moved = meta.move_to(to.clone(), |_| Ok(())).await.unwrap();
     assert!(
         moved.rows > KEYS / 2 && moved.bytes == 17 * moved.rows,
         "{moved:?}"
@@ -126,7 +126,7 @@ async fn cut_off_at_any_mark_one_place_is_left_to_use() {
         assert_eq!(found(&Meta::at(&from).unwrap()), expected);
     }
     let meta = Meta::at(&from).unwrap();
-    meta.move_to(to.clone(), |_| {}).await.unwrap();
+    meta.move_to(to.clone(), |_| Ok(())).await.unwrap();
     drop(meta);
     // The old place was left, and the new one does not know.
     mark_new(&ready);
@@ -135,6 +135,33 @@ async fn cut_off_at_any_mark_one_place_is_left_to_use() {
     assert_eq!(found(&open().unwrap()), expected);
     let view = to.open().unwrap().snapshot().unwrap();
     assert_eq!(view.get(MARK_KEY).unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_is_stopped_leaves_the_old_place_as_it_was_and_can_be_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = places(dir.path());
+    let meta = Meta::at(&from).unwrap();
+    for key in 1..7 {
+        put(&meta, key, 1).await.unwrap();
+    }
+    for steps in 0..2u64 {
+        let mut left = steps;
+        let stopped = meta.move_to(to.clone(), move |_| {
+            if left == 0 {
+                return Err(Error::Engine("stopped".into()));
+            }
+            left -= 1;
+            Ok(())
+        });
+        assert!(stopped.await.unwrap_err().to_string().contains("stopped"));
+        put(&meta, 9, steps + 1).await.unwrap();
+        assert!(refusal(Meta::at(&to)).contains("meta migrate"));
+    }
+    meta.move_to(to.clone(), |_| Ok(())).await.unwrap();
+    assert_eq!(found(&meta)[&9], 2);
+    drop(meta);
+    assert_eq!(found(&Meta::at(&to).unwrap()).len(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,10 +174,14 @@ async fn a_move_that_is_refused_changes_nothing() {
     }
     let meta = Meta::at(&from).unwrap();
     put(&meta, 1, 1).await.unwrap();
-    let refused = meta.move_to(to.clone(), |_| {}).await.unwrap_err().to_string();
+    let refused = meta
+        .move_to(to.clone(), |_| Ok(()))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("holds metadata already"), "{refused}");
     // To where it is.
-    assert!(meta.move_to(from.clone(), |_| {}).await.is_err());
+    assert!(meta.move_to(from.clone(), |_| Ok(())).await.is_err());
     put(&meta, 2, 2).await.unwrap();
     assert_eq!(found(&meta), BTreeMap::from([(1, 1), (2, 2)]));
     drop(meta);

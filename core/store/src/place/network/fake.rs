@@ -407,6 +407,16 @@ impl Fake {
         }
     }
 
+    /// Miners that hold something.
+    pub(crate) fn holders(&self) -> usize {
+        let state = self.state.lock();
+        state
+            .miners
+            .iter()
+            .filter(|miner| !miner.fragments.is_empty())
+            .count()
+    }
+
     /// Lets miners that were silent report what they hold.
     pub(crate) fn report_now(&self) {
         let mut state = self.state.lock();

@@ -1,0 +1,194 @@
+//! What an object keeps of its encryption: its setting `encryption`, as JSON.
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use s3s::{S3Error, S3ErrorCode, S3Result};
+use serde::{Deserialize, Serialize};
+use vfs::ObjectMeta;
+
+use super::cipher::{ContentKey, derive};
+use super::customer::{ALGORITHM, CustomerKey};
+use crate::error::fail;
+use crate::random;
+
+/// The setting.
+const SETTING: &str = "encryption";
+/// Bytes of a salt.
+const SALT: usize = 32;
+/// Bytes of a check value.
+const CHECK: usize = 16;
+
+/// How an object, or an upload, is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kept {
+    /// By the client's key.
+    Customer {
+        /// Random, in hex.
+        salt: String,
+        /// Derived from key and salt, in hex: tells a wrong key before anything is read.
+        check: String,
+    },
+}
+
+fn parameters_missing() -> S3Error {
+    fail(
+        S3ErrorCode::InvalidRequest,
+        "The object was stored using a form of Server Side Encryption. The correct parameters must be \
+         provided to retrieve the object.",
+    )
+}
+
+/// Refuses a customer's key for what was not encrypted with one.
+pub(crate) fn not_applicable() -> S3Error {
+    fail(
+        S3ErrorCode::InvalidRequest,
+        "The encryption parameters are not applicable to this object.",
+    )
+}
+
+fn damaged(error: &impl std::fmt::Display) -> S3Error {
+    tracing::error!(%error, "what is kept of an object's encryption cannot be read");
+    fail(
+        S3ErrorCode::InternalError,
+        "What is kept of the object's encryption is damaged.",
+    )
+}
+
+impl Kept {
+    /// Of an object, or an upload; `None` for one that nobody asked to encrypt.
+    pub(crate) fn of(meta: &ObjectMeta) -> S3Result<Option<Self>> {
+        let setting = meta.settings.get(SETTING);
+        setting
+            .map(|text| serde_json::from_str(text).map_err(|error| damaged(&error)))
+            .transpose()
+    }
+
+    /// Keeps it.
+    pub(crate) fn keep(&self, meta: &mut ObjectMeta) -> S3Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| damaged(&error))?;
+        meta.settings.insert(SETTING.to_owned(), text);
+        Ok(())
+    }
+
+    /// Takes it out of the metadata of a copy.
+    pub(crate) fn forget(meta: &mut ObjectMeta) {
+        meta.settings.remove(SETTING);
+    }
+
+    /// For a new object, with a salt of its own.
+    pub(crate) fn by_customer(key: &CustomerKey) -> (Self, ContentKey) {
+        let salt = random::bytes::<SALT>();
+        let kept = Self::Customer {
+            salt: hex::encode(salt),
+            check: hex::encode(check(key, &salt)),
+        };
+        (kept, ContentKey::derived(key.secret(), &salt))
+    }
+
+    /// The key of the content, from what a request brought.
+    pub(crate) fn open(&self, given: Option<&CustomerKey>) -> S3Result<ContentKey> {
+        match self {
+            Self::Customer { salt, check: kept } => {
+                let given = given.ok_or_else(parameters_missing)?;
+                let salt = hex::decode(salt).map_err(|error| damaged(&error))?;
+                let kept = hex::decode(kept).map_err(|error| damaged(&error))?;
+                verify_slices_are_equal(&check(given, &salt), &kept).map_err(|_| {
+                    fail(
+                        S3ErrorCode::InvalidRequest,
+                        "The provided encryption parameters did not match the ones used originally.",
+                    )
+                })?;
+                Ok(ContentKey::derived(given.secret(), &salt))
+            }
+        }
+    }
+}
+
+fn check(key: &CustomerKey, salt: &[u8]) -> [u8; CHECK] {
+    let derived = derive(key.secret(), salt, b"cess-gateway customer key check 1");
+    let mut check = [0; CHECK];
+    for (to, from) in check.iter_mut().zip(derived.iter()) {
+        *to = *from;
+    }
+    check
+}
+
+/// What an answer says about an object's encryption.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// `x-amz-server-side-encryption`.
+    pub(crate) method: Option<&'static str>,
+    /// Algorithm of a client's key.
+    pub(crate) customer: Option<&'static str>,
+    /// Base64 of that key's MD5.
+    pub(crate) customer_md5: Option<String>,
+}
+
+impl Shown {
+    /// Of an object that is encrypted so, in an answer to who brought that key.
+    pub(crate) fn of(kept: Option<&Kept>, given: Option<&CustomerKey>) -> Self {
+        match kept {
+            None => Self {
+                method: Some("AES256"),
+                ..Self::default()
+            },
+            Some(Kept::Customer { .. }) => Self {
+                method: None,
+                customer: Some(ALGORITHM),
+                customer_md5: given.map(|key| key.md5().to_owned()),
+            },
+        }
+    }
+}
+
+/// Puts [`Shown`] into an answer.
+macro_rules! show_encryption {
+    ($output:expr, $shown:expr) => {{
+        let shown: $crate::encryption::kept::Shown = $shown;
+        $output.server_side_encryption = shown.method.map(ServerSideEncryption::from_static);
+        $output.sse_customer_algorithm = shown.customer.map(str::to_owned);
+        $output.sse_customer_key_md5 = shown.customer_md5;
+    }};
+}
+
+pub(crate) use show_encryption;
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use md5::{Digest as _, Md5};
+
+    use super::*;
+
+    fn key(byte: u8) -> CustomerKey {
+        let (key, md5) = ([byte; 32], Md5::digest([byte; 32]));
+        let (key, md5) = (BASE64_STANDARD.encode(key), BASE64_STANDARD.encode(md5));
+        CustomerKey::from_fields(Some("AES256"), Some(&key), Some(&md5))
+            .unwrap()
+            .unwrap()
+    }
+
+    #[test]
+    fn only_the_same_key_opens() {
+        let (kept, content) = Kept::by_customer(&key(1));
+        let mut meta = ObjectMeta::default();
+        assert_eq!(Kept::of(&meta).unwrap(), None);
+        kept.keep(&mut meta).unwrap();
+        let again = Kept::of(&meta).unwrap().unwrap();
+        assert_eq!(again, kept);
+        let opened = again.open(Some(&key(1))).unwrap();
+        assert_eq!(opened.tag(&[0; 16]), content.tag(&[0; 16]));
+        for wrong in [None, Some(&key(2))] {
+            let refused = again.open(wrong).unwrap_err();
+            assert_eq!(refused.code(), &S3ErrorCode::InvalidRequest);
+        }
+        // Neither the key nor its MD5 is kept, and two objects keep different things.
+        let text = &meta.settings[SETTING];
+        assert!(!text.contains(&hex::encode([1; 32])) && !text.contains(key(1).md5()));
+        assert_ne!(Kept::by_customer(&key(1)).0, kept);
+        Kept::forget(&mut meta);
+        assert_eq!(Kept::of(&meta).unwrap(), None);
+        meta.settings.insert(SETTING.into(), "{".into());
+        assert!(Kept::of(&meta).is_err());
+    }
+}
