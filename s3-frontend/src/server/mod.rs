@@ -32,6 +32,7 @@ use self::life::Life;
 use self::patience::{Patient, Waits};
 use self::tls::{Certificate, TlsError};
 use crate::S3Config;
+use crate::access::{Authorizer, Identities};
 use crate::auth::Keys;
 use crate::door::Door;
 use crate::encryption::customer::KeyTransport;
@@ -175,10 +176,18 @@ fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
     let customer_keys = KeyTransport {
         over_http: config.allow_customer_keys_over_http || config.listen.ip().is_loopback(),
     };
-    let door = Door::new(vfs.clone(), config.region.clone(), customer_keys);
-    let mut builder = S3ServiceBuilder::new(door);
+    let keys = Keys::new(&config.credentials);
+    let identities: Arc<dyn Identities> = Arc::new(keys.clone());
+    let mut builder = S3ServiceBuilder::new(Door::new(
+        vfs.clone(),
+        config.region.clone(),
+        customer_keys,
+        Arc::clone(&identities),
+        config.object_ownership,
+    ));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
-    builder.set_auth(Keys::new(&config.credentials));
+    builder.set_auth(keys);
+    builder.set_access(Authorizer::new(vfs.clone(), identities));
     let domains = Domains::new(&config.domains);
     builder.set_host(domains.clone());
     Ok(Front::new(builder.build(), vfs, domains, config))
