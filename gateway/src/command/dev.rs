@@ -108,7 +108,6 @@ impl InABox {
         let address = self.gateway.s3_address.context("the S3 door is closed")?;
         Ok(crate::bench::S3 {
             endpoint: format!("http://{address}"),
-            tls_endpoint: None,
             region: REGION.to_owned(),
             access_key: self.secrets.access_key.clone(),
             secret_key: self.secrets.secret_key.to_string(),
@@ -311,6 +310,7 @@ fn ready(gateway: &Gateway, secrets: &Secrets, devnet: &Devnet) -> Ready {
     Ready {
         s3: gateway.s3_address.map(|address| S3Ready {
             endpoint: format!("http://{address}"),
+            tls_endpoint: None,
             region: REGION.to_owned(),
             access_key: secrets.access_key.clone(),
             secret_key: Some(secrets.secret_key.to_string()),
