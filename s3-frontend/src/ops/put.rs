@@ -1,9 +1,10 @@
-//! PutObject, and browser forms (POST Object), which s3s turns into it.
-use http::{Method, StatusCode};
+//! PutObject, and browser forms (POST Object), which are sent here as such ([`crate::form`]).
+use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::object::Commit;
 
+use crate::acl;
 use crate::condition;
 use crate::door::Door;
 use crate::encryption::Sealing;
@@ -14,7 +15,6 @@ use crate::ingest::{self, Intake};
 use crate::integrity::Demand;
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::{Checksum, Coverage, internal_headers};
-use crate::layer::check_form_region;
 use crate::lock::wanted_lock;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::naming;
@@ -41,9 +41,6 @@ impl Door {
         &self,
         mut req: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        if req.method == Method::POST {
-            check_form_region(req.region.as_ref().map(|region| region.as_str()), &self.region)?;
-        }
         check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
@@ -65,6 +62,13 @@ impl Door {
             self.require_lock(&req.input.bucket).await?;
             lock.keep(&mut meta);
         }
+        let acl = self.acl_of_new(
+            &req.extensions,
+            &req.headers,
+            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
+        )?;
+        meta.settings
+            .extend(acl.map(|acl| (acl::SETTING.to_owned(), acl)));
         let given = checksum_fields!(req.input);
         let demand = Demand::from_request(req.input.content_md5.as_deref(), &given, &req.headers)?;
         let algorithm = demand.algorithm();

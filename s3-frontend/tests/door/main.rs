@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::format_collect)]
 
 mod append;
+mod bad_input;
 mod buckets;
 mod checksums;
 mod client;
+mod clients;
 mod conditions;
 mod copies;
+mod cors;
 mod deletes;
 mod encryption;
+mod forms;
 mod harness;
 mod integrity;
 mod levels;
@@ -21,10 +25,14 @@ mod multipart;
 mod named_keys;
 mod object_lock;
 mod objects;
+mod operations;
+mod permissions;
 mod presigned;
 mod settings;
 mod signatures;
 mod snapshots;
 mod tagging;
+mod tls;
 mod transport;
 mod versions;
+mod website;

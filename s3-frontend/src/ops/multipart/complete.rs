@@ -45,7 +45,7 @@ fn named_parts(list: Option<CompletedMultipartUpload>) -> S3Result<Vec<Named>> {
     };
     let parts = list
         .and_then(|list| list.parts)
-        .filter(|parts| !parts.is_empty())
+        .filter(|parts| !parts.is_empty() && parts.len() <= limits::MAX_PARTS as usize)
         .ok_or_else(malformed)?;
     let mut named: Vec<Named> = Vec::with_capacity(parts.len());
     for part in parts {
