@@ -10,6 +10,8 @@
 mod site;
 mod witness;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,6 +28,9 @@ use super::driver::{PATIENCE, S3, block, file, nbd_address};
 use super::operation::{BUCKETS, BlockOperation, Event, Operation, SLOTS};
 use super::outcome::{Expected, Outcome};
 use super::reference::{Reference, Seen};
+
+/// After so long the database has carried out, or forgotten, what a gateway sent before it was killed.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Two gateways and their clients.
 struct Pair {
@@ -148,7 +153,7 @@ impl Pair {
     fn execute_and_kill(&mut self, gateway: usize, operation: &Operation, micros: u64) -> Result<Outcome> {
         let process = Pid::from_raw(i32::try_from(self.site.gateways[gateway].pid())?);
         let killer = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_micros(micros));
+            std::thread::sleep(Duration::from_micros(micros));
             kill(process, Signal::SIGKILL)
         });
         let outcome = self.execute(gateway, operation);
@@ -170,6 +175,8 @@ impl Pair {
             }
         }
         let living = 1 - gateway;
+        // A commit that was on its way is not to fall between two looks.
+        std::thread::sleep(SETTLED);
         let witness = self
             .runtime
             .block_on(Witness::look(&self.s3[living], self.site.gateways[gateway].name))?;
