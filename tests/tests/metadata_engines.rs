@@ -1,6 +1,6 @@
 //! One gateway whose namespace moves from engine to engine, as an operator moves it.
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -119,6 +119,67 @@ async fn a_namespace_moves_under_a_running_gateway() -> Result<()> {
     }
     let written = s3.get("open").await?;
     ensure!(written.is_some_and(|found| found == "written after"));
+    gateway.stop()?;
+    site.network.stop()
+}
+
+/// When a gateway is killed after a move was asked for, in milliseconds: before it begins, in the middle, at its end.
+const KILLS: [u64; 6] = [20, 60, 100, 150, 220, 400];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_killed_while_it_moves_has_its_namespace_in_one_place() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let dir = scratch.path();
+    let mut site = Site::start(dir, String::new()).await?;
+    site.choose("fjall")?;
+    let (mut gateway, door) = site.serve()?;
+    let s3 = S3Client::new(&door, "papers")?;
+    s3.create_bucket().await?;
+    for n in 0..150 {
+        let (name, body) = object(n);
+        s3.put(&name, body).await?;
+    }
+    for millis in KILLS {
+        let mut migrate = Command::new(program("cess-gateway")?)
+            .args(["meta", "migrate", "--from", "fjall", "--to", "sled", "--config"])
+            .arg(dir.join("gateway.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        std::thread::sleep(Duration::from_millis(millis));
+        gateway.kill()?;
+        migrate.wait()?;
+        let in_old = site.serve();
+        site.choose("sled")?;
+        let moved = match in_old {
+            Ok((mut old, _)) => {
+                old.kill()?;
+                let refused = site.serve().err().context("two places open")?;
+                ensure!(refused.to_string().contains("meta migrate"), "{refused}");
+                site.choose("fjall")?;
+                false
+            }
+            Err(refused) => {
+                ensure!(refused.to_string().contains("were moved to"), "{refused}");
+                true
+            }
+        };
+        let (now, door) = site.serve()?;
+        gateway = now;
+        let s3 = S3Client::new(&door, "papers")?;
+        for n in 0..150 {
+            let (name, body) = object(n);
+            let found = s3.get(&name).await?;
+            ensure!(
+                found.is_some_and(|found| found == body),
+                "{name} after {millis} ms"
+            );
+        }
+        if moved {
+            break;
+        }
+    }
     gateway.stop()?;
     site.network.stop()
 }
