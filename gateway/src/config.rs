@@ -289,6 +289,11 @@ pub struct S3 {
     /// Identity providers (`[[s3.oidc]]`) whose tokens STS AssumeRoleWithWebIdentity takes. Default: none.
     #[serde(default)]
     pub oidc: Vec<access::oidc::Issuer>,
+    /// Whose the objects of a new bucket are, unless whoever makes it says so: `BucketOwnerEnforced`
+    /// (the bucket owner's; ACLs are off), `BucketOwnerPreferred` or `ObjectWriter`. Default
+    /// BucketOwnerEnforced.
+    #[serde(default)]
+    pub object_ownership: s3_frontend::ObjectOwnership,
     /// File (mode 0600) with lines `ACCESS_KEY:SECRET_KEY`.
     pub credentials_file: PathBuf,
     /// What this door's acknowledgements mean at least, beside `store.ack`. Default: nothing more.

@@ -5,45 +5,47 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use access::identity::{Registry, gateway_account};
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use vfs::Vfs;
 
+use crate::access::{Identities, ObjectOwnership as Ownership};
 use crate::encryption::customer::KeyTransport;
 use crate::encryption::keys::{KeyService, LocalKeys};
 use crate::metadata::check_expected_owner;
-use crate::ops::unset::{self, Absent};
-use crate::ops::version;
+use crate::ops::unset::Absent;
 
 /// The S3 view of a namespace.
 pub(crate) struct Door {
     pub(crate) vfs: Vfs,
     pub(crate) region: String,
-    /// Who there is.
-    pub(crate) identities: Registry,
     /// How clients may bring encryption keys.
     pub(crate) customer_keys: KeyTransport,
     /// Keys that have names.
     pub(crate) keys: Arc<dyn KeyService>,
+    pub(crate) identities: Arc<dyn Identities>,
+    /// Whose the objects of a new bucket are.
+    pub(crate) object_ownership: Ownership,
 }
 
 impl Door {
     /// Over `vfs`, in `region`.
-    pub(crate) fn new(vfs: Vfs, region: String, identities: Registry, customer_keys: KeyTransport) -> Self {
+    pub(crate) fn new(
+        vfs: Vfs,
+        region: String,
+        customer_keys: KeyTransport,
+        identities: Arc<dyn Identities>,
+        object_ownership: Ownership,
+    ) -> Self {
         let keys = Arc::new(LocalKeys::new(vfs.clone()));
         Self {
             vfs,
             region,
-            identities,
             customer_keys,
             keys,
+            identities,
+            object_ownership,
         }
-    }
-
-    async fn require_object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<()> {
-        self.open(bucket, key, version::asked(version)?).await?;
-        Ok(())
     }
 }
 
@@ -98,25 +100,6 @@ macro_rules! fixed {
     )*};
 }
 
-/// Operations on an object with one fixed outcome.
-macro_rules! fixed_for_object {
-    ($($name:ident($input:ident) -> $output:ident = $outcome:expr;)*) => {$(
-        fn $name<'life0, 'async_trait>(&'life0 self, req: S3Request<$input>) -> Answer<'async_trait, $output>
-        where
-            'life0: 'async_trait,
-            Self: 'async_trait,
-        {
-            Box::pin(async move {
-                check_expected_owner(&req.headers)?;
-                let version = req.input.version_id.as_deref();
-                self.require_object(&req.input.bucket, &req.input.key, version).await?;
-                let outcome: S3Result<$output> = $outcome;
-                outcome.map(S3Response::new)
-            })
-        }
-    )*};
-}
-
 impl S3 for Door {
     carried_out! {
         create_bucket(CreateBucketInput) -> CreateBucketOutput = create;
@@ -141,6 +124,20 @@ impl S3 for Door {
         put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = put_website;
         get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website;
         delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = remove_website;
+        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = policy;
+        put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = set_policy;
+        delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = delete_policy;
+        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = policy_status;
+        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = access_block;
+        put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = set_access_block;
+        delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = delete_access_block;
+        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = ownership;
+        put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = set_ownership;
+        delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = delete_ownership;
+        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = bucket_acl;
+        put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = set_bucket_acl;
+        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = object_acl;
+        put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = set_object_acl;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -171,10 +168,7 @@ impl S3 for Door {
     }
 
     absent! {
-        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = Policy;
-        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = Policy;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
-        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = PublicAccessBlock;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
         get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = Configuration;
@@ -184,14 +178,10 @@ impl S3 for Door {
     fixed! {
         get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput
             = GetBucketAccelerateConfigurationOutput::default();
-        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput
-            = GetBucketAclOutput { grants: Some(unset::private_grants()), owner: Some(crate::owner::shown(gateway_account())) };
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput
             = GetBucketLoggingOutput::default();
         get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput
             = GetBucketNotificationConfigurationOutput::default();
-        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput
-            = GetBucketOwnershipControlsOutput { ownership_controls: Some(unset::ownership()) };
         get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput
             = GetBucketRequestPaymentOutput { payer: Some(Payer::from_static(Payer::BUCKET_OWNER)) };
         list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) -> ListBucketAnalyticsConfigurationsOutput
@@ -202,19 +192,7 @@ impl S3 for Door {
             = ListBucketInventoryConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
-        delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput
-            = DeleteBucketPolicyOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
-        delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput
-            = DeletePublicAccessBlockOutput::default();
-    }
-
-    fixed_for_object! {
-        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = Ok(GetObjectAclOutput {
-            grants: Some(unset::private_grants()),
-            owner: Some(crate::owner::shown(gateway_account())),
-            ..Default::default()
-        });
     }
 }

@@ -13,6 +13,8 @@
 //! - `layer` closes what the s3s crate leaves open: request ids, unsigned `x-amz-*` headers, old
 //!   signature versions, the region, presigned lifetimes, idle or oversized bodies.
 //! - s3s finds the operation, verifies SigV4 and parses the input.
+//! - `access` decides whether whoever asks may do what he asks for (policies, ACLs, the public access
+//!   block), before anything is read.
 //! - `ops` has one file per group of operations. Bytes run through `integrity`, which computes
 //!   MD5 and the S3 checksums beside the write, off the async workers.
 //! - `encryption` is what clients ask for above what everything has: keys of their own.
@@ -22,7 +24,9 @@
 //! A 200 for a write means the level that the gateway acknowledges at (at least `staged`). A body
 //! that is cut short, too long or fails one of its checksums stores nothing. Every refusal is an S3
 //! error document with a code that SDKs know.
+mod access;
 mod ack;
+mod acl;
 mod auth;
 mod clock;
 mod condition;
@@ -48,6 +52,7 @@ mod sts;
 mod tags;
 mod website;
 
+pub use access::ObjectOwnership;
 pub use encryption::keys::{LocalKeyInfo, LocalKeys};
 pub use server::{CertificateView, ClientLimits, S3Server, TlsConfig, TlsStatus};
 
@@ -66,10 +71,12 @@ pub struct S3Config {
     /// Host names under which buckets are virtual hosts (`bucket.NAME`).
     pub domains: Vec<String>,
     /// Identity providers whose tokens AssumeRoleWithWebIdentity takes.
-    pub oidc: Vec<access::oidc::Issuer>,
+    pub oidc: Vec<::access::oidc::Issuer>,
     /// Take clients' encryption keys over plain HTTP, where everybody on the way can read them. Where the
     /// door listens on this machine alone they are taken anyway.
     pub allow_customer_keys_over_http: bool,
+    /// Whose the objects of a new bucket are, unless the request that makes it says so.
+    pub object_ownership: ObjectOwnership,
     /// TLS; `None`: none.
     pub tls: Option<TlsConfig>,
     /// What one client may take.
@@ -90,6 +97,7 @@ impl Default for S3Config {
             region: "us-east-1".to_owned(),
             credentials: Vec::new(),
             domains: Vec::new(),
+            object_ownership: ObjectOwnership::default(),
             tls: None,
             clients: ClientLimits::default(),
             website_domains: Vec::new(),
@@ -124,6 +132,7 @@ impl fmt::Debug for S3Config {
             .field("website_domains", &self.website_domains)
             .field("website_listen", &self.website_listen)
             .field("forms_signed_v2", &self.forms_signed_v2)
+            .field("object_ownership", &self.object_ownership)
             .finish()
     }
 }

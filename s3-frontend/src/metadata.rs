@@ -6,7 +6,7 @@ use s3s::dto::{Metadata, Timestamp, TimestampFormat};
 use s3s::{S3ErrorCode, S3Result};
 use vfs::ObjectMeta;
 
-use crate::error::{fail, fail_custom, not_implemented};
+use crate::error::{fail, fail_custom};
 use crate::limits;
 
 /// Content type of objects made without one (AWS).
@@ -46,11 +46,6 @@ macro_rules! content_headers {
 macro_rules! refuse_unsupported {
     ($input:expr) => {
         $crate::metadata::refuse(&$crate::metadata::Wishes {
-            acl: $input.acl.as_ref().map(|acl| acl.as_str()),
-            grants: $input.grant_full_control.is_some()
-                || $input.grant_read.is_some()
-                || $input.grant_read_acp.is_some()
-                || $input.grant_write_acp.is_some(),
             storage_class: $input.storage_class.as_ref().map(|class| class.as_str()),
         })
     };
@@ -84,21 +79,11 @@ pub(crate) use {content_headers, refuse_unsupported, show_metadata};
 /// Extras of a request that makes an object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wishes<'a> {
-    pub(crate) acl: Option<&'a str>,
-    pub(crate) grants: bool,
     pub(crate) storage_class: Option<&'a str>,
 }
 
-/// Refuses wishes that would not be fulfilled. All
-/// belongs to one account, so `private` and the bucket-owner ACLs are.
+/// Refuses wishes that would not be fulfilled.
 pub(crate) fn refuse(wishes: &Wishes<'_>) -> S3Result<()> {
-    match wishes.acl {
-        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") => {}
-        Some(_) => return Err(not_implemented("An ACL that shares the object")),
-    }
-    if wishes.grants {
-        return Err(not_implemented("An ACL that shares the object"));
-    }
     match wishes.storage_class {
         None | Some("STANDARD") => {}
         Some(_) => {
@@ -211,45 +196,12 @@ pub(crate) fn check_expected_owner(headers: &HeaderMap) -> S3Result<()> {
 mod tests {
     use super::*;
 
-    const NOTHING: Wishes<'static> = Wishes {
-        acl: None,
-        grants: false,
-        storage_class: None,
-    };
-
     #[test]
     fn what_is_not_done_is_refused() {
-        let fulfilled = Wishes {
-            acl: Some("private"),
-            storage_class: Some("STANDARD"),
-            ..NOTHING
-        };
-        assert!(refuse(&NOTHING).is_ok() && refuse(&fulfilled).is_ok());
-        for (wishes, code) in [
-            (
-                Wishes {
-                    acl: Some("public-read"),
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    grants: true,
-                    ..NOTHING
-                },
-                "NotImplemented",
-            ),
-            (
-                Wishes {
-                    storage_class: Some("GLACIER"),
-                    ..NOTHING
-                },
-                "InvalidStorageClass",
-            ),
-        ] {
-            assert_eq!(refuse(&wishes).unwrap_err().code().as_str(), code, "{wishes:?}");
-        }
+        let refuse = |storage_class| refuse(&Wishes { storage_class });
+        assert!(refuse(None).is_ok() && refuse(Some("STANDARD")).is_ok());
+        let error = refuse(Some("GLACIER")).unwrap_err();
+        assert_eq!(error.code().as_str(), "InvalidStorageClass");
     }
 
     #[test]

@@ -155,6 +155,7 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             website_domains: s3.website.domains.clone(),
             website_listen: s3.website.listen,
             forms_signed_v2: s3.forms_signed_v2,
+            object_ownership: s3.object_ownership,
         }),
         None => None,
     };

@@ -2,19 +2,17 @@
 //!
 //! Keys are those of the configuration, which are the gateway's own account's, and those of the
 //! [`Registry`]. The key of a session comes with a token ([`token`]), which says who asks in it: the
-//! layer in front checks it before anything else, s3s checks the signature, and [`Keys::caller`] brings
-//! both together.
-mod admission;
+//! signature is checked by s3s, and [`crate::access`] asks here who it was.
 pub(crate) mod token;
 
 use std::sync::Arc;
 
 use access::identity::{Refusal, Registry, gateway_account};
-use access::{Caller, Identity};
+use access::{Account, Caller, CanonicalId, Identity};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-pub(crate) use self::admission::{Admission, caller_of};
+use crate::access::Identities;
 use crate::error::fail;
 
 /// Access keys, their secrets and who has them. Cheap to clone.
@@ -48,19 +46,10 @@ impl Keys {
         &self.registry
     }
 
-    /// Who signs with a key, and with the token of a session if the request shows one.
-    pub(crate) fn caller(&self, access_key: Option<&str>, token: Option<&str>) -> S3Result<Caller> {
-        let Some(access_key) = access_key else {
-            return Ok(Caller::Anonymous);
-        };
-        if self.configured(access_key).is_some() {
-            return match token {
-                None => Ok(Caller::Known(Arc::clone(&self.gateway))),
-                Some(_) => Err(refused(Refusal::InvalidToken)),
-            };
-        }
-        let caller = self.registry.caller(access_key, token).map_err(refused)?;
-        Ok(Caller::Known(caller))
+    /// Who made a request.
+    pub(crate) fn who(&self, access_key: Option<&str>, token: Option<&str>) -> S3Result<Caller> {
+        let caller = access_key.map(|access_key| self.caller(access_key, token));
+        Ok(caller.transpose()?.map_or(Caller::Anonymous, Caller::Known))
     }
 
     /// The secret of a key of the configuration. Every entry is looked at, found or not. (Keys of the
@@ -94,6 +83,26 @@ pub(crate) fn refused(refusal: Refusal) -> S3Error {
             "The provided token is malformed or otherwise invalid.",
         ),
         Refusal::ExpiredToken => fail(S3ErrorCode::ExpiredToken, "The provided token has expired."),
+    }
+}
+
+impl Identities for Keys {
+    fn caller(&self, access_key: &str, token: Option<&str>) -> S3Result<Arc<Identity>> {
+        if self.configured(access_key).is_some() {
+            return match token {
+                None => Ok(Arc::clone(&self.gateway)),
+                Some(_) => Err(refused(Refusal::InvalidToken)),
+            };
+        }
+        self.registry.caller(access_key, token).map_err(refused)
+    }
+
+    fn account(&self, id: &CanonicalId) -> Option<Account> {
+        self.registry.known().account(id)
+    }
+
+    fn gateway(&self) -> Account {
+        gateway_account()
     }
 }
 

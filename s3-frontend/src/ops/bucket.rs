@@ -1,14 +1,14 @@
 //! Buckets: create, delete, head, list, location.
-use access::identity::gateway_account;
 use http::HeaderValue;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use crate::access::Asked;
 use crate::ack;
-use crate::auth::caller_of;
 use crate::door::Door;
-use crate::error::{self, fail, not_implemented};
+use crate::error::{self, fail};
 use crate::metadata::check_expected_owner;
+use crate::ops::permission::BucketWishes;
 use crate::{limits, naming, owner};
 
 /// The region whose buckets S3 describes by an empty location.
@@ -25,22 +25,15 @@ impl Door {
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let level = ack::asked(&req.headers)?;
-        let account = caller_of(&req.extensions)?
-            .identity()
-            .map_or_else(gateway_account, |identity| identity.account.clone());
+        let account = self.caller_account(&req.extensions)?;
         let input = req.input;
-        let shared = input
-            .acl
-            .as_ref()
-            .is_some_and(|acl| acl.as_str() != BucketCannedACL::PRIVATE);
-        let granted = input.grant_full_control.is_some()
-            || input.grant_read.is_some()
-            || input.grant_read_acp.is_some()
-            || input.grant_write.is_some()
-            || input.grant_write_acp.is_some();
-        if shared || granted {
-            return Err(not_implemented("An ACL that shares the bucket"));
-        }
+        let wishes = BucketWishes::of_request(
+            self,
+            &req.extensions,
+            &req.headers,
+            input.acl.as_ref().map(BucketCannedACL::as_str),
+            input.object_ownership.as_ref().map(ObjectOwnership::as_str),
+        )?;
         let constraint = input
             .create_bucket_configuration
             .and_then(|config| config.location_constraint);
@@ -64,12 +57,12 @@ impl Door {
         let mut new = vfs::NewBucket {
             ack: level,
             object_lock: input.object_lock_enabled_for_bucket == Some(true),
-            ..vfs::NewBucket::default()
+            settings: wishes.settings,
         };
         if let Some(setting) = access::owner::setting(&account) {
             new.settings.insert(access::owner::SETTING.to_owned(), setting);
         }
-        let as_made = level.is_none() && !new.object_lock;
+        let as_made = level.is_none() && !new.object_lock && !wishes.said;
         match self.vfs.create_bucket_with(&input.bucket, new).await {
             Err(vfs::Error::Exists) => {
                 if self.account_of(&input.bucket).await?.id != account.id {
@@ -155,9 +148,9 @@ impl Door {
         &self,
         req: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
-        let account = caller_of(&req.extensions)?
-            .identity()
-            .map_or_else(gateway_account, |identity| identity.account.clone());
+        // Nobody has no buckets.
+        let nobody = Asked::about(&req.extensions)?.caller.identity().is_none();
+        let account = self.caller_account(&req.extensions)?;
         let input = req.input;
         let max = match input.max_buckets {
             None => usize::MAX,
@@ -172,7 +165,7 @@ impl Door {
         let all = self.vfs.buckets().await.map_err(error::bucket)?;
         let shown: Vec<vfs::Bucket> = all
             .into_iter()
-            .filter(|bucket| naming::is_bucket_name(&bucket.name))
+            .filter(|bucket| !nobody && naming::is_bucket_name(&bucket.name))
             .filter(|bucket| bucket.name.starts_with(&prefix) && bucket.name > after)
             .filter(|_| {
                 input

@@ -8,6 +8,7 @@ use vfs::{FoundVersion, ObjectMeta};
 
 use super::recode::Recoding;
 use super::version;
+use crate::acl;
 use crate::condition::{self, ReadConditions, Verdict};
 use crate::door::Door;
 use crate::encryption::Sealing;
@@ -104,6 +105,11 @@ impl Door {
         let wish = wish!(req.input)?;
         let source_customer = source_key!(req.input)?;
         let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
+        let new_acl = self.acl_of_new(
+            &req.extensions,
+            &req.headers,
+            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
+        )?;
         let input = &mut req.input;
         let replace = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
             None | Some(MetadataDirective::COPY) => false,
@@ -116,6 +122,10 @@ impl Door {
             self.require_lock(&input.bucket).await?;
             lock.keep(&mut wanted);
         }
+        // What the source grants stays with the source.
+        wanted
+            .settings
+            .extend(new_acl.map(|acl| (acl::SETTING.to_owned(), acl)));
         let tags = replaced_tags(input.tagging_directive.as_ref(), input.tagging.as_deref())?;
         let from_object = source(&input.copy_source)?;
         let onto_itself = from_object.bucket == input.bucket && from_object.key == input.key.as_bytes();

@@ -6,6 +6,7 @@ use vfs::{Deleted, Governance, Precondition, VersionId};
 
 use super::object_lock::governance;
 use super::version;
+use crate::access::{Refused, denied};
 use crate::condition;
 use crate::door::Door;
 use crate::error::{self, fail};
@@ -55,7 +56,9 @@ impl Door {
             ..
         } = req.input;
         let governance = governance(bypass_governance_retention);
-        if delete.objects.is_empty() || delete.objects.len() > limits::MAX_DELETE {
+        let refused = req.extensions.get::<Refused>().cloned().unwrap_or_default().0;
+        let asked = delete.objects.len() + refused.len();
+        if !(1..=limits::MAX_DELETE).contains(&asked) {
             return Err(fail(
                 S3ErrorCode::MalformedXML,
                 "The XML must name between 1 and 1000 objects to delete.",
@@ -71,7 +74,11 @@ impl Door {
             .buffered(PARALLEL)
             .collect()
             .await;
-        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        let mut deleted = Vec::new();
+        let mut errors: Vec<Error> = refused
+            .iter()
+            .map(|object| described(object, &denied()))
+            .collect();
         for (object, result) in results {
             match result {
                 Ok(_) if quiet => {}

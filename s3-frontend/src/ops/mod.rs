@@ -10,6 +10,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod multipart;
 pub(crate) mod object_lock;
+pub(crate) mod permission;
 pub(crate) mod put;
 pub(crate) mod read;
 pub(crate) mod recode;

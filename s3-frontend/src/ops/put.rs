@@ -4,6 +4,7 @@ use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::object::Commit;
 
+use crate::acl;
 use crate::condition;
 use crate::door::Door;
 use crate::encryption::Sealing;
@@ -61,6 +62,13 @@ impl Door {
             self.require_lock(&req.input.bucket).await?;
             lock.keep(&mut meta);
         }
+        let acl = self.acl_of_new(
+            &req.extensions,
+            &req.headers,
+            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
+        )?;
+        meta.settings
+            .extend(acl.map(|acl| (acl::SETTING.to_owned(), acl)));
         let given = checksum_fields!(req.input);
         let demand = Demand::from_request(req.input.content_md5.as_deref(), &given, &req.headers)?;
         let algorithm = demand.algorithm();

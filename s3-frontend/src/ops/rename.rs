@@ -26,6 +26,26 @@ pub(crate) fn is_asked(uri: &Uri) -> bool {
     form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).any(|(name, _)| name == QUERY)
 }
 
+/// The keys that the source of a rename may stand for: the one that it names, and that one without the
+/// name of the bucket before it.
+pub(crate) fn sources(bucket: &str, headers: &HeaderMap) -> S3Result<Vec<String>> {
+    let Some(encoded) = headers.get(SOURCE) else {
+        return Ok(Vec::new());
+    };
+    let decoded = percent_encoding::percent_decode(encoded.as_bytes())
+        .decode_utf8()
+        .map_err(|_| {
+            fail(
+                S3ErrorCode::InvalidRequest,
+                "The source of a rename must be URL-encoded UTF-8.",
+            )
+        })?;
+    let bare = decoded.strip_prefix('/').unwrap_or(&decoded);
+    let key = bare.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('/'));
+    let whole = (!decoded.starts_with('/')).then(|| bare.to_owned());
+    Ok(whole.into_iter().chain(key.map(str::to_owned)).collect())
+}
+
 impl Door {
     /// Renames. Nothing comes in that would be stored.
     pub(crate) async fn rename(

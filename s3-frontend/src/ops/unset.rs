@@ -3,38 +3,10 @@
 //! Tools probe a bucket's settings before they work with it. Each probe is answered as AWS answers it
 //! for a bucket where the setting was never made: a bucket without a policy is a fact here too.
 //! *Making* such a setting is refused with `NotImplemented`; removing what is not there succeeds.
-use access::identity::gateway_account;
 use http::StatusCode;
-use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode};
 
 use crate::error::{fail, fail_custom};
-use crate::owner;
-
-/// The grants of everything: the owner may do all.
-pub(crate) fn private_grants() -> Vec<Grant> {
-    let owner = owner::shown(gateway_account());
-    let grantee = Grantee {
-        display_name: owner.display_name,
-        email_address: None,
-        id: owner.id,
-        type_: Type::from_static(Type::CANONICAL_USER),
-        uri: None,
-    };
-    vec![Grant {
-        grantee: Some(grantee),
-        permission: Some(Permission::from_static(Permission::FULL_CONTROL)),
-    }]
-}
-
-/// ACLs are off: the bucket's owner owns its objects.
-pub(crate) fn ownership() -> OwnershipControls {
-    OwnershipControls {
-        rules: vec![OwnershipControlsRule {
-            object_ownership: ObjectOwnership::from_static(ObjectOwnership::BUCKET_OWNER_ENFORCED),
-        }],
-    }
-}
 
 /// A setting that S3 reports as absent by an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

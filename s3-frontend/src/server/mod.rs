@@ -34,7 +34,8 @@ use self::life::Life;
 use self::patience::{Patient, Waits};
 use self::tls::{Certificate, TlsError};
 use crate::S3Config;
-use crate::auth::{Admission, Keys};
+use crate::access::{Authorizer, Identities};
+use crate::auth::Keys;
 use crate::door::Door;
 use crate::encryption::customer::KeyTransport;
 use crate::host::Domains;
@@ -59,8 +60,9 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// Starts to serve those of `identities`, and the credentials of the configuration. Fails when an address cannot be listened on, when the certificate cannot be used
-    /// or when the settings make no sense.
+    /// Starts to serve those of `identities`, and the credentials of the configuration. Fails when an
+    /// address cannot be listened on, when the certificate cannot be used or when the settings make no
+    /// sense.
     pub async fn start(config: S3Config, vfs: Vfs, identities: Registry) -> io::Result<Self> {
         let certificate = config.tls.as_ref().map(Certificate::open).transpose();
         let certificate = certificate.map_err(invalid)?.map(Arc::new);
@@ -180,13 +182,19 @@ fn front(config: &S3Config, vfs: Vfs, identities: Registry) -> io::Result<Front>
     };
     let providers = Providers::new(config.oidc.clone())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
-    let keys = Keys::new(&config.credentials, identities.clone());
-    let door = Door::new(vfs.clone(), config.region.clone(), identities, customer_keys);
-    let mut builder = S3ServiceBuilder::new(door);
+    let keys = Keys::new(&config.credentials, identities);
+    let identities: Arc<dyn Identities> = Arc::new(keys.clone());
+    let mut builder = S3ServiceBuilder::new(Door::new(
+        vfs.clone(),
+        config.region.clone(),
+        customer_keys,
+        Arc::clone(&identities),
+        config.object_ownership,
+    ));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
     builder.set_route(Sts::new(keys.clone(), providers));
-    builder.set_access(Admission::new(vfs.clone(), keys.clone()));
     builder.set_auth(keys.clone());
+    builder.set_access(Authorizer::new(vfs.clone(), identities));
     let domains = Domains::new(&config.domains);
     builder.set_host(domains.clone());
     Ok(Front::new(builder.build(), vfs, domains, keys, config))

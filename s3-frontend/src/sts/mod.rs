@@ -53,7 +53,7 @@ impl Sts {
             .map(|credentials| credentials.access_key.as_str());
         let caller = self
             .keys
-            .caller(access_key, token.as_deref())
+            .who(access_key, token.as_deref())
             .map_err(Refusal::from)?;
         action::carry_out(self.keys.registry(), &caller, &form)
     }

@@ -117,7 +117,7 @@ async fn bad_buckets_are_refused() {
         .header("x-amz-acl", "public-read")
         .send()
         .await
-        .expect_error(501, "NotImplemented");
+        .expect_error(400, "InvalidBucketAclWithObjectOwnership");
     c.head("/bucket").send().await.expect(404);
 }
 

@@ -27,6 +27,7 @@ mod named_keys;
 mod object_lock;
 mod objects;
 mod operations;
+mod permissions;
 mod presigned;
 mod settings;
 mod signatures;

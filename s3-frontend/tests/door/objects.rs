@@ -287,7 +287,7 @@ async fn unfulfilled_wishes_are_refused_and_store_nothing() {
     let c = &h.client;
     let large = "v".repeat(2048);
     for (name, value, status, code) in [
-        ("x-amz-acl", "public-read", 501, "NotImplemented"),
+        ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),
         (
             "x-amz-server-side-encryption",
             "aws:kms:dsse",

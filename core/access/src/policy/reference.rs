@@ -31,7 +31,7 @@ fn glob(pattern: &str, text: &str) -> bool {
 fn speaks(statement: &Value, question: Question<'_>) -> Option<bool> {
     let is_ann = |identity: &crate::caller::Identity| identity.user.as_ref().is_some_and(|u| u.name == "ann");
     let names = |principal: &Value| -> Option<bool> {
-        if principal == "*" {
+        if principal == "*" || list(&principal["AWS"]).contains(&"*") {
             return Some(true);
         }
         let identity = question.caller.identity()?;
@@ -40,9 +40,7 @@ fn speaks(statement: &Value, question: Question<'_>) -> Option<bool> {
             .into_iter()
             .filter_map(|name| {
                 let ours = identity.account.id == account(1).id;
-                if name == "*" {
-                    Some(true)
-                } else if name == number && ours {
+                if name == number && ours {
                     Some(identity.user.is_none())
                 } else {
                     (name.ends_with(":user/ann") && ours && is_ann(identity)).then_some(true)

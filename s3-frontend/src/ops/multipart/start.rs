@@ -4,6 +4,7 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::choice::Choice;
 use super::upload_id;
+use crate::acl;
 use crate::door::Door;
 use crate::encryption::Sealing;
 use crate::encryption::kept::show_encryption;
@@ -32,6 +33,13 @@ impl Door {
             self.require_lock(&req.input.bucket).await?;
             lock.keep(&mut meta);
         }
+        let acl = self.acl_of_new(
+            &req.extensions,
+            &req.headers,
+            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
+        )?;
+        meta.settings
+            .extend(acl.map(|acl| (acl::SETTING.to_owned(), acl)));
         let input = req.input;
         let choice = Choice::from_request(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         if let Some(choice) = choice {
