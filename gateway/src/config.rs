@@ -11,6 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::placement::PlacementSettings;
 
+mod front;
+
+pub use front::{Clients, Tls, Website};
+
 /// The whole file. Unknown keys are refused.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -298,6 +302,17 @@ pub struct S3 {
     /// Length of a day to lifecycle rules: shorter for tests only. Default 24h.
     #[serde(default = "default_lifecycle_day", deserialize_with = "duration")]
     pub lifecycle_day: Duration,
+    /// TLS; left out: none.
+    pub tls: Option<Tls>,
+    /// What one client may take.
+    #[serde(default)]
+    pub clients: Clients,
+    /// Buckets as web sites.
+    #[serde(default)]
+    pub website: Website,
+    /// Take browser forms whose policy is signed as before SigV4 (HMAC-SHA1). Default false.
+    #[serde(default)]
+    pub forms_signed_v2: bool,
 }
 
 /// `[mount]`
@@ -401,6 +416,9 @@ impl Config {
             }
         }
         config.placement.placement()?;
+        if config.s3.as_ref().is_some_and(|s3| s3.clients.connections == 0) {
+            bail!("s3.clients.connections is 0, must be at least 1");
+        }
         if let Some(nbd) = &config.nbd
             && nbd.listen.is_none()
             && nbd.unix.is_none()
@@ -504,6 +522,13 @@ mod tests {
         let refused = |text: &str| format!("{:#}", Config::parse(text).unwrap_err());
         assert!(refused(&text("fjall", "10.0.0.1:7000")).contains("postgres"));
         assert!(refused(&text("postgres", "0.0.0.0:7000")).contains("advertise"));
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults_of_clients() {
+        let config = Config::parse(include_str!("../../deploy/cess-gateway.toml")).unwrap();
+        let clients = config.s3.unwrap().clients;
+        assert_eq!(format!("{clients:?}"), format!("{:?}", Clients::default()));
     }
 
     #[test]

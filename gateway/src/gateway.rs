@@ -92,6 +92,8 @@ pub struct Gateway {
     pub admin_address: AdminAddress,
     /// Address of the S3 door.
     pub s3_address: Option<SocketAddr>,
+    /// Address on which the S3 door speaks TLS: a second one, or the same.
+    pub s3_tls_address: Option<SocketAddr>,
     /// TCP address of the NBD door.
     pub nbd_address: Option<SocketAddr>,
     /// Mount point.
@@ -185,6 +187,7 @@ impl Gateway {
             owner,
             territory: plan.territory.clone(),
             mount: plan.mount.as_ref().map(|mount| mount.path.clone()),
+            certificate: s3.as_ref().and_then(s3_frontend::S3Server::certificate),
             started: std::time::Instant::now(),
             stopping: Arc::default(),
         };
@@ -211,6 +214,7 @@ impl Gateway {
             chain,
             admin_address,
             s3_address: s3.as_ref().map(s3_frontend::S3Server::address),
+            s3_tls_address: s3.as_ref().and_then(s3_frontend::S3Server::tls_address),
             nbd_address: nbd.as_ref().and_then(block_frontend::NbdServer::address),
             mount_path,
             vfs,

@@ -32,8 +32,11 @@ pub struct Ready {
 /// `s3` of [`Ready`]. No `Debug`: it holds a secret.
 #[derive(Clone, Serialize)]
 pub struct S3Ready {
-    /// `http://host:port`.
+    /// `http://host:port`, or `https://host:port` where the door speaks TLS alone.
     pub endpoint: String,
+    /// `https://host:port` where the door speaks TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_endpoint: Option<String>,
     /// Region that signatures name.
     pub region: String,
     /// First access key.
@@ -161,6 +164,7 @@ mod tests {
         let ready = Ready {
             s3: Some(S3Ready {
                 endpoint: "http://127.0.0.1:1".into(),
+                tls_endpoint: None,
                 region: "us-east-1".into(),
                 access_key: String::new(),
                 secret_key: None,

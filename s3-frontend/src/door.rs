@@ -11,6 +11,7 @@ use vfs::Vfs;
 
 use crate::access::{Identities, ObjectOwnership as Ownership};
 use crate::encryption::customer::KeyTransport;
+use crate::encryption::keys::{KeyService, LocalKeys};
 use crate::metadata::check_expected_owner;
 use crate::ops::unset::Absent;
 
@@ -23,6 +24,8 @@ pub(crate) struct Door {
     pub(crate) identities: Arc<dyn Identities>,
     /// Whose the objects of a new bucket are.
     pub(crate) object_ownership: Ownership,
+    /// Keys that have names.
+    pub(crate) keys: Arc<dyn KeyService>,
 }
 
 impl Door {
@@ -34,12 +37,14 @@ impl Door {
         identities: Arc<dyn Identities>,
         object_ownership: Ownership,
     ) -> Self {
+        let keys = Arc::new(LocalKeys::new(vfs.clone()));
         Self {
             vfs,
             region,
             customer_keys,
             identities,
             object_ownership,
+            keys,
         }
     }
 }
@@ -127,6 +132,12 @@ impl S3 for Door {
         put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = set_bucket_acl;
         get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = object_acl;
         put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = set_object_acl;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = remove_cors;
+        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = put_website;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website;
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = remove_website;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;
@@ -157,9 +168,7 @@ impl S3 for Door {
     }
 
     absent! {
-        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = Cors;
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = Replication;
-        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = Website;
         get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = Configuration;
         get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = Configuration;
         get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = Configuration;
@@ -183,10 +192,7 @@ impl S3 for Door {
             = ListBucketInventoryConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
         list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput
             = ListBucketMetricsConfigurationsOutput { is_truncated: Some(false), ..Default::default() };
-        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = DeleteBucketCorsOutput::default();
         delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput
             = DeleteBucketReplicationOutput::default();
-        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput
-            = DeleteBucketWebsiteOutput::default();
     }
 }

@@ -43,8 +43,8 @@ pub(crate) fn faults(extensions: &Extensions) -> Option<Arc<BodyFaults>> {
 }
 
 impl Intake {
-    /// The length, checked before a byte is taken.
-    pub(crate) fn check_length(&self) -> S3Result<u64> {
+    /// The length, checked before a byte is taken; `None`: the body says itself where it ends.
+    pub(crate) fn check_length(&self) -> S3Result<Option<u64>> {
         let exact = || {
             self.body
                 .as_ref()
@@ -53,17 +53,21 @@ impl Intake {
         let length = match self.content_length {
             Some(length) => u64::try_from(length)
                 .map_err(|_| fail(S3ErrorCode::InvalidArgument, "Content-Length is negative."))?,
-            None => exact().map(|length| length as u64).ok_or_else(|| {
-                fail(
-                    S3ErrorCode::MissingContentLength,
-                    "You must provide the Content-Length HTTP header.",
-                )
-            })?,
+            None => match exact() {
+                Some(length) => length as u64,
+                None if self.faults.as_ref().is_some_and(|faults| faults.is_open_ended()) => return Ok(None),
+                None => {
+                    return Err(fail(
+                        S3ErrorCode::MissingContentLength,
+                        "You must provide the Content-Length HTTP header.",
+                    ));
+                }
+            },
         };
         if length > limits::MAX_SINGLE_PUT {
             return Err(too_large());
         }
-        Ok(length)
+        Ok(Some(length))
     }
 
     /// Moves the body into `writer` and verifies it.
@@ -78,7 +82,10 @@ impl Intake {
                     Err(error) => return Err(body_error(self.faults.as_deref(), &*error)),
                 };
                 taken += piece.len() as u64;
-                if taken > length {
+                if taken > limits::MAX_SINGLE_PUT {
+                    return Err(too_large());
+                }
+                if length.is_some_and(|length| taken > length) {
                     return Err(incomplete("The request body is longer than its declared length."));
                 }
                 if piece.is_empty() {
@@ -92,7 +99,7 @@ impl Intake {
                 writer.write(piece).await.map_err(crate::error::object)?;
             }
         }
-        if taken < length {
+        if length.is_some_and(|length| taken < length) {
             return Err(incomplete(
                 "You did not provide the number of bytes specified by the Content-Length HTTP header.",
             ));

@@ -8,8 +8,8 @@
 //! ```text
 //! listener (`server`) → strict layer (`layer`) → s3s (routing, SigV4, XML) → operation (`ops`) → vfs
 //! ```
-//! - `server` accepts connections (HTTP/1.1 and HTTP/2), bounds their number, and drains them at
-//!   shutdown.
+//! - `server` accepts connections (HTTP/1.1 and HTTP/2, plain and TLS), bounds their number and how long
+//!   they may do nothing, and drains them at shutdown.
 //! - `layer` closes what the s3s crate leaves open: request ids, unsigned `x-amz-*` headers, old
 //!   signature versions, the region, presigned lifetimes, idle or oversized bodies.
 //! - s3s finds the operation, verifies SigV4 and parses the input.
@@ -30,9 +30,11 @@ mod acl;
 mod auth;
 mod clock;
 mod condition;
+mod cors;
 mod door;
 mod encryption;
 mod error;
+mod form;
 mod host;
 mod ingest;
 mod integrity;
@@ -45,10 +47,13 @@ mod ops;
 mod owner;
 mod random;
 mod server;
+mod setting;
 mod tags;
+mod website;
 
 pub use self::access::ObjectOwnership;
-pub use server::S3Server;
+pub use encryption::keys::{LocalKeyInfo, LocalKeys};
+pub use server::{CertificateView, ClientLimits, S3Server, TlsConfig, TlsStatus};
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -69,6 +74,35 @@ pub struct S3Config {
     pub allow_customer_keys_over_http: bool,
     /// Whose the objects of a new bucket are, unless the request that makes it says so.
     pub object_ownership: ObjectOwnership,
+    /// TLS; `None`: none.
+    pub tls: Option<TlsConfig>,
+    /// What one client may take.
+    pub clients: ClientLimits,
+    /// Host names under which buckets are web sites (`bucket.NAME`).
+    pub website_domains: Vec<String>,
+    /// A listener for web sites alone: a host under none of `website_domains` is itself the bucket's name.
+    pub website_listen: Option<SocketAddr>,
+    /// Whether browser forms may be signed as before SigV4 (HMAC-SHA1 of the policy).
+    pub forms_signed_v2: bool,
+}
+
+/// Everything at its default: no keys, 127.0.0.1:9000, region us-east-1.
+impl Default for S3Config {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 9000).into(),
+            region: "us-east-1".to_owned(),
+            credentials: Vec::new(),
+            domains: Vec::new(),
+            tls: None,
+            clients: ClientLimits::default(),
+            website_domains: Vec::new(),
+            website_listen: None,
+            forms_signed_v2: false,
+            allow_customer_keys_over_http: false,
+            object_ownership: ObjectOwnership::default(),
+        }
+    }
 }
 
 /// Shows access keys, never secrets.
@@ -89,6 +123,11 @@ impl fmt::Debug for S3Config {
                 &self.allow_customer_keys_over_http,
             )
             .field("object_ownership", &self.object_ownership)
+            .field("tls", &self.tls)
+            .field("clients", &self.clients)
+            .field("website_domains", &self.website_domains)
+            .field("website_listen", &self.website_listen)
+            .field("forms_signed_v2", &self.forms_signed_v2)
             .finish()
     }
 }
@@ -100,12 +139,8 @@ mod tests {
     #[test]
     fn debug_output_hides_the_secret() {
         let config = S3Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            region: "us-east-1".into(),
             credentials: vec![("ACCESS".into(), "very-secret".into())],
-            domains: vec![],
-            allow_customer_keys_over_http: false,
-            object_ownership: ObjectOwnership::default(),
+            ..S3Config::default()
         };
         let text = format!("{config:?}");
         assert!(text.contains("ACCESS"));

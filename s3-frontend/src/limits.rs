@@ -21,24 +21,29 @@ pub(crate) const MAX_DELETE: usize = 1_000;
 pub(crate) const MAX_USER_METADATA: usize = 2 * KIB as usize;
 /// Largest XML request body: 10,000 parts with checksums fit.
 pub(crate) const MAX_XML_BODY: usize = 8 * MIB as usize;
-/// Largest file of a browser form upload: such a body is held in memory.
-pub(crate) const MAX_FORM_FILE: u64 = 64 * MIB;
-/// Bytes of all other fields of a form together: a policy is at most 20 KiB.
-pub(crate) const MAX_FORM_FIELDS: usize = MIB as usize;
-/// Forms taken at a time. They are read before anybody knows who sent them: this bounds the memory
-/// that strangers can fill.
-pub(crate) const MAX_FORMS: usize = 4;
+/// Bytes of all fields of a form before its file (AWS limit).
+pub(crate) const MAX_FORM_FIELDS: usize = 20 * KIB as usize;
 /// Largest signed aws-chunked chunk: it is held in memory until its signature is checked.
 pub(crate) const MAX_SIGNED_CHUNK: u64 = 16 * MIB;
 /// Unsigned aws-chunked chunks are cut into pieces of this size, so that none is held whole.
 pub(crate) const UNSIGNED_CHUNK_PIECE: u64 = 256 * KIB;
 /// Longest validity of a presigned URL (AWS limit).
 pub(crate) const MAX_PRESIGN_SECONDS: u64 = 7 * 24 * 3600;
-/// Connections served at a time; more wait in the listen queue.
-pub(crate) const MAX_CONNECTIONS: usize = 4_096;
+/// Bytes of a request's target and headers together: three times the largest that AWS takes, since
+/// session tokens and presigned URLs are long.
+pub(crate) const MAX_HEAD: usize = 24 * KIB as usize;
 /// Time a client has to send a request's headers.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest pause between two pieces of a request body.
 pub(crate) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP/2 streams of one connection.
 pub(crate) const MAX_H2_STREAMS: u32 = 256;
+/// HTTP/2 streams that a client may reset before they are looked at: more is an attack on the gateway's
+/// time ("rapid reset").
+pub(crate) const MAX_H2_RESETS: usize = 32;
+/// HTTP/2 streams of one connection that the gateway may have to reset because of errors in them.
+pub(crate) const MAX_H2_ERRORS: usize = 256;
+/// Longest wait for a client to take more of an answer.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time that a connection stays open without a request; HTTP/1 has [`HEADER_TIMEOUT`] for it.
+pub(crate) const UNUSED_TIMEOUT: Duration = Duration::from_secs(300);

@@ -4,6 +4,7 @@
 //! directory can read. [`server`] answers, [`client`] asks, [`model`] is what they exchange.
 pub mod client;
 mod health;
+pub mod kms;
 pub mod levels;
 pub mod members;
 pub mod metadata;

@@ -10,10 +10,22 @@ pub struct Status {
     pub version: String,
     /// Seconds since it started.
     pub uptime: u64,
+    /// The certificate of the S3 door; left out without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3_tls: Option<TlsStatus>,
     /// The chain.
     pub chain: ChainStatus,
     /// Packs, staging and caches.
     pub store: StoreStatus,
+}
+
+/// The certificate that the S3 door shows.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TlsStatus {
+    /// SHA-256 of it, in hex.
+    pub fingerprint: String,
+    /// Why the files that are there now are not in use; `None`: they are.
+    pub error: Option<String>,
 }
 
 /// What the gateway knows of the chain. `error` is set instead of the rest while it cannot be reached.

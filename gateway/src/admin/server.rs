@@ -22,7 +22,7 @@ use vfs::{Vfs, VolumeInfo};
 
 use super::model::{
     CachesDropped, ChainStatus, CreateVolume, DeleteVolume, Failure, Flush, Reclaim, ResizeVolume, Status,
-    TerritoryStatus, Volumes,
+    TerritoryStatus, TlsStatus, Volumes,
 };
 use crate::config::MetadataEngine;
 
@@ -48,6 +48,8 @@ pub struct AdminState {
     pub territory: String,
     /// Where it is mounted, if it is.
     pub mount: Option<PathBuf>,
+    /// The certificate of the S3 door, if it speaks TLS.
+    pub certificate: Option<s3_frontend::CertificateView>,
     /// When the gateway started.
     pub started: Instant,
     /// Set when it stops: what takes long and can be begun anew ends.
@@ -79,6 +81,7 @@ impl Admin {
             .route("/v1/volumes/resize", post(resize_volume))
             .route("/v1/volumes/delete", post(delete_volume))
             .merge(super::workers::routes())
+            .merge(super::kms::routes())
             .merge(super::levels::routes())
             .merge(super::quotas::routes())
             .merge(super::trash::routes())
@@ -210,6 +213,10 @@ async fn status(State(state): State<AdminState>) -> Result<Json<Status>, AdminEr
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime: state.started.elapsed().as_secs(),
+        s3_tls: state.certificate.as_ref().map(|certificate| {
+            let s3_frontend::TlsStatus { fingerprint, error } = certificate.status();
+            TlsStatus { fingerprint, error }
+        }),
         chain,
         store: {
             // Of a restored namespace it looks through all that nobody has looked at yet.

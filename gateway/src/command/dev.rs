@@ -234,9 +234,7 @@ impl Dev {
                 listen: self.s3,
                 region: REGION.to_owned(),
                 credentials: vec![(secrets.access_key.clone(), secrets.secret_key.to_string())],
-                domains: Vec::new(),
-                allow_customer_keys_over_http: false,
-                object_ownership: s3_frontend::ObjectOwnership::default(),
+                ..s3_frontend::S3Config::default()
             }),
             mount: (!self.no_mount).then(|| fuse_frontend::MountConfig {
                 path: self.mount.clone().unwrap_or_else(|| data.join("mnt")),
@@ -313,6 +311,7 @@ fn ready(gateway: &Gateway, secrets: &Secrets, devnet: &Devnet) -> Ready {
     Ready {
         s3: gateway.s3_address.map(|address| S3Ready {
             endpoint: format!("http://{address}"),
+            tls_endpoint: None,
             region: REGION.to_owned(),
             access_key: secrets.access_key.clone(),
             secret_key: Some(secrets.secret_key.to_string()),

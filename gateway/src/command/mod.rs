@@ -6,6 +6,7 @@ mod clone;
 pub mod dev;
 mod explain;
 mod flush;
+mod kms;
 mod level;
 mod member;
 mod metadata;
@@ -60,6 +61,8 @@ enum Command {
     Volume(volume::Volume),
     /// List buckets and change their settings.
     Bucket(bucket::Bucket),
+    /// Make, list, disable and enable keys that S3 clients name for encryption.
+    Kms(kms::Kms),
     /// List, restore and delete for good what was deleted from buckets that keep a trash.
     Trash(trash::Trash),
     /// Limit what buckets and directories may hold.
@@ -165,6 +168,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Serve(command) => command.run().await,
         Command::Volume(command) => command.run().await,
         Command::Bucket(command) => command.run().await,
+        Command::Kms(command) => command.run().await,
         Command::Trash(command) => command.run().await,
         Command::Quota(command) => command.run().await,
         Command::Flush(command) => command.run().await,

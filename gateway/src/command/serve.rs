@@ -1,4 +1,5 @@
 //! `cess-gateway serve`: a gateway on a CESS network, from a configuration file.
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -69,7 +70,8 @@ impl Serve {
                 .s3_address
                 .zip(config.s3.as_ref())
                 .map(|(address, s3)| S3Ready {
-                    endpoint: format!("http://{address}"),
+                    endpoint: endpoint(address, gateway.s3_tls_address),
+                    tls_endpoint: gateway.s3_tls_address.map(|address| format!("https://{address}")),
                     region: s3.region.clone(),
                     access_key: access_key.unwrap_or_default(),
                     secret_key: None,
@@ -114,6 +116,12 @@ impl Serve {
     }
 }
 
+/// The listener that is always there: it speaks TLS when no other one does.
+fn endpoint(address: SocketAddr, tls: Option<SocketAddr>) -> String {
+    let scheme = if tls == Some(address) { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
 fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
     let network = &config.network;
     let uri = read_private(&network.signer_file)?;
@@ -142,6 +150,11 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             domains: s3.domains.clone(),
             allow_customer_keys_over_http: s3.allow_customer_keys_over_http,
             object_ownership: s3.object_ownership,
+            tls: s3.tls.clone().map(Into::into),
+            clients: s3.clients.clone().into(),
+            website_domains: s3.website.domains.clone(),
+            website_listen: s3.website.listen,
+            forms_signed_v2: s3.forms_signed_v2,
         }),
         None => None,
     };

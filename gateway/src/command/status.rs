@@ -48,6 +48,14 @@ fn render(status: &model::Status) -> String {
         status.version,
         humantime::format_duration(Duration::from_secs(status.uptime))
     ));
+    if let Some(tls) = &status.s3_tls {
+        line(format!("S3 TLS    certificate {}", tls.fingerprint));
+        if let Some(error) = &tls.error {
+            line(format!(
+                "          the files that are there now are not used: {error}"
+            ));
+        }
+    }
     line(format!(
         "chain     {}, account {}",
         status.chain.runtime, status.chain.account

@@ -1,12 +1,11 @@
 //! What a request says about itself, as the condition keys of policies.
-use std::net::IpAddr;
-
 use access::Caller;
 use access::policy::Context;
 use http::{HeaderMap, Uri};
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock;
+use crate::layer::Client;
 
 /// Headers that are condition keys of their own name (`s3:NAME`).
 const HEADERS: [&str; 20] = [
@@ -35,15 +34,6 @@ const HEADERS: [&str; 20] = [
 /// Parameters of the query that are condition keys of their own name.
 const PARAMETERS: [&str; 3] = ["prefix", "delimiter", "max-keys"];
 
-/// The other end of the connection. Every request carries it in its extensions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer {
-    /// Its address.
-    pub(crate) address: IpAddr,
-    /// Whether the connection is protected by TLS.
-    pub(crate) secure: bool,
-}
-
 /// The parameter of a query, decoded.
 pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     form_urlencoded::parse(uri.query()?.as_bytes())
@@ -52,12 +42,12 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
 }
 
 /// All that a request says about itself before its body is read.
-pub(super) fn of_request(caller: &Caller, headers: &HeaderMap, uri: &Uri, peer: Option<Peer>) -> Context {
+pub(super) fn of_request(caller: &Caller, headers: &HeaderMap, uri: &Uri, client: Option<Client>) -> Context {
     let mut context = Context::default();
     of_caller(&mut context, caller);
-    if let Some(peer) = peer {
-        context.set("aws:SourceIp", peer.address.to_canonical().to_string());
-        context.set("aws:SecureTransport", peer.secure.to_string());
+    if let Some(client) = client {
+        context.set("aws:SourceIp", client.address.to_canonical().to_string());
+        context.set("aws:SecureTransport", client.secure.to_string());
     }
     let now = clock::now();
     if let Ok(text) = now.format(&Rfc3339) {
@@ -179,13 +169,15 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let peer = Some(Peer {
+        let client = Some(Client {
             address: "::ffff:10.0.0.1".parse().unwrap(),
             secure: false,
+            crowded: false,
+            visitor: false,
         });
         let uri: Uri = "/b?prefix=a%2Fb&max-keys=7&versionId=null".parse().unwrap();
         let caller = Caller::Known(Fixed::sample().caller("KEY2", None).unwrap());
-        let context = of_request(&caller, &headers, &uri, peer);
+        let context = of_request(&caller, &headers, &uri, client);
         let number = Fixed::account(2).id.number();
         for (key, expected) in [
             ("aws:SourceIp", "10.0.0.1"),

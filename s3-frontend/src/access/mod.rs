@@ -42,12 +42,12 @@ pub use self::bucket::ObjectOwnership;
 pub(crate) use self::bucket::{
     BucketAccess, Buckets, OWNERSHIP, OwnershipSetting, POLICY, PUBLIC_ACCESS_BLOCK, PublicAccessBlock,
 };
-pub(crate) use self::conditions::Peer;
 use self::documents::Documents;
 pub(crate) use self::identities::Identities;
 use self::operations::{Rule, Target, rule_of};
 use crate::acl::{self, Acl, Permission};
 use crate::error::{self, fail};
+use crate::layer::Client;
 use crate::ops::{rename, version};
 use crate::tags::SETTING as TAGGING;
 
@@ -461,7 +461,7 @@ impl S3Access for Authorizer {
             S3Path::Bucket { bucket } => (Some(bucket.to_string()), None),
             S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
         };
-        let peer = cx.extensions_mut().get::<Peer>().copied();
+        let client = cx.extensions_mut().get::<Client>().copied();
         let access = match (rule.target, &bucket) {
             (Target::Bucket | Target::Entry | Target::Object, Some(name)) => {
                 Some(self.buckets.of(name).await?)
@@ -476,7 +476,7 @@ impl S3Access for Authorizer {
                 !identity.policies().is_empty() || session.is_some_and(|session| session.policy.is_some())
             });
         let context = if policies {
-            conditions::of_request(&caller, cx.headers(), cx.uri(), peer)
+            conditions::of_request(&caller, cx.headers(), cx.uri(), client)
         } else {
             Context::default()
         };

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::cipher::KEY;
 use crate::error::fail;
+use crate::layer::Client;
 
 /// The one algorithm that S3 knows for them.
 pub(crate) const ALGORITHM: &str = "AES256";
@@ -105,8 +106,9 @@ pub(crate) struct KeyTransport {
 
 impl KeyTransport {
     /// Refuses a key that everybody on the way could read.
-    pub(crate) fn check(self, _: &Extensions) -> S3Result<()> {
-        if self.over_http {
+    pub(crate) fn check(self, extensions: &Extensions) -> S3Result<()> {
+        let secure = extensions.get::<Client>().is_some_and(|client| client.secure);
+        if self.over_http || secure {
             return Ok(());
         }
         Err(fail(

@@ -6,6 +6,7 @@ use vfs::ObjectMeta;
 
 use super::cipher::{ContentKey, derive};
 use super::customer::{ALGORITHM, CustomerKey};
+use super::keys::{DEFAULT_KEY, DataKey, KeyService};
 use crate::error::fail;
 use crate::random;
 
@@ -27,6 +28,39 @@ pub(crate) enum Kept {
         /// Derived from key and salt, in hex: tells a wrong key before anything is read.
         check: String,
     },
+    /// By a data key that a key service wrapped.
+    Kms {
+        /// Name of the key that wrapped it.
+        key: String,
+        /// The data key, wrapped, in hex.
+        wrapped: String,
+        /// What the client gave along, in base64: part of what the data key was wrapped for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context: Option<String>,
+        /// S3's saving of requests to the key service: shown as it was given.
+        #[serde(default)]
+        bucket_key: bool,
+    },
+}
+
+/// A named key that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NamedKey {
+    /// Its name; `None`: the default one.
+    pub(crate) name: Option<String>,
+    /// The encryption context, in base64.
+    pub(crate) context: Option<String>,
+    /// To be shown.
+    pub(crate) bucket_key: bool,
+}
+
+/// What a data key is wrapped for.
+fn purpose(context: Option<&str>) -> Vec<u8> {
+    [
+        b"cess-gateway object data key 1 ",
+        context.unwrap_or_default().as_bytes(),
+    ]
+    .concat()
 }
 
 fn parameters_missing() -> S3Error {
@@ -84,9 +118,61 @@ impl Kept {
         (kept, ContentKey::derived(key.secret(), &salt))
     }
 
-    /// The key of the content, from what a request brought.
-    pub(crate) fn open(&self, given: Option<&CustomerKey>) -> S3Result<ContentKey> {
+    /// For a new object, with a data key of its own.
+    pub(crate) async fn by_named_key(asked: NamedKey, keys: &dyn KeyService) -> S3Result<(Self, ContentKey)> {
+        let data_key: DataKey = zeroize::Zeroizing::new(random::bytes());
+        let key = asked.name.unwrap_or_else(|| DEFAULT_KEY.to_owned());
+        let wrapped = keys
+            .wrap(&key, &purpose(asked.context.as_deref()), &data_key)
+            .await
+            .map_err(|error| error.to_s3())?;
+        let content = ContentKey::derived(&data_key[..], &[]);
+        let kept = Self::Kms {
+            key,
+            wrapped: hex::encode(wrapped),
+            context: asked.context,
+            bucket_key: asked.bucket_key,
+        };
+        Ok((kept, content))
+    }
+
+    /// Refuses who did not bring the client's key that it takes, or brought one that it does not take.
+    pub(crate) fn check(&self, given: Option<&CustomerKey>) -> S3Result<()> {
         match self {
+            Self::Customer { .. } => self.open_by_customer(given).map(drop),
+            Self::Kms { .. } if given.is_some() => Err(not_applicable()),
+            Self::Kms { .. } => Ok(()),
+        }
+    }
+
+    /// The key of the content, from what a request brought and what the key service says.
+    pub(crate) async fn open(
+        &self,
+        given: Option<&CustomerKey>,
+        keys: &dyn KeyService,
+    ) -> S3Result<ContentKey> {
+        self.check(given)?;
+        match self {
+            Self::Customer { .. } => self.open_by_customer(given),
+            Self::Kms {
+                key,
+                wrapped,
+                context,
+                ..
+            } => {
+                let wrapped = hex::decode(wrapped).map_err(|error| damaged(&error))?;
+                let data_key = keys
+                    .unwrap(key, &purpose(context.as_deref()), &wrapped)
+                    .await
+                    .map_err(|error| error.to_s3())?;
+                Ok(ContentKey::derived(&data_key[..], &[]))
+            }
+        }
+    }
+
+    fn open_by_customer(&self, given: Option<&CustomerKey>) -> S3Result<ContentKey> {
+        match self {
+            Self::Kms { .. } => Err(not_applicable()),
             Self::Customer { salt, check: kept } => {
                 let given = given.ok_or_else(parameters_missing)?;
                 let salt = hex::decode(salt).map_err(|error| damaged(&error))?;
@@ -121,6 +207,10 @@ pub(crate) struct Shown {
     pub(crate) customer: Option<&'static str>,
     /// Base64 of that key's MD5.
     pub(crate) customer_md5: Option<String>,
+    /// Name of the key of a key service.
+    pub(crate) kms_key: Option<String>,
+    /// As the client gave it.
+    pub(crate) bucket_key: Option<bool>,
 }
 
 impl Shown {
@@ -135,6 +225,13 @@ impl Shown {
                 method: None,
                 customer: Some(ALGORITHM),
                 customer_md5: given.map(|key| key.md5().to_owned()),
+                ..Self::default()
+            },
+            Some(Kept::Kms { key, bucket_key, .. }) => Self {
+                method: Some("aws:kms"),
+                kms_key: Some(key.clone()),
+                bucket_key: bucket_key.then_some(true),
+                ..Self::default()
             },
         }
     }
@@ -147,6 +244,8 @@ macro_rules! show_encryption {
         $output.server_side_encryption = shown.method.map(ServerSideEncryption::from_static);
         $output.sse_customer_algorithm = shown.customer.map(str::to_owned);
         $output.sse_customer_key_md5 = shown.customer_md5;
+        $output.ssekms_key_id = shown.kms_key;
+        $output.bucket_key_enabled = shown.bucket_key;
     }};
 }
 
@@ -176,10 +275,10 @@ mod tests {
         kept.keep(&mut meta).unwrap();
         let again = Kept::of(&meta).unwrap().unwrap();
         assert_eq!(again, kept);
-        let opened = again.open(Some(&key(1))).unwrap();
+        let opened = again.open_by_customer(Some(&key(1))).unwrap();
         assert_eq!(opened.tag(&[0; 16]), content.tag(&[0; 16]));
         for wrong in [None, Some(&key(2))] {
-            let refused = again.open(wrong).unwrap_err();
+            let refused = again.check(wrong).unwrap_err();
             assert_eq!(refused.code(), &S3ErrorCode::InvalidRequest);
         }
         // Neither the key nor its MD5 is kept, and two objects keep different things.

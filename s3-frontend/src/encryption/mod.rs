@@ -5,6 +5,8 @@
 //!
 //! - **the client's key** (SSE-C), which comes with each request and is never kept: [`wish`] reads it, and
 //!   of it an object keeps a random salt and a check value ([`kept`]), both useless without it;
+//! - **keys that have names** (SSE-KMS), which a key service uses for the gateway ([`keys`]): who disables one
+//!   there makes everything under it unreadable.
 //!
 //! The bytes of such an object are encrypted before the namespace sees them ([`cipher`]), by AES-256 in
 //! counter mode under a key of the object's own: any range can be read without the rest, and sizes stay.
@@ -19,6 +21,7 @@
 pub(crate) mod cipher;
 pub(crate) mod customer;
 pub(crate) mod kept;
+pub(crate) mod keys;
 pub(crate) mod nonces;
 pub(crate) mod sealing;
 pub(crate) mod wish;

@@ -130,20 +130,32 @@ impl Reading {
 }
 
 impl Door {
-    /// The encryption of a new object; `None`: as everything is.
-    pub(crate) fn sealing(&self, wish: &Wish, extensions: &Extensions) -> S3Result<Option<Sealing>> {
-        match wish {
-            Wish::Unsaid | Wish::Plain => Ok(None),
+    /// The encryption of a new object in a bucket; `None`: as everything is.
+    pub(crate) async fn sealing(
+        &self,
+        bucket: &str,
+        wish: &Wish,
+        extensions: &Extensions,
+    ) -> S3Result<Option<Sealing>> {
+        let asked = match wish {
+            Wish::Plain => return Ok(None),
             Wish::Customer(key) => {
                 self.customer_keys.check(extensions)?;
                 let (kept, content) = Kept::by_customer(key);
-                Ok(Some(Sealing { key: content, kept }))
+                return Ok(Some(Sealing { key: content, kept }));
             }
-        }
+            Wish::Kms(asked) => asked.clone(),
+            Wish::Unsaid => match self.default_key(bucket).await? {
+                Some(asked) => asked,
+                None => return Ok(None),
+            },
+        };
+        let (kept, key) = Kept::by_named_key(asked, &*self.keys).await?;
+        Ok(Some(Sealing { key, kept }))
     }
 
     /// The encryption of a part, which is that of its upload.
-    pub(crate) fn part_sealing(
+    pub(crate) async fn part_sealing(
         &self,
         upload: &ObjectMeta,
         given: Option<&CustomerKey>,
@@ -165,27 +177,42 @@ impl Door {
                  the appropriate encryption parameters.",
             )),
             (Some(kept), given) => Ok(Some(PartSealing {
-                key: kept.open(given)?,
+                key: kept.open(given, &*self.keys).await?,
             })),
         }
     }
 
     /// How to read an object for who brought that key.
-    pub(crate) fn reading(
+    pub(crate) async fn reading(
         &self,
         info: &ObjectInfo,
         given: Option<&CustomerKey>,
         extensions: &Extensions,
     ) -> S3Result<Reading> {
+        let kept = self.facts(info, given, extensions)?;
+        let key = match &kept {
+            None => None,
+            Some(kept) => Some(kept.open(given, &*self.keys).await?),
+        };
+        Ok(Reading { key, kept })
+    }
+
+    /// How an object is encrypted, for who brought that key and asks for no bytes.
+    pub(crate) fn facts(
+        &self,
+        info: &ObjectInfo,
+        given: Option<&CustomerKey>,
+        extensions: &Extensions,
+    ) -> S3Result<Option<Kept>> {
         if given.is_some() {
             self.customer_keys.check(extensions)?;
         }
         let kept = Kept::of(&info.meta)?;
-        let key = match &kept {
+        match &kept {
             None if given.is_some() => return Err(not_applicable()),
-            None => None,
-            Some(kept) => Some(kept.open(given)?),
-        };
-        Ok(Reading { key, kept })
+            None => {}
+            Some(kept) => kept.check(given)?,
+        }
+        Ok(kept)
     }
 }

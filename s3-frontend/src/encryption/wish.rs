@@ -1,8 +1,13 @@
 //! The encryption that a request asks for.
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::customer::CustomerKey;
+use super::kept::NamedKey;
 use crate::error::{fail, not_implemented};
 
 /// What is asked for.
@@ -12,6 +17,8 @@ pub(crate) enum Wish {
     Unsaid,
     /// What everything has.
     Plain,
+    /// By a key that has a name.
+    Kms(NamedKey),
     /// By the client's key.
     Customer(CustomerKey),
 }
@@ -24,10 +31,10 @@ impl Wish {
     /// From the fields of a request that makes an object.
     pub(crate) fn from_fields(
         method: Option<&str>,
-        kms_key: Option<&str>,
+        kms: NamedKey,
         customer: Option<CustomerKey>,
     ) -> S3Result<Self> {
-        if kms_key.is_some() && !method.is_some_and(|method| method.starts_with("aws:kms")) {
+        if kms.name.is_some() && !method.is_some_and(|method| method.starts_with("aws:kms")) {
             return Err(wrong(
                 "Server Side Encryption with AWS KMS managed key requires HTTP header \
                  x-amz-server-side-encryption : aws:kms",
@@ -41,7 +48,11 @@ impl Wish {
             (None, Some(key)) => Ok(Self::Customer(key)),
             (None, None) => Ok(Self::Unsaid),
             (Some("AES256"), None) => Ok(Self::Plain),
-            (Some("aws:kms" | "aws:kms:dsse"), None) => Err(not_implemented("Encryption with KMS keys")),
+            (Some("aws:kms"), None) => {
+                check_context(kms.context.as_deref())?;
+                Ok(Self::Kms(kms))
+            }
+            (Some("aws:kms:dsse"), None) => Err(not_implemented("Encryption in two layers")),
             (Some(_), None) => Err(fail(
                 S3ErrorCode::InvalidEncryptionAlgorithmError,
                 "The encryption request you specified is not valid.",
@@ -58,9 +69,18 @@ impl Wish {
     pub(crate) fn customer(&self) -> Option<&CustomerKey> {
         match self {
             Self::Customer(key) => Some(key),
-            Self::Unsaid | Self::Plain => None,
+            Self::Unsaid | Self::Plain | Self::Kms(_) => None,
         }
     }
+}
+
+/// An encryption context is a JSON object of texts, in base64.
+fn check_context(context: Option<&str>) -> S3Result<()> {
+    let Some(context) = context else { return Ok(()) };
+    let decoded = BASE64_STANDARD.decode(context).unwrap_or_default();
+    serde_json::from_slice::<BTreeMap<String, String>>(&decoded)
+        .map(drop)
+        .map_err(|_| wrong("The encryption context is not base64 of a JSON object of strings."))
 }
 
 /// The wish in the input of a request that makes an object.
@@ -72,7 +92,11 @@ macro_rules! wish {
                     .server_side_encryption
                     .as_ref()
                     .map(|method| method.as_str()),
-                $input.ssekms_key_id.as_deref(),
+                $crate::encryption::kept::NamedKey {
+                    name: $input.ssekms_key_id.clone(),
+                    context: $input.ssekms_encryption_context.clone(),
+                    bucket_key: $input.bucket_key_enabled.unwrap_or(false),
+                },
                 customer,
             )
         })
@@ -102,8 +126,12 @@ mod tests {
 
     #[test]
     fn wishes_that_contradict_themselves_are_refused() {
-        let read = |method, kms_key| {
-            Wish::from_fields(method, kms_key, None).map_err(|error| error.code().as_str().to_owned())
+        let read = |method, name: Option<&str>| {
+            let kms = NamedKey {
+                name: name.map(str::to_owned),
+                ..NamedKey::default()
+            };
+            Wish::from_fields(method, kms, None).map_err(|error| error.code().as_str().to_owned())
         };
         assert!(!read(None, None).unwrap().is_said());
         assert!(read(Some("AES256"), None).unwrap().is_said());
@@ -113,6 +141,11 @@ mod tests {
             read(Some("ROT13"), None).unwrap_err(),
             "InvalidEncryptionAlgorithmError"
         );
+        assert!(read(Some("aws:kms"), None).unwrap().is_said());
+        assert!(read(Some("aws:kms"), Some("k")).unwrap().is_said());
+        assert_eq!(read(Some("aws:kms:dsse"), None).unwrap_err(), "NotImplemented");
+        assert!(check_context(Some("eyJhIjoiYiJ9")).is_ok());
+        assert!(check_context(Some("WzFd")).is_err() && check_context(Some("{}")).is_err());
         let mut headers = HeaderMap::new();
         assert!(refuse_in_read(&headers).is_ok());
         headers.insert("x-amz-server-side-encryption", "AES256".parse().unwrap());

@@ -119,20 +119,28 @@ fn complete_document(document: &[u8], id: &RequestId, resource: &str) -> Option<
         out.push_str("</Message>");
     }
     out.push_str("<Resource>");
-    for c in resource.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            c => out.push(c),
-        }
-    }
+    out.push_str(&escape(resource));
     out.push_str("</Resource><RequestId>");
     out.push_str(&id.request);
     out.push_str("</RequestId><HostId>");
     out.push_str(&id.host);
     out.push_str("</HostId></Error>");
     Some(out)
+}
+
+/// A text as XML and HTML have it.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Messages for codes that s3s sends without one.
@@ -148,6 +156,7 @@ fn default_message(document: &str) -> &'static str {
         Some("InvalidBucketName") => "The specified bucket is not valid.",
         Some("KeyTooLongError") => "Your key is too long.",
         Some("MalformedXML") => "The XML you provided was not well-formed or did not validate.",
+        Some("MissingRequestBodyError") => "Request Body is empty",
         Some("InvalidURI") => "Could not parse the specified URI.",
         Some("InvalidRange") => "The requested range is not satisfiable.",
         Some("MethodNotAllowed") => "The specified method is not allowed against this resource.",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use md5::{Digest as _, Md5};
 use s3s::{S3Error, S3ErrorCode};
 use tokio::time::Sleep;
 
@@ -31,6 +32,15 @@ pub(crate) enum BodyFault {
     /// A body that is held in memory is larger than allowed.
     #[error("the body is too large")]
     TooLarge,
+    /// A document is not the one whose MD5 the client sent.
+    #[error("the document does not have its digest")]
+    BadDigest,
+    /// The file of a form is larger than its policy allows.
+    #[error("the file is too large")]
+    FileTooLarge,
+    /// The file of a form is smaller than its policy allows.
+    #[error("the file is too small")]
+    FileTooSmall,
 }
 
 impl BodyFault {
@@ -54,6 +64,18 @@ impl BodyFault {
                 "The aws-chunked encoding of the body is malformed.",
             ),
             Self::TooLarge => fail(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big."),
+            Self::BadDigest => fail(
+                S3ErrorCode::BadDigest,
+                "The Content-MD5 you specified did not match what we received.",
+            ),
+            Self::FileTooLarge => fail(
+                S3ErrorCode::EntityTooLarge,
+                "Your proposed upload exceeds the maximum allowed size.",
+            ),
+            Self::FileTooSmall => fail(
+                S3ErrorCode::EntityTooSmall,
+                "Your proposed upload is smaller than the minimum allowed size.",
+            ),
         }
     }
 }
@@ -61,12 +83,33 @@ impl BodyFault {
 /// Carries the first fault of a body to the operation that reads it: s3s wraps errors in private
 /// types on the way.
 #[derive(Debug, Default)]
-pub(crate) struct BodyFaults(OnceLock<BodyFault>);
+pub(crate) struct BodyFaults {
+    first: OnceLock<BodyFault>,
+    open_ended: bool,
+}
 
 impl BodyFaults {
+    /// Of a body that states no length and needs none: it ends where it says so itself.
+    pub(crate) fn open_ended() -> Self {
+        Self {
+            open_ended: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the body may go without a stated length.
+    pub(crate) fn is_open_ended(&self) -> bool {
+        self.open_ended
+    }
+
     /// The first fault, if any.
     pub(crate) fn get(&self) -> Option<BodyFault> {
-        self.0.get().copied()
+        self.first.get().copied()
+    }
+
+    /// Keeps a fault if it is the first, and gives the first.
+    pub(crate) fn record(&self, fault: BodyFault) -> BodyFault {
+        *self.first.get_or_init(|| fault)
     }
 }
 
@@ -80,6 +123,8 @@ pub(crate) struct GuardedBody<B = Incoming> {
     patience: Duration,
     /// Bytes that may still come.
     allowance: u64,
+    /// What has come so far, and the MD5 that it must have in the end.
+    digest: Option<(Md5, [u8; 16])>,
     faults: Arc<BodyFaults>,
 }
 
@@ -88,6 +133,7 @@ impl<B> GuardedBody<B> {
     pub(crate) fn new(inner: B, framing: Framing, patience: Duration, faults: Arc<BodyFaults>) -> Self {
         Self {
             allowance: u64::MAX,
+            digest: None,
             inner,
             chunks: Chunks::new(framing),
             ready: VecDeque::new(),
@@ -103,8 +149,14 @@ impl<B> GuardedBody<B> {
         self
     }
 
+    /// Ends with a fault unless all bytes together have this MD5; `None`: any.
+    pub(crate) fn with_md5(mut self, expected: Option<[u8; 16]>) -> Self {
+        self.digest = expected.map(|expected| (Md5::new(), expected));
+        self
+    }
+
     fn fail(&self, fault: BodyFault) -> BodyFault {
-        *self.faults.0.get_or_init(|| fault)
+        self.faults.record(fault)
     }
 }
 
@@ -138,7 +190,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
                 }
             };
             let frame = match frame {
-                None => return Poll::Ready(None),
+                None => {
+                    let digest = this.digest.take();
+                    let wrong = digest.is_some_and(|(digest, expected)| digest.finalize()[..] != expected);
+                    return Poll::Ready(wrong.then(|| Err(this.fail(BodyFault::BadDigest))));
+                }
                 Some(Err(_)) => return Poll::Ready(Some(Err(this.fail(BodyFault::Connection)))),
                 Some(Ok(frame)) => frame,
             };
@@ -147,6 +203,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
                 return Poll::Ready(Some(Err(this.fail(BodyFault::TooLarge))));
             };
             this.allowance = allowance;
+            if let (Some((digest, _)), Some(data)) = (&mut this.digest, frame.data_ref()) {
+                digest.update(data);
+            }
             let Some(chunks) = &mut this.chunks else {
                 return Poll::Ready(Some(Ok(frame)));
             };
@@ -163,7 +222,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty() && self.inner.is_end_stream()
+        self.ready.is_empty() && self.digest.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -217,6 +276,18 @@ mod tests {
             let body = GuardedBody::new(body, Framing::Plain, PATIENCE, Arc::clone(&faults)).limited(limit);
             assert_eq!(body.collect().await.is_ok(), fits);
             assert_eq!(faults.get(), (!fits).then_some(BodyFault::TooLarge));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_has_its_digest() {
+        let expected: [u8; 16] = Md5::digest(b"abc").into();
+        for (text, fits) in [("abc", true), ("abd", false), ("", false)] {
+            let faults = Arc::new(BodyFaults::default());
+            let body = Full::new(Bytes::from_static(text.as_bytes()));
+            let body = GuardedBody::new(body, Framing::Plain, PATIENCE, Arc::clone(&faults));
+            assert_eq!(body.with_md5(Some(expected)).collect().await.is_ok(), fits);
+            assert_eq!(faults.get(), (!fits).then_some(BodyFault::BadDigest));
         }
     }
 

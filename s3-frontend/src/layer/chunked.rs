@@ -225,6 +225,22 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_bytes_are_followed_or_refused(
+            wire in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'1'), Just(b';'), any::<u8>()], 0..300),
+            cut in 1usize..40,
+        ) {
+            let pieces: Vec<&[u8]> = wire.chunks(cut).collect();
+            for framing in [Framing::Signed, Framing::Unsigned] {
+                let whole = run(framing, &[&wire]);
+                let cut = run(framing, &pieces);
+                prop_assert_eq!(whole.is_ok(), cut.is_ok());
+                if let (Framing::Signed, Ok(out)) = (framing, whole) {
+                    prop_assert_eq!(&out, &wire);
+                }
+            }
+        }
+
+        #[test]
         fn any_cut_of_the_wire_decodes_the_same(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..6),
             cut in 1usize..40,

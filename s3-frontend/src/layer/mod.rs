@@ -3,68 +3,101 @@
 //! | left open by s3s 0.14 | closed in |
 //! |---|---|
 //! | the ETag of GetObjectAttributes, which S3 gives without quotes | [`answer`] |
+//! | clients that ask for more than their share | [`client`] |
+//! | heads of any size | here |
 //! | request ids, `Resource` and `RequestId` in error documents | [`answer`] |
 //! | old signature versions, unsigned `x-amz-*` headers, region, presigned lifetime, session tokens | [`signature`] |
-//! | `OPTIONS` (CORS preflight) | here |
-//! | forms of strangers held in memory | here |
+//! | CORS, with the question before a request (`OPTIONS`) | [`crate::cors`], called here |
+//! | browser forms, held in memory and read by rules of their own | [`crate::form`], called here |
+//! | requests about one thing taken for requests about another | [`subresource`] |
+//! | `Content-MD5` of documents | [`body`] |
+//! | web sites | [`crate::website`], called in [`visit`] |
 //! | answers to `Expect: 100-continue` that come without the `100` (hyper sends none for an empty body) | here |
 //! | idle bodies, aws-chunked chunks of any size held in memory, why a body broke off | [`body`], [`chunked`] |
 mod answer;
 mod body;
 mod chunked;
+mod client;
 mod signature;
+mod subresource;
+mod visit;
 
-pub(crate) use body::BodyFaults;
-pub(crate) use signature::check_form_region;
+pub(crate) use answer::escape;
+pub(crate) use body::{BodyFault, BodyFaults, GuardedBody};
+pub(crate) use chunked::Framing;
+pub(crate) use client::Client;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
-use tokio::sync::Semaphore;
+use vfs::Vfs;
 
 use self::answer::RequestIds;
-use self::body::GuardedBody;
+use self::client::Share;
+use self::subresource::Level;
+use crate::auth::Keys;
 use crate::error::{fail, fail_custom};
-use crate::limits;
+use crate::form::{self, Forms};
+use crate::host::{Domains, Place};
+use crate::{S3Config, cors, limits, setting};
 
 /// Takes requests off the wire and hands the acceptable ones to s3s.
 pub(crate) struct Front {
     s3: S3Service,
+    vfs: Vfs,
+    domains: Domains,
+    website_domains: Domains,
     region: String,
     ids: RequestIds,
-    forms: Semaphore,
+    share: Share,
+    forms: Forms,
 }
 
 impl Front {
-    /// In front of `s3`; signatures must name `region`.
-    pub(crate) fn new(s3: S3Service, region: String) -> Self {
+    /// In front of `s3`, which works on `vfs`.
+    pub(crate) fn new(s3: S3Service, vfs: Vfs, domains: Domains, config: &S3Config) -> Self {
         Self {
             s3,
-            region,
+            vfs,
+            domains,
+            website_domains: Domains::new(&config.website_domains),
+            region: config.region.clone(),
             ids: RequestIds::new(),
-            forms: Semaphore::new(limits::MAX_FORMS),
+            share: Share::new(&config.clients),
+            forms: Forms {
+                region: config.region.clone(),
+                signed_v2: config.forms_signed_v2,
+                auth: Box::new(Keys::new(&config.credentials)),
+            },
         }
     }
 
-    /// Answers one request. Every outcome is an answer.
-    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request of `client`. Every outcome is an answer.
+    pub(crate) async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
         let id = self.ids.next();
         let method = request.method().clone();
         let resource = request.uri().path().to_owned();
         let attributes = method == Method::GET && asks_for(&request, "attributes");
         let expects = expects_continue(&request);
         let empty = request.body().is_end_stream();
-        let response = match self.admit(request) {
-            Ok(admitted) if admitted.form => match self.forms.acquire().await {
-                Ok(_permit) => self.answer(admitted).await,
-                Err(_) => refusal(S3Error::new(S3ErrorCode::ServiceUnavailable)),
-            },
-            Ok(admitted) => self.answer(admitted).await,
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(client);
+        let response = match self.share.grant(client, &parts) {
             Err(error) => refusal(error),
+            Ok(granted) => {
+                let response = self.respond(parts, body, client).await;
+                // What is wrong with a signature is answered with one of these; so is other nonsense.
+                let genuine = ![StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN].contains(&response.status());
+                self.share.answered(granted, genuine);
+                response
+            }
         };
         let mut response = answer::finish(response, &id, &method, &resource);
         if attributes {
@@ -75,9 +108,97 @@ impl Front {
         if expects && (empty || !response.status().is_success()) {
             response
                 .headers_mut()
-                .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+                .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    async fn respond(&self, mut parts: Parts, body: Incoming, client: Client) -> Response<Body> {
+        // Whoever says nothing about himself is anonymous.
+        if parts
+            .headers
+            .get(AUTHORIZATION)
+            .is_some_and(HeaderValue::is_empty)
+        {
+            parts.headers.remove(AUTHORIZATION);
+        }
+        if head_len(&parts) > limits::MAX_HEAD {
+            return refusal(fail_custom(
+                "RequestHeaderSectionTooLarge",
+                StatusCode::BAD_REQUEST,
+                "Your request header section exceeds the maximum allowed size.",
+            ));
+        }
+        if let Some(bucket) = self.site(&parts, client) {
+            return self.visit(&bucket, &parts, client).await;
+        }
+        let place = self.domains.place(&parts);
+        if parts.method == Method::OPTIONS {
+            let answer = self.preflight(&parts, place.as_ref()).await;
+            return answer.unwrap_or_else(refusal);
+        }
+        // A browser makes it for a page of another origin.
+        let foreign = parts.headers.contains_key(http::header::ORIGIN);
+        let asked = foreign.then(|| (parts.method.clone(), parts.headers.clone()));
+        let response = self.carry_out(parts, body, place.as_ref()).await;
+        let mut response = response.unwrap_or_else(refusal);
+        if let (Some((method, headers)), Some(place)) = (asked, place)
+            // The request is answered already; without the headers the browser keeps the answer to itself.
+            && let Ok(Some(rules)) = self.cors_rules(&place.bucket).await
+        {
+            cors::annotate(response.headers_mut(), &rules, &headers, &method);
+        }
+        response
+    }
+
+    /// Answers a browser's question.
+    async fn preflight(&self, parts: &Parts, place: Option<&Place>) -> Result<Response<Body>, S3Error> {
+        let asked = cors::Preflight::read(&parts.headers)?;
+        let rules = match place {
+            Some(place) => self.cors_rules(&place.bucket).await?,
+            None => None,
+        };
+        asked.answer(rules.as_ref())
+    }
+
+    /// Of a bucket that is not there nobody may learn so here.
+    async fn cors_rules(&self, bucket: &str) -> Result<Option<cors::Rules>, S3Error> {
+        match setting::read(&self.vfs, bucket, cors::SETTING).await {
+            Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => Ok(None),
+            rules => rules,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        place: Option<&Place>,
+    ) -> Result<Response<Body>, S3Error> {
+        if let Some(boundary) = form::boundary(&parts) {
+            let put = self.forms.read(&parts, place, boundary, body).await?;
+            let (parts, file) = put.request.into_parts();
+            signature::check(&parts, &self.region)?;
+            let response = self
+                .answer(Admitted::new(
+                    parts,
+                    Body::http_body_unsync(file),
+                    put.faults,
+                    false,
+                ))
+                .await;
+            return Ok(put.answer.finish(response));
+        }
+        if let Some(place) = place {
+            let level = if place.key.is_empty() {
+                Level::Bucket
+            } else {
+                Level::Object
+            };
+            subresource::check(&parts, level)?;
+        }
+        let admitted = self.admit(parts, body)?;
+        Ok(self.answer(admitted).await)
     }
 
     async fn answer(&self, admitted: Admitted) -> Response<Body> {
@@ -85,7 +206,6 @@ impl Front {
             request,
             faults,
             document,
-            form: _,
         } = admitted;
         let response = match self.s3.call(request).await {
             Ok(response) => response,
@@ -109,32 +229,23 @@ impl Front {
         response
     }
 
-    fn admit(&self, request: Request<Incoming>) -> Result<Admitted, S3Error> {
-        let (mut parts, body) = request.into_parts();
-        if parts.method == Method::OPTIONS {
-            return Err(fail_custom(
-                "AccessForbidden",
-                StatusCode::FORBIDDEN,
-                "CORSResponse: CORS is not enabled for this bucket.",
-            ));
-        }
+    fn admit(&self, parts: Parts, body: Incoming) -> Result<Admitted, S3Error> {
         signature::check(&parts, &self.region)?;
         let faults = Arc::new(BodyFaults::default());
-        parts.extensions.insert(Arc::clone(&faults));
-        let framing = chunked::Framing::of(&parts.headers);
-        let form = is_form(&parts);
-        let document = !form && takes_document(&parts);
+        let framing = Framing::of(&parts.headers);
+        let document = takes_document(&parts);
         let mut body = GuardedBody::new(body, framing, limits::BODY_IDLE_TIMEOUT, Arc::clone(&faults));
+        // s3s takes an empty one for none.
+        let md5 = content_md5(&parts.headers)?;
         if document {
-            body = body.limited(limits::MAX_XML_BODY as u64);
+            body = body.limited(limits::MAX_XML_BODY as u64).with_md5(md5);
         }
-        let request = Request::from_parts(parts, Body::http_body_unsync(body));
-        Ok(Admitted {
-            request,
+        Ok(Admitted::new(
+            parts,
+            Body::http_body_unsync(body),
             faults,
             document,
-            form,
-        })
+        ))
     }
 }
 
@@ -144,8 +255,17 @@ struct Admitted {
     faults: Arc<BodyFaults>,
     /// Whether its body is a document that s3s holds in memory, not an object's bytes.
     document: bool,
-    /// Whether it is a browser form.
-    form: bool,
+}
+
+impl Admitted {
+    fn new(mut parts: Parts, body: Body, faults: Arc<BodyFaults>, document: bool) -> Self {
+        parts.extensions.insert(Arc::clone(&faults));
+        Self {
+            request: Request::from_parts(parts, body),
+            faults,
+            document,
+        }
+    }
 }
 
 /// Whether the query names a sub-resource.
@@ -161,19 +281,32 @@ fn expects_continue(request: &Request<Incoming>) -> bool {
         && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// A browser form (POST Object).
-fn is_form(parts: &Parts) -> bool {
-    let content_type = parts
-        .headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    parts.method == Method::POST
-        && content_type.is_some_and(|value| {
-            value
-                .trim_start()
-                .to_ascii_lowercase()
-                .starts_with("multipart/form-data")
-        })
+/// Bytes of a request's target and headers.
+fn head_len(parts: &Parts) -> usize {
+    let headers = parts.headers.iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    headers
+        + parts
+            .uri
+            .path_and_query()
+            .map_or(0, |target| target.as_str().len())
+}
+
+/// The MD5 that a body must have.
+fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, S3Error> {
+    let Some(value) = headers.get("content-md5") else {
+        return Ok(None);
+    };
+    let digest = BASE64_STANDARD.decode(value.as_bytes()).ok();
+    let digest = digest.and_then(|digest| <[u8; 16]>::try_from(digest).ok());
+    digest.map(Some).ok_or_else(|| {
+        fail(
+            S3ErrorCode::InvalidDigest,
+            "The Content-MD5 you specified is not valid.",
+        )
+    })
 }
 
 /// Sub-resources whose PUT carries a document.
@@ -203,7 +336,8 @@ const DOCUMENTS: [&str; 23] = [
     "website",
 ];
 
-/// Bodies are documents where the query names such a sub-resource, and in every POST but a form.
+/// Bodies are documents where the query names such a sub-resource, and in every POST; forms are not looked at
+/// here.
 fn takes_document(parts: &Parts) -> bool {
     parts.method == Method::POST
         || form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
@@ -229,8 +363,7 @@ mod tests {
                 .method(method)
                 .uri(uri)
                 .header("content-type", content_type);
-            let parts = request.body(()).unwrap().into_parts().0;
-            !is_form(&parts) && takes_document(&parts)
+            takes_document(&request.body(()).unwrap().into_parts().0)
         };
         for object in [
             "/b/k",
@@ -243,6 +376,5 @@ mod tests {
             assert!(takes(Method::PUT, document, ""), "{document}");
         }
         assert!(takes(Method::POST, "/b/k?uploadId=x", "application/xml"));
-        assert!(!takes(Method::POST, "/b", "Multipart/form-data; boundary=x"));
     }
 }

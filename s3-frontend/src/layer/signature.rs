@@ -186,19 +186,6 @@ fn check_covered(claim: &Claim<'_>, headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-/// A browser form carries its signature in fields that s3s alone reads: what it found is checked
-/// here. SigV2 forms name no region.
-pub(crate) fn check_form_region(found: Option<&str>, region: &str) -> S3Result<()> {
-    match found {
-        None => Err(sig_v2()),
-        Some(found) if found == region => Ok(()),
-        Some(_) => Err(wrong_region(
-            S3ErrorCode::AuthorizationQueryParametersError,
-            region,
-        )),
-    }
-}
-
 fn sig_v2() -> S3Error {
     fail(
         S3ErrorCode::InvalidRequest,
@@ -222,6 +209,8 @@ fn malformed_header() -> S3Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GOOD: &str = "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/s3/aws4_request, \
@@ -328,10 +317,19 @@ mod tests {
         assert_eq!(credential_region(""), None);
     }
 
-    #[test]
-    fn forms_need_a_region() {
-        assert!(check_form_region(Some("r"), "r").is_ok());
-        assert!(check_form_region(Some("q"), "r").is_err());
-        assert!(check_form_region(None, "r").is_err());
+    proptest! {
+        #[test]
+        fn any_claim_is_judged(
+            authorization in "(AWS4-HMAC-SHA256 )?[ -~]{0,120}",
+            query in "[a-zA-Z0-9%&=+_-]{0,120}",
+            credential in "[!-~]{0,60}",
+        ) {
+            let date = ("x-amz-date", "20260101T000000Z");
+            let _ = run("/b/k", &[("authorization", &authorization), date]);
+            let _ = run(&format!("/b/k?{query}"), &[]);
+            let claim = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=00");
+            let good = credential_region(&credential) == Some("us-east-1");
+            prop_assert!(good || run("/b/k", &[("authorization", &claim), date]).is_err());
+        }
     }
 }

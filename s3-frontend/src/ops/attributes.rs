@@ -46,7 +46,7 @@ impl Door {
         let reader = self.open(&input.bucket, &input.key, version).await?;
         let info = reader.info().clone();
         drop(reader);
-        self.reading(&info, customer.as_ref(), &req.extensions)?;
+        self.facts(&info, customer.as_ref(), &req.extensions)?;
         let has = |attribute: &str| wanted.contains(&attribute);
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(naming::timestamp(info.modified)),

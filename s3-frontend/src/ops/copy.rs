@@ -104,7 +104,7 @@ impl Door {
         refuse_unsupported!(req.input)?;
         let wish = wish!(req.input)?;
         let source_customer = source_key!(req.input)?;
-        let sealing = self.sealing(&wish, &req.extensions)?;
+        let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let new_acl = self.acl_of_new(
             &req.extensions,
             &req.headers,
@@ -144,7 +144,9 @@ impl Door {
         }
         let source = self.copied_from(from_object).await?;
         let from = source.info().clone();
-        let reading = self.reading(&from, source_customer.as_ref(), &req.extensions)?;
+        let reading = self
+            .reading(&from, source_customer.as_ref(), &req.extensions)
+            .await?;
         let conditions = ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,

@@ -8,6 +8,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
 
 use crate::door::Door;
+use crate::encryption::kept::NamedKey;
 use crate::error::{self, fail, fail_custom, not_implemented};
 use crate::metadata::check_expected_owner;
 
@@ -19,6 +20,9 @@ const SETTING: &str = "encryption";
 struct BucketEncryption {
     /// As S3 names it.
     algorithm: String,
+    /// Name of the key, of `aws:kms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     /// S3's saving of requests to the key service: shown as it was given.
     #[serde(default)]
     bucket_key: bool,
@@ -45,11 +49,15 @@ impl BucketEncryption {
             )),
             ServerSideEncryption::AES256 => Ok(Self {
                 algorithm: ServerSideEncryption::AES256.to_owned(),
+                key: None,
                 bucket_key,
             }),
-            ServerSideEncryption::AWS_KMS | ServerSideEncryption::AWS_KMS_DSSE => {
-                Err(not_implemented("Encryption with KMS keys"))
-            }
+            ServerSideEncryption::AWS_KMS => Ok(Self {
+                algorithm: ServerSideEncryption::AWS_KMS.to_owned(),
+                key: default.kms_master_key_id,
+                bucket_key,
+            }),
+            ServerSideEncryption::AWS_KMS_DSSE => Err(not_implemented("Encryption in two layers")),
             _ => Err(malformed()),
         }
     }
@@ -58,7 +66,7 @@ impl BucketEncryption {
         ServerSideEncryptionConfiguration {
             rules: vec![ServerSideEncryptionRule {
                 apply_server_side_encryption_by_default: Some(ServerSideEncryptionByDefault {
-                    kms_master_key_id: None,
+                    kms_master_key_id: self.key,
                     sse_algorithm: ServerSideEncryption::from(self.algorithm),
                 }),
                 bucket_key_enabled: Some(self.bucket_key),
@@ -68,6 +76,23 @@ impl BucketEncryption {
 }
 
 impl Door {
+    /// The named key that counts for requests that say nothing; `None`: as everything is.
+    pub(crate) async fn default_key(&self, bucket: &str) -> S3Result<Option<NamedKey>> {
+        let document = self.vfs.bucket_setting(bucket, SETTING).await;
+        let Some(document) = document.map_err(error::bucket)? else {
+            return Ok(None);
+        };
+        let said: BucketEncryption =
+            serde_json::from_slice(&document).map_err(s3s::S3Error::internal_error)?;
+        Ok(
+            (said.algorithm == ServerSideEncryption::AWS_KMS).then_some(NamedKey {
+                name: said.key,
+                context: None,
+                bucket_key: said.bucket_key,
+            }),
+        )
+    }
+
     pub(crate) async fn set_default_encryption(
         &self,
         req: S3Request<PutBucketEncryptionInput>,

@@ -3,6 +3,7 @@
 pub(crate) mod attributes;
 pub(crate) mod bucket;
 pub(crate) mod copy;
+pub(crate) mod cors;
 pub(crate) mod delete;
 pub(crate) mod encryption;
 pub(crate) mod lifecycle;
@@ -18,3 +19,4 @@ pub(crate) mod restore;
 pub(crate) mod tagging;
 pub(crate) mod unset;
 pub(crate) mod version;
+pub(crate) mod website;

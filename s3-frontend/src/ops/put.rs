@@ -1,5 +1,5 @@
-//! PutObject, and browser forms (POST Object), which s3s turns into it.
-use http::{Method, StatusCode};
+//! PutObject, and browser forms (POST Object), which are sent here as such ([`crate::form`]).
+use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::object::Commit;
@@ -15,7 +15,6 @@ use crate::ingest::{self, Intake};
 use crate::integrity::Demand;
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::{Checksum, Coverage, internal_headers};
-use crate::layer::check_form_region;
 use crate::lock::wanted_lock;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::naming;
@@ -42,9 +41,6 @@ impl Door {
         &self,
         mut req: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        if req.method == Method::POST {
-            check_form_region(req.region.as_ref().map(|region| region.as_str()), &self.region)?;
-        }
         check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
@@ -54,7 +50,7 @@ impl Door {
         }
         let offset = write_offset(req.input.write_offset_bytes)?;
         let wish = wish!(req.input)?;
-        let sealing = self.sealing(&wish, &req.extensions)?;
+        let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let stretch = sealing.as_ref().map(Sealing::stretch).transpose()?;
         let nonce = stretch.as_ref().map(|stretch| stretch.nonce);
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;

@@ -14,7 +14,7 @@ use crate::ack;
 use crate::condition::{self, ReadConditions};
 use crate::door::Door;
 use crate::encryption::customer::customer_key;
-use crate::encryption::kept::show_encryption;
+use crate::encryption::kept::{Shown, show_encryption};
 use crate::encryption::wish::refuse_in_read;
 use crate::error::{self, fail};
 use crate::integrity::algorithm::set_checksum;
@@ -192,7 +192,7 @@ impl Door {
         let customer = customer_key!(input)?;
         let reader = self.open(&input.bucket, &input.key, version).await?;
         let info = reader.info().clone();
-        let reading = self.reading(&info, customer.as_ref(), &req.extensions)?;
+        let reading = self.reading(&info, customer.as_ref(), &req.extensions).await?;
         ReadConditions::new(
             condition::DIRECT,
             &req.headers,
@@ -245,7 +245,7 @@ impl Door {
         let reader = self.open(&input.bucket, &input.key, version).await?;
         let info = reader.info().clone();
         drop(reader);
-        let reading = self.reading(&info, customer.as_ref(), &req.extensions)?;
+        let kept = self.facts(&info, customer.as_ref(), &req.extensions)?;
         ReadConditions::new(
             condition::DIRECT,
             &req.headers,
@@ -256,7 +256,7 @@ impl Door {
         let selection = select(&info, input.range.as_ref(), input.part_number)?;
         let mut output = HeadObjectOutput::default();
         describe!(output, &info, input, &selection);
-        show_encryption!(output, reading.shown(customer.as_ref()));
+        show_encryption!(output, Shown::of(kept.as_ref(), customer.as_ref()));
         if version.is_none() {
             output.expiration = self.expiration(&input.bucket, &info).await;
         }

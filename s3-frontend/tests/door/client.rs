@@ -151,6 +151,16 @@ impl Request {
         self
     }
 
+    pub fn method(&self) -> Method {
+        self.method.clone()
+    }
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
     /// Signs without sending.
     pub fn sign(&self) -> Signed {
         let date = amz_date(OffsetDateTime::now_utc() - self.age);

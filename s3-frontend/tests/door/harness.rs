@@ -23,8 +23,27 @@ pub struct Harness {
 }
 
 impl Harness {
+    /// Two keys, the region and one domain, on a free port.
+    pub fn config() -> S3Config {
+        S3Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            region: REGION.into(),
+            credentials: vec![
+                ("OTHERKEY".into(), "other".into()),
+                (ACCESS.into(), SECRET.into()),
+            ],
+            domains: vec!["s3.test".into()],
+            ..S3Config::default()
+        }
+    }
+
     /// Starts a door without a network behind it: everything stays staged.
     pub async fn start() -> Self {
+        Self::start_with(Self::config()).await
+    }
+
+    /// Starts a door with these settings.
+    pub async fn start_with(config: S3Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let meta = Meta::open(&MetaConfig {
             engine: EngineKind::Fjall,
@@ -59,17 +78,6 @@ impl Harness {
         )
         .await
         .unwrap();
-        let config = S3Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            region: REGION.into(),
-            credentials: vec![
-                ("OTHERKEY".into(), "other".into()),
-                (ACCESS.into(), SECRET.into()),
-            ],
-            domains: vec!["s3.test".into()],
-            allow_customer_keys_over_http: false,
-            object_ownership: s3_frontend::ObjectOwnership::default(),
-        };
         let server = S3Server::start(config, vfs.clone()).await.unwrap();
         let client = Client::new(&format!("http://{}", server.address()), ACCESS, SECRET, REGION);
         Self {

@@ -288,7 +288,12 @@ async fn unfulfilled_wishes_are_refused_and_store_nothing() {
     let large = "v".repeat(2048);
     for (name, value, status, code) in [
         ("x-amz-acl", "public-read", 400, "AccessControlListNotSupported"),
-        ("x-amz-server-side-encryption", "aws:kms", 501, "NotImplemented"),
+        (
+            "x-amz-server-side-encryption",
+            "aws:kms:dsse",
+            501,
+            "NotImplemented",
+        ),
         (
             "x-amz-server-side-encryption-customer-algorithm",
             "AES256",

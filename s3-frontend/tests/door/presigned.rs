@@ -1,12 +1,10 @@
-//! Presigned URLs, made by an independent library, and browser forms.
+//! Presigned URLs, made by an independent library.
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use rusty_s3::{Bucket, Credentials, S3Action as _, UrlStyle};
 use time::OffsetDateTime;
 
-use crate::client::{amz_date, hmac, signing_key};
+use crate::client::amz_date;
 use crate::harness::{ACCESS, Harness, REGION, SECRET};
 
 fn http() -> reqwest::Client {
@@ -109,79 +107,4 @@ async fn urls_do_not_cover_added_headers() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 403);
-}
-
-struct Form {
-    policy: String,
-    signature: String,
-    date: String,
-    credential: String,
-}
-
-fn form(region: &str) -> Form {
-    let date = amz_date(OffsetDateTime::now_utc());
-    let day = date.split('T').next().unwrap();
-    let credential = format!("{ACCESS}/{day}/{region}/s3/aws4_request");
-    let policy = format!(
-        r#"{{"expiration":"2099-01-01T00:00:00Z","conditions":[{{"bucket":"bucket"}},["starts-with","$key","up/"],
-        {{"x-amz-algorithm":"AWS4-HMAC-SHA256"}},{{"x-amz-credential":"{credential}"}},{{"x-amz-date":"{date}"}},
-        ["content-length-range",1,10]]}}"#
-    );
-    let policy = BASE64_STANDARD.encode(policy);
-    let signature = hex::encode(hmac(&signing_key(SECRET, day, region), policy.as_bytes()));
-    Form {
-        policy,
-        signature,
-        date,
-        credential,
-    }
-}
-
-async fn send(h: &Harness, form: &Form, key: &str, file: &'static str) -> (u16, String) {
-    let fields = reqwest::multipart::Form::new()
-        .text("key", key.to_owned())
-        .text("x-amz-algorithm", "AWS4-HMAC-SHA256")
-        .text("x-amz-credential", form.credential.clone())
-        .text("x-amz-date", form.date.clone())
-        .text("policy", form.policy.clone())
-        .text("x-amz-signature", form.signature.clone())
-        .part("file", reqwest::multipart::Part::text(file).file_name("f.txt"));
-    let answer = http()
-        .post(format!("{}/bucket", h.client.endpoint))
-        .multipart(fields)
-        .send()
-        .await
-        .unwrap();
-    (answer.status().as_u16(), answer.text().await.unwrap())
-}
-
-#[tokio::test]
-async fn browser_forms() {
-    let h = Harness::with_bucket("bucket").await;
-    let good = form(REGION);
-    let (status, text) = send(&h, &good, "up/file", "content").await;
-    assert!((200..300).contains(&status), "{status} {text}");
-    assert_eq!(
-        h.client.get("/bucket/up/file").send().await.expect(200).text(),
-        "content"
-    );
-    assert!((400..500).contains(&send(&h, &good, "down/file", "content").await.0));
-    assert_eq!(send(&h, &good, "up/file2", "much too long").await.0, 400);
-    let (status, text) = send(
-        &h,
-        &Form {
-            signature: "00".repeat(32),
-            ..form(REGION)
-        },
-        "up/x",
-        "content",
-    )
-    .await;
-    assert!(
-        status == 403 && text.contains("SignatureDoesNotMatch"),
-        "{status} {text}"
-    );
-    assert_eq!(send(&h, &form("mars-1"), "up/x", "content").await.0, 400);
-    h.client.head("/bucket/up/x").send().await.expect(404);
-    h.client.head("/bucket/up/file2").send().await.expect(404);
 }

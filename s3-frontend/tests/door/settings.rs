@@ -75,20 +75,8 @@ async fn making_settings_is_refused() {
     c.put("/bucket/k").body("x").send().await.expect(200);
     for (target, body) in [
         (
-            "/bucket?cors",
-            "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod>\
-                          <AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
-                .to_owned(),
-        ),
-        (
-            "/bucket?website",
-            "<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument>\
-                             </WebsiteConfiguration>"
-                .into(),
-        ),
-        (
             "/bucket?logging",
-            "<BucketLoggingStatus></BucketLoggingStatus>".into(),
+            "<BucketLoggingStatus></BucketLoggingStatus>".to_owned(),
         ),
         (
             "/bucket?notification",

@@ -44,7 +44,7 @@ fn named_parts(list: Option<CompletedMultipartUpload>) -> S3Result<Vec<Named>> {
     };
     let parts = list
         .and_then(|list| list.parts)
-        .filter(|parts| !parts.is_empty())
+        .filter(|parts| !parts.is_empty() && parts.len() <= limits::MAX_PARTS as usize)
         .ok_or_else(malformed)?;
     let mut named: Vec<Named> = Vec::with_capacity(parts.len());
     for part in parts {
@@ -213,6 +213,8 @@ impl Door {
             key: Some(key),
             e_tag: Some(naming::etag(&info.etag)),
             server_side_encryption: shown.method.map(ServerSideEncryption::from_static),
+            ssekms_key_id: shown.kms_key,
+            bucket_key_enabled: shown.bucket_key,
             version_id: version::shown(info.version),
             ..CompleteMultipartUploadOutput::default()
         };

@@ -36,7 +36,9 @@ impl Door {
             .await
             .map_err(error::upload)?
             .meta;
-        let sealing = self.part_sealing(&upload, customer.as_ref(), &req.extensions)?;
+        let sealing = self
+            .part_sealing(&upload, customer.as_ref(), &req.extensions)
+            .await?;
         let stretch = sealing.as_ref().map(PartSealing::stretch).transpose()?;
         let nonce = stretch.as_ref().map(|stretch| stretch.nonce);
         let given = checksum_fields!(req.input);
@@ -87,7 +89,9 @@ impl Door {
         let from_object = source(&input.copy_source)?;
         let source = self.copied_from(from_object).await?;
         let from = source.info().clone();
-        let reading = self.reading(&from, source_customer.as_ref(), &req.extensions)?;
+        let reading = self
+            .reading(&from, source_customer.as_ref(), &req.extensions)
+            .await?;
         ReadConditions::new(
             condition::COPY_SOURCE,
             &req.headers,
@@ -109,7 +113,9 @@ impl Door {
         }
         let (bucket, key) = (&input.bucket, input.key.as_bytes());
         let upload = self.vfs.upload(bucket, key, &id).await.map_err(error::upload)?;
-        let sealing = self.part_sealing(&upload.meta, customer.as_ref(), &req.extensions)?;
+        let sealing = self
+            .part_sealing(&upload.meta, customer.as_ref(), &req.extensions)
+            .await?;
         let part = if reading.is_sealed() || sealing.is_some() {
             let mut writer = self
                 .vfs

@@ -23,7 +23,7 @@ impl Door {
         check_expected_owner(&req.headers)?;
         refuse_unsupported!(req.input)?;
         let wish = wish!(req.input)?;
-        let sealing = self.sealing(&wish, &req.extensions)?;
+        let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
         let mut meta = object_meta(content_headers!(req.input), req.input.metadata.take())?;
         if let Some(tags) = &req.input.tagging {
             Tags::from_header(tags)?.keep(&mut meta);
