@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use cess::AccountId;
 use cess::chain::{Chain, ChainConfig};
 use cess::miner::MinerClient;
@@ -128,11 +128,13 @@ impl Gateway {
 
         let mut others = plan.places.clone();
         let place = others.remove(&plan.engine).context("no place for the metadata")?;
+        let engine = place.engine();
         let others: Vec<_> = others.into_values().collect();
         let meta = tokio::task::spawn_blocking(move || meta::Meta::at_among(&place, &others))
             .await
             .context("opening the metadata was cut off")?
             .context("cannot open the metadata")?;
+        require_own(data, engine, &meta).await?;
         let store_config = store_config(data, &plan, owner);
         let store = store::Store::open(
             store_config,
@@ -280,6 +282,29 @@ async fn meet(config: &ChainConfig) -> Result<Chain, cess::Error> {
         "the chain cannot be reached; serving without: writes stay staged until it can"
     );
     Ok(chain)
+}
+
+/// Refuses to begin a namespace in a directory in which another engine has one: what that one's rows name in
+/// staging would be taken for rubbish.
+async fn require_own(data: &DataDir, engine: &str, meta: &meta::Meta) -> Result<()> {
+    let directory = data.join("meta");
+    let used = meta::Place::engines_in(&directory);
+    let Some(other) = used.into_iter().find(|used| *used != engine) else {
+        return Ok(());
+    };
+    let meta = meta.clone();
+    let empty = tokio::task::spawn_blocking(move || meta.is_empty())
+        .await
+        .context("looking into the metadata was cut off")?
+        .context("cannot read the metadata")?;
+    if empty {
+        bail!(
+            "{} holds the metadata of the engine {other}, and the engine {engine} has none: set metadata.engine back, \
+             or move them with `meta migrate`",
+            directory.display()
+        );
+    }
+    Ok(())
 }
 
 fn store_config(data: &DataDir, plan: &Plan, owner: AccountId) -> store::StoreConfig {

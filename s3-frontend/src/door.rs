@@ -21,11 +21,11 @@ pub(crate) struct Door {
     pub(crate) region: String,
     /// How clients may bring encryption keys.
     pub(crate) customer_keys: KeyTransport,
+    /// Keys that have names.
+    pub(crate) keys: Arc<dyn KeyService>,
     pub(crate) identities: Arc<dyn Identities>,
     /// Whose the objects of a new bucket are.
     pub(crate) object_ownership: Ownership,
-    /// Keys that have names.
-    pub(crate) keys: Arc<dyn KeyService>,
 }
 
 impl Door {
@@ -42,9 +42,9 @@ impl Door {
             vfs,
             region,
             customer_keys,
+            keys,
             identities,
             object_ownership,
-            keys,
         }
     }
 }
@@ -118,6 +118,12 @@ impl S3 for Door {
         put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = set_lifecycle;
         get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle;
         delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = end_lifecycle;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = remove_cors;
+        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = put_website;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website;
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = remove_website;
         get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = policy;
         put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = set_policy;
         delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = delete_policy;
@@ -132,12 +138,6 @@ impl S3 for Door {
         put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = set_bucket_acl;
         get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = object_acl;
         put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = set_object_acl;
-        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = put_cors;
-        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors;
-        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = remove_cors;
-        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = put_website;
-        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website;
-        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = remove_website;
         put_object(PutObjectInput) -> PutObjectOutput = put;
         get_object(GetObjectInput) -> GetObjectOutput = get;
         head_object(HeadObjectInput) -> HeadObjectOutput = head;

@@ -51,7 +51,7 @@ mod setting;
 mod tags;
 mod website;
 
-pub use self::access::ObjectOwnership;
+pub use access::ObjectOwnership;
 pub use encryption::keys::{LocalKeyInfo, LocalKeys};
 pub use server::{CertificateView, ClientLimits, S3Server, TlsConfig, TlsStatus};
 
@@ -94,13 +94,13 @@ impl Default for S3Config {
             region: "us-east-1".to_owned(),
             credentials: Vec::new(),
             domains: Vec::new(),
+            object_ownership: ObjectOwnership::default(),
             tls: None,
             clients: ClientLimits::default(),
             website_domains: Vec::new(),
             website_listen: None,
             forms_signed_v2: false,
             allow_customer_keys_over_http: false,
-            object_ownership: ObjectOwnership::default(),
         }
     }
 }
@@ -122,12 +122,12 @@ impl fmt::Debug for S3Config {
                 "allow_customer_keys_over_http",
                 &self.allow_customer_keys_over_http,
             )
-            .field("object_ownership", &self.object_ownership)
             .field("tls", &self.tls)
             .field("clients", &self.clients)
             .field("website_domains", &self.website_domains)
             .field("website_listen", &self.website_listen)
             .field("forms_signed_v2", &self.forms_signed_v2)
+            .field("object_ownership", &self.object_ownership)
             .finish()
     }
 }

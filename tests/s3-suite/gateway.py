@@ -105,16 +105,30 @@ def serving(gateway, directory, users, settings):
         with running(serve, directory / "gateway.log") as ready:
             for user in list(keys)[1:]:
                 keys[user] = account(gateway, directory, user) or keys[user]
+            encryption_keys(gateway, directory)
             yield ready["s3"]["endpoint"], keys
+
+
+def order(gateway, directory, *words):
+    """Gives the running gateway a command; `False` if it does not know such commands."""
+    if subprocess.run([gateway, words[0], "--help"], capture_output=True).returncode != 0:
+        return False
+    command = [gateway, *words, "--data", directory / "data"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return True
+
+
+def encryption_keys(gateway, directory):
+    """The keys that the suite encrypts with when its configuration names none."""
+    for name in ("testkey-1", "testkey-2"):
+        order(gateway, directory, "kms", "create", name)
 
 
 def account(gateway, directory, name):
     """Makes an account and a key pair of it; `None` from a gateway without accounts."""
-    if subprocess.run([gateway, "iam", "--help"], capture_output=True).returncode != 0:
+    if not order(gateway, directory, "iam", "account", "create", name):
         return None
     pair = directory / f"{name}.key"
-    here = ["--data", directory / "data"]
-    for order in (["account", "create", name], ["key", "create", "--account", name, "--to", pair]):
-        subprocess.run([gateway, "iam", *order, *here], check=True, capture_output=True, timeout=60)
+    order(gateway, directory, "iam", "key", "create", "--account", name, "--to", pair)
     access, _, secret = pair.read_text().strip().partition(":")
     return access, secret

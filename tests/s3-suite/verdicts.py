@@ -6,6 +6,9 @@ import re
 
 
 def pytest_runtest_logreport(report):
+    # Of several workers, the one that they report to writes.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
     worst = report.failed or report.skipped
     if report.when != "call" and not worst:
         return

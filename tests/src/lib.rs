@@ -2,6 +2,7 @@
 //!
 //! - [`product`]: one `cess-gateway dev` as a child process, killed and restarted at will.
 //! - [`process`]: a program of this workspace as a child process.
+//! - [`operator`]: a gateway as an operator has it, from a configuration file.
 //! - [`tools`]: the clients that the machine has; a test says aloud which one it lacks.
 //! - [`model`]: all doors against one model.
 //! - [`s3`]: a small S3 client.
@@ -16,6 +17,7 @@ pub mod content;
 pub mod disk;
 pub mod leftovers;
 pub mod model;
+pub mod operator;
 pub mod picture;
 pub mod process;
 pub mod product;

@@ -1,21 +1,16 @@
 //! One gateway whose namespace moves from engine to engine, as an operator moves it.
-use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
-use std::str::FromStr as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use cess::chain::{Chain, ChainConfig};
+use product_tests::operator::{self, Network};
 use product_tests::process::{Process, program};
 use product_tests::product::S3;
 use product_tests::s3::S3Client;
 use product_tests::{content, tools};
-use subxt_signer::SecretUri;
-use subxt_signer::sr25519::Keypair;
 
 // What breaks the server is not used.
 #[allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
@@ -24,59 +19,35 @@ mod postgres_server;
 
 use postgres_server::Server;
 
-fn secret(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(())
-}
-
 struct Site<'a> {
     dir: &'a Path,
-    rpc: String,
+    network: Network,
     /// `[metadata.postgres]`, if there is a server.
     database: String,
 }
 
-impl Site<'_> {
-    /// Writes the configuration with this engine.
-    fn choose(&self, engine: &str) -> Result<()> {
-        let (dir, rpc, database) = (self.dir.display(), &self.rpc, &self.database);
-        let text = format!(
-            r#"
-data = "{dir}/data"
-[keys]
-passphrase_file = "{dir}/passphrase"
-[network]
-rpc = ["{rpc}"]
-signer_file = "{dir}/signer"
-territory = "archive"
-[metadata]
-engine = "{engine}"
-{database}
-[s3]
-listen = "127.0.0.1:0"
-credentials_file = "{dir}/credentials"
-[mount]
-path = "{dir}/mnt"
-"#
-        );
-        Ok(std::fs::write(self.dir.join("gateway.toml"), text)?)
+impl<'a> Site<'a> {
+    /// A network with a territory, and the secrets of a gateway.
+    async fn start(dir: &'a Path, database: String) -> Result<Self> {
+        let network = Network::start(dir, 10).await?;
+        operator::secrets(dir)?;
+        Ok(Self {
+            dir,
+            network,
+            database,
+        })
     }
 
-    fn start(&self) -> Result<(Process, S3)> {
-        let mut serve = Command::new(program("cess-gateway")?);
-        serve
-            .args(["serve", "--json", "--config"])
-            .arg(self.dir.join("gateway.toml"));
-        let (gateway, line) = Process::start(&mut serve, &self.dir.join("gateway.log"))?;
-        let ready: serde_json::Value = serde_json::from_str(&line)?;
-        let endpoint = ready["s3"]["endpoint"].as_str().context("an endpoint")?;
-        let door = S3 {
-            endpoint: endpoint.to_owned(),
-            region: "us-east-1".into(),
-            access_key: "AK".into(),
-            secret_key: "SK".into(),
-        };
+    /// Writes the configuration with this engine.
+    fn choose(&self, engine: &str) -> Result<()> {
+        let metadata = format!("[metadata]\nengine = \"{engine}\"\n{}", self.database);
+        let text = operator::configuration(self.dir, &self.network.rpc) + &metadata;
+        operator::configure(self.dir, &text)
+    }
+
+    fn serve(&self) -> Result<(Process, S3)> {
+        let (gateway, ready) = operator::serve(self.dir)?;
+        let door = operator::door(&ready)?;
         Ok((gateway, door))
     }
 
@@ -95,43 +66,13 @@ fn object(n: u64) -> (String, Vec<u8>) {
     (format!("object-{n}"), content::bytes(n, 1000 << (n % 8)))
 }
 
-/// A network with a territory, and the secrets of a gateway; answers where the chain is.
-async fn network(dir: &Path) -> Result<(Process, String)> {
-    let mut network = Command::new(program("cess-devnet")?);
-    network
-        .args(["up", "--miners", "12", "--rpc", "127.0.0.1:0", "--data"])
-        .arg(dir.join("network"));
-    let (network, line) = Process::start(&mut network, &dir.join("network.log"))?;
-    let line: serde_json::Value = serde_json::from_str(&line)?;
-    let rpc = line["chain"]["rpc"]
-        .as_str()
-        .context("where the chain is")?
-        .to_owned();
-    let chain = Chain::connect(ChainConfig {
-        endpoints: vec![rpc.clone()],
-        signer: Keypair::from_uri(&SecretUri::from_str("//Bob")?)?,
-        miner_endpoints: BTreeMap::new(),
-        rpc_timeout: Duration::from_secs(30),
-    });
-    chain.await?.mint_territory(b"archive", 10, 30).await?;
-    secret(&dir.join("passphrase"), "correct horse battery staple\n")?;
-    secret(&dir.join("signer"), "//Bob\n")?;
-    secret(&dir.join("credentials"), "AK:SK\n")?;
-    Ok((network, rpc))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_moves_under_a_running_gateway() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let dir = scratch.path();
-    let (mut network, rpc) = network(dir).await?;
-    let site = Site {
-        dir,
-        rpc,
-        database: String::new(),
-    };
+    let mut site = Site::start(dir, String::new()).await?;
     site.choose("fjall")?;
-    let (mut gateway, door) = site.start()?;
+    let (mut gateway, door) = site.serve()?;
     let s3 = S3Client::new(&door, "papers")?;
     s3.create_bucket().await?;
     for n in 0..100 {
@@ -163,13 +104,13 @@ async fn a_namespace_moves_under_a_running_gateway() -> Result<()> {
     open.sync_all()?;
     drop(open);
     gateway.kill()?;
-    let refused = site.start().err().context("the old engine opens")?;
+    let refused = site.serve().err().context("the old engine opens")?;
     ensure!(
         refused.to_string().contains("were moved to") && refused.to_string().contains("sled"),
         "{refused}"
     );
     site.choose("sled")?;
-    let (mut gateway, door) = site.start()?;
+    let (mut gateway, door) = site.serve()?;
     let s3 = S3Client::new(&door, "papers")?;
     for n in 0..made {
         let (name, body) = object(n);
@@ -179,27 +120,80 @@ async fn a_namespace_moves_under_a_running_gateway() -> Result<()> {
     let written = s3.get("open").await?;
     ensure!(written.is_some_and(|found| found == "written after"));
     gateway.stop()?;
-    network.stop()
+    site.network.stop()
+}
+
+/// When a gateway is killed after a move was asked for, in milliseconds: before it begins, in the middle, at its end.
+const KILLS: [u64; 6] = [20, 60, 100, 150, 220, 400];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_killed_while_it_moves_has_its_namespace_in_one_place() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let dir = scratch.path();
+    let mut site = Site::start(dir, String::new()).await?;
+    site.choose("fjall")?;
+    let (mut gateway, door) = site.serve()?;
+    let s3 = S3Client::new(&door, "papers")?;
+    s3.create_bucket().await?;
+    for n in 0..150 {
+        let (name, body) = object(n);
+        s3.put(&name, body).await?;
+    }
+    for millis in KILLS {
+        let mut migrate = Command::new(program("cess-gateway")?)
+            .args(["meta", "migrate", "--from", "fjall", "--to", "sled", "--config"])
+            .arg(dir.join("gateway.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        std::thread::sleep(Duration::from_millis(millis));
+        gateway.kill()?;
+        migrate.wait()?;
+        let in_old = site.serve();
+        site.choose("sled")?;
+        let moved = match in_old {
+            Ok((mut old, _)) => {
+                old.kill()?;
+                let refused = site.serve().err().context("two places open")?;
+                ensure!(refused.to_string().contains("meta migrate"), "{refused}");
+                site.choose("fjall")?;
+                false
+            }
+            Err(refused) => {
+                ensure!(refused.to_string().contains("were moved to"), "{refused}");
+                true
+            }
+        };
+        let (now, door) = site.serve()?;
+        gateway = now;
+        let s3 = S3Client::new(&door, "papers")?;
+        for n in 0..150 {
+            let (name, body) = object(n);
+            let found = s3.get(&name).await?;
+            ensure!(
+                found.is_some_and(|found| found == body),
+                "{name} after {millis} ms"
+            );
+        }
+        if moved {
+            break;
+        }
+    }
+    gateway.stop()?;
+    site.network.stop()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_moves_from_engine_to_engine() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let dir = scratch.path();
-    let (mut network, rpc) = network(dir).await?;
     let server = Server::start();
     let database = server.as_ref().map(|server| {
-        let config = server.config();
-        format!(
-            "[metadata.postgres]\nhosts = [{:?}]\ndatabase = {:?}\nuser = {:?}\n",
-            config.hosts[0], config.database, config.user
-        )
+        let keys = operator::database(&server.config());
+        format!("[metadata.postgres]\n{keys}")
     });
-    let site = Site {
-        dir,
-        rpc,
-        database: database.unwrap_or_default(),
-    };
+    let mut site = Site::start(dir, database.unwrap_or_default()).await?;
     let mut engines = vec!["fjall", "sled"];
     if server.is_some() {
         engines.push("postgres");
@@ -210,14 +204,14 @@ async fn a_namespace_moves_from_engine_to_engine() -> Result<()> {
             let rows = site.move_to(engines[turn - 1], engine)?;
             ensure!(rows > 40 * turn as u64, "{rows} rows");
             // Where it was it does not open any more, and says where it is.
-            let refused = site.start().err().context("two engines hold the namespace")?;
+            let refused = site.serve().err().context("two engines hold the namespace")?;
             ensure!(
                 refused.to_string().contains("were moved to") && refused.to_string().contains(engine),
                 "{refused}"
             );
         }
         site.choose(engine)?;
-        let (mut gateway, door) = site.start()?;
+        let (mut gateway, door) = site.serve()?;
         let s3 = S3Client::new(&door, "papers")?;
         if turn == 0 {
             s3.create_bucket().await?;
@@ -248,7 +242,7 @@ async fn a_namespace_moves_from_engine_to_engine() -> Result<()> {
             gateway.stop()?;
         } else {
             gateway.kill()?;
-            let (mut gateway, door) = site.start()?;
+            let (mut gateway, door) = site.serve()?;
             let s3 = S3Client::new(&door, "papers")?;
             for (name, body) in &bodies {
                 let found = s3.get(name).await?;
@@ -257,5 +251,5 @@ async fn a_namespace_moves_from_engine_to_engine() -> Result<()> {
             gateway.stop()?;
         }
     }
-    network.stop()
+    site.network.stop()
 }

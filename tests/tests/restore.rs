@@ -1,92 +1,29 @@
 //! Lose the gateway, keep the data: a namespace of more than 10,000 inodes comes back on a blank
 //! machine from the chain, the miners and the passphrase, inode by inode and byte by byte: files of all
 //! kinds, volumes, versions, snapshots, clones, quotas, trash, settings, and an upload that is in flight.
-use std::collections::BTreeMap;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Output};
-use std::str::FromStr as _;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use cess::chain::{Chain, ChainConfig};
+use product_tests::operator::{self, Network, command, secret};
 use product_tests::picture::Picture;
 use product_tests::process::{Process, program};
 use product_tests::product::S3;
 use product_tests::s3::{S3Client, checked};
 use product_tests::{content, tools};
 use rusty_s3::S3Action as _;
-use subxt_signer::SecretUri;
-use subxt_signer::sr25519::Keypair;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DIRECTORIES: usize = 100;
 /// In each of them, beside a symlink to every one of half of the files.
 const FILES: usize = 66;
 
-fn secret(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(())
-}
-
-async fn lease_territory(rpc: &str) -> Result<()> {
-    let chain = Chain::connect(ChainConfig {
-        endpoints: vec![rpc.to_owned()],
-        signer: Keypair::from_uri(&SecretUri::from_str("//Bob")?)?,
-        miner_endpoints: BTreeMap::new(),
-        rpc_timeout: Duration::from_secs(30),
-    })
-    .await?;
-    chain.mint_territory(b"archive", 20, 30).await?;
-    Ok(())
-}
-
-/// An operator's files in `dir`, for the network at `rpc`.
-fn configure(dir: &Path, rpc: &str) -> Result<()> {
-    secret(&dir.join("passphrase"), "correct horse battery staple\n")?;
-    secret(&dir.join("signer"), "//Bob\n")?;
-    secret(&dir.join("credentials"), "AK:SK\n")?;
-    let at = dir.display();
-    std::fs::write(
-        dir.join("gateway.toml"),
-        format!(
-            "data = \"{at}/data\"\n\
-             [keys]\npassphrase_file = \"{at}/passphrase\"\n\
-             [network]\nrpc = [\"{rpc}\"]\nsigner_file = \"{at}/signer\"\nterritory = \"archive\"\n\
-             [s3]\nlisten = \"127.0.0.1:0\"\ncredentials_file = \"{at}/credentials\"\n\
-             [mount]\npath = \"{at}/mnt\"\n"
-        ),
-    )?;
-    Ok(())
-}
-
 fn serve(dir: &Path) -> Result<(Process, S3)> {
-    let mut serve = Command::new(program("cess-gateway")?);
-    serve
-        .args(["serve", "--json", "--config"])
-        .arg(dir.join("gateway.toml"));
-    let (process, line) = Process::start(&mut serve, &dir.join("gateway.log"))?;
-    let ready: serde_json::Value = serde_json::from_str(&line)?;
-    let s3 = S3 {
-        endpoint: ready["s3"]["endpoint"]
-            .as_str()
-            .context("an endpoint")?
-            .to_owned(),
-        region: "us-east-1".into(),
-        access_key: "AK".into(),
-        secret_key: "SK".into(),
-    };
+    let (process, ready) = operator::serve(dir)?;
+    let s3 = operator::door(&ready)?;
     Ok((process, s3))
-}
-
-fn command(dir: &Path, arguments: &[&str]) -> Result<Output> {
-    tools::run(
-        Command::new(program("cess-gateway")?)
-            .args(arguments)
-            .arg("--data")
-            .arg(dir.join("data")),
-    )
 }
 
 /// `cess-gateway restore` with the operator's configuration; its answer.
@@ -310,14 +247,9 @@ fn lose(dir: &Path, gateway: &mut Process) -> Result<()> {
 async fn a_lost_gateway_comes_back_inode_by_inode() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let dir = scratch.path();
-    let mut up = Command::new(program("cess-devnet")?);
-    up.args(["up", "--miners", "12", "--rpc", "127.0.0.1:0", "--data"])
-        .arg(dir.join("network"));
-    let (mut network, line) = Process::start(&mut up, &dir.join("network.log"))?;
-    let line: serde_json::Value = serde_json::from_str(&line)?;
-    let rpc = line["chain"]["rpc"].as_str().context("the chain's address")?;
-    lease_territory(rpc).await?;
-    configure(dir, rpc)?;
+    let mut network = Network::start(dir, 20).await?;
+    operator::secrets(dir)?;
+    operator::configure(dir, &operator::configuration(dir, &network.rpc))?;
 
     let (mut gateway, s3) = serve(dir)?;
     let client = S3Client::new(&s3, "papers")?;

@@ -6,6 +6,7 @@
 //! only reach the operating system, and [`Engine::sync`] syncs the journal for all of them at once.
 //!
 //! After a failed write to its disk fjall refuses everything until it is opened anew: [`recovery`].
+mod bare;
 mod journals;
 mod recovery;
 mod scour;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use fjall::{KeyspaceCreateOptions, OptimisticTxDatabase, OptimisticTxKeyspace, PersistMode, Readable};
 use parking_lot::{Mutex, RwLock};
 
+pub use self::bare::BareFjall;
 use self::recovery::{Attempt, Closed};
 use self::view::Views;
 use crate::bounds::{check_key, check_value, is_empty_range};

@@ -134,6 +134,11 @@ impl Meta {
         self.inner.current().engine.snapshot()
     }
 
+    /// Whether there is no namespace yet.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(image::rows(&*self.snapshot()?)?.next().transpose()?.is_none())
+    }
+
     /// As [`Self::snapshot`]; and when it returns, every commit that the view shows is in the queues of those
     /// who subscribed before. `None` of an engine that cannot tell: one that other processes use, too.
     pub fn told_snapshot(&self) -> Result<Option<Box<dyn Read + Send>>> {

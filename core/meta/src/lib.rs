@@ -48,7 +48,7 @@ mod sync;
 
 pub use engine::{Durability, Engine, KEY_MAX, KeyValue, Read, Transaction, VALUE_MAX};
 pub use error::{Error, Result};
-pub use fjall_engine::FjallEngine;
+pub use fjall_engine::{BareFjall, FjallEngine};
 pub use handle::{EngineKind, Meta, MetaConfig};
 pub use place::Place;
 pub use postgres_engine::{POLL as POSTGRES_POLL, PostgresConfig, PostgresEngine, TlsMode};

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use namespace::Namespace;
+use sha2::{Digest as _, Sha256};
 use vfs::lifecycle::{Expiration, Lifecycle, LifecycleFilter, LifecycleRule, NoncurrentExpiration};
 use vfs::object::Commit;
 use vfs::{ObjectMeta, VersionRequest, Versioning};
@@ -258,4 +259,38 @@ async fn rules_that_were_removed_end_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(versions(&n).await, ["first"]);
+}
+
+/// What was looked at before a stop is not looked at again by the pass that goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_goes_on_where_it_was_noted() {
+    let n = Namespace::new().await;
+    n.bucket("b").await;
+    for key in ["a", "b", "c", "d"] {
+        n.put("b", key, b"x").await.unwrap();
+    }
+    let past = LifecycleRule {
+        expiration: Some(Expiration {
+            date: Some(1_000_000_000),
+            ..Expiration::default()
+        }),
+        ..rule("")
+    };
+    set(&n, vec![past]).await;
+    let rules = n.vfs.bucket_setting("b", "lifecycle").await.unwrap().unwrap();
+    let digest = hex::encode(&Sha256::digest(&rules)[..16]);
+    let noted = |next: &str| format!(r#"{{"pass":0,"rules":"{digest}","next":{next}}}"#).into_bytes();
+    let begun = noted(&format!(r#"{{"key":"{}","version":null}}"#, hex::encode("b")));
+    n.vfs
+        .set_bucket_setting("b", "lifecycle-progress", Some(begun))
+        .await
+        .unwrap();
+    // Real days: the next pass begins long after this test.
+    n.vfs.run_lifecycle(Duration::from_hours(24));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while n.vfs.bucket_setting("b", "lifecycle-progress").await.unwrap() != Some(noted("null")) {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(versions(&n).await, ["a", "b"]);
 }

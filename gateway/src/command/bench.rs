@@ -25,6 +25,9 @@ pub struct Bench {
     /// Objects of 4 KiB that `objects` loads, and files that `meta` makes.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
+    /// Of `meta` only this; default all.
+    #[arg(long, value_enum)]
+    part: Option<bench::meta::Part>,
     /// For `meta`, of itself: make files in the namespace there, say so, and wait to be killed.
     #[arg(long, value_name = "DIR", hide = true)]
     die_in: Option<PathBuf>,
@@ -99,7 +102,8 @@ impl Bench {
         }
         if self.only.contains(&Group::Meta) {
             bar.set_message("meta");
-            bench::meta::measure(self.scratch()?.path(), self.time, self.count, &report).await?;
+            let scratch = self.scratch()?;
+            bench::meta::measure(scratch.path(), self.part, self.time, self.count, &report).await?;
         }
         if wanted(Group::Read) {
             bar.set_message("read");

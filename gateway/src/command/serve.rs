@@ -149,12 +149,12 @@ fn plan(config: &Config, data: &DataDir) -> Result<Plan> {
             credentials: s3.credentials()?,
             domains: s3.domains.clone(),
             allow_customer_keys_over_http: s3.allow_customer_keys_over_http,
-            object_ownership: s3.object_ownership,
             tls: s3.tls.clone().map(Into::into),
             clients: s3.clients.clone().into(),
             website_domains: s3.website.domains.clone(),
             website_listen: s3.website.listen,
             forms_signed_v2: s3.forms_signed_v2,
+            object_ownership: s3.object_ownership,
         }),
         None => None,
     };

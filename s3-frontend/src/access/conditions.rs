@@ -171,8 +171,8 @@ mod tests {
         }
         let client = Some(Client {
             address: "::ffff:10.0.0.1".parse().unwrap(),
-            secure: false,
             crowded: false,
+            secure: false,
             visitor: false,
         });
         let uri: Uri = "/b?prefix=a%2Fb&max-keys=7&versionId=null".parse().unwrap();

@@ -1,5 +1,6 @@
 //! What an object keeps of its encryption: its setting `encryption`, as JSON.
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::{HeaderMap, HeaderValue};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use serde::{Deserialize, Serialize};
 use vfs::ObjectMeta;
@@ -234,6 +235,23 @@ impl Shown {
                 ..Self::default()
             },
         }
+    }
+}
+
+impl Shown {
+    /// What it says of a client's key, for an answer that has no fields for it.
+    pub(crate) fn key_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let md5 = self.customer_md5.as_deref();
+        for (name, value) in [
+            ("x-amz-server-side-encryption-customer-algorithm", self.customer),
+            ("x-amz-server-side-encryption-customer-key-md5", md5),
+        ] {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        headers
     }
 }
 

@@ -182,6 +182,23 @@ impl Door {
         }
     }
 
+    /// Refuses to complete an upload for who did not bring the client's key that it takes.
+    pub(crate) fn check_key(
+        &self,
+        upload: &ObjectMeta,
+        given: Option<&CustomerKey>,
+        extensions: &Extensions,
+    ) -> S3Result<()> {
+        if given.is_some() {
+            self.customer_keys.check(extensions)?;
+        }
+        match Kept::of(upload)? {
+            None if given.is_some() => Err(not_applicable()),
+            None => Ok(()),
+            Some(kept) => kept.check(given),
+        }
+    }
+
     /// How to read an object for who brought that key.
     pub(crate) async fn reading(
         &self,

@@ -178,14 +178,13 @@ fn front(config: &S3Config, vfs: Vfs) -> io::Result<Front> {
     };
     let keys = Keys::new(&config.credentials);
     let identities: Arc<dyn Identities> = Arc::new(keys.clone());
-    let door = Door::new(
+    let mut builder = S3ServiceBuilder::new(Door::new(
         vfs.clone(),
         config.region.clone(),
         customer_keys,
         Arc::clone(&identities),
         config.object_ownership,
-    );
-    let mut builder = S3ServiceBuilder::new(door);
+    ));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(s3s_config))));
     builder.set_auth(keys);
     builder.set_access(Authorizer::new(vfs.clone(), identities));

@@ -276,11 +276,15 @@ async fn parts_are_encrypted_by_the_key_of_their_upload() {
         ))
     };
     let last = format!("<Part><PartNumber>3</PartNumber><ETag>{third}</ETag></Part>");
-    complete(format!("{list}{last}"))
+    keyed(complete(format!("{list}{last}")), 1)
         .send()
         .await
         .expect_error(400, "EntityTooSmall");
-    complete(list).send().await.expect(200);
+    for wrong in [complete(list.clone()), keyed(complete(list.clone()), 2)] {
+        wrong.send().await.expect_error(400, "InvalidRequest");
+    }
+    let made = keyed(complete(list), 1).send().await.expect(200);
+    assert_eq!(made.header(&format!("{PREFIX}key-md5")), key_md5(1));
 
     let whole = [one.clone(), two.clone()].concat();
     let got = keyed(c.get("/bucket/big"), 1).send().await.expect(200);

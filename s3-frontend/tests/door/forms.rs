@@ -199,7 +199,7 @@ async fn nothing_is_stored_against_the_policy_or_without_a_signature() {
         (
             good().change("x-amz-checksum-sha256", "sailorjerry"),
             400,
-            "InvalidRequest",
+            "BadDigest",
         ),
         (
             good().change("x-amz-checksum-crc32", "AAAAAA=="),

@@ -156,6 +156,6 @@ async fn a_listener_of_their_own_shows_buckets_by_whole_hosts() {
     let signed = h.client.get("/bucket").sign().headers;
     let host = signed.iter().find(|(name, _)| name == "host").unwrap().1.clone();
     visit(&h, &endpoint, &host, "/bucket").await.expect(404);
-    let api = visit(&h, "", "www.example.com", "/").await;
+    let api = visit(&h, "", "www.example.com", "/bucket").await;
     assert_eq!(api.expect(403).tag("Code"), "AccessDenied");
 }

@@ -42,6 +42,8 @@ pub struct Tally {
     pub kills: usize,
     /// Operations that a kill cut off before their answer.
     pub cut_off: usize,
+    /// Objects that waited for a dead gateway, summed over its deaths. 0 of one gateway.
+    pub waited: usize,
     /// What the kills undid.
     pub undone: Recovered,
 }
@@ -53,8 +55,12 @@ impl std::fmt::Display for Tally {
             refused,
             kills,
             cut_off,
+            waited,
             undone,
         } = self;
+        if *waited > 0 {
+            write!(f, "{waited} objects waited for a dead gateway, ")?;
+        }
         write!(
             f,
             "{done} operations done, {refused} refused, {kills} kills that cut off {cut_off} operations and undid {} changes of names and of {} files",

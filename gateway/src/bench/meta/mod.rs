@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use meta::observed::{Observed, Observer};
 use meta::{FjallEngine, Meta};
 use store::Store;
@@ -81,10 +82,39 @@ async fn make_file(vfs: &Vfs, dir: InodeNo, name: &str) -> Result<InodeNo> {
     Ok(vfs.mknod(dir, name.as_bytes(), Kind::File, 0, ME).await?.ino)
 }
 
-/// Measures all of it under `dir`, with `count` files where it is about many.
-pub async fn measure(dir: &Path, time: Duration, count: u64, report: &impl Fn(Line)) -> Result<()> {
-    operations::measure(&dir.join("operations"), report).await?;
-    syncs::measure(&dir.join("syncs"), time, report).await?;
-    extents::measure(&dir.join("extents"), report).await?;
-    scale::measure(&dir.join("scale"), count, report).await
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Making, looking up, listing and renaming, beside the same reads and writes straight at fjall.
+    Operations,
+    /// How synced writers share syncs.
+    Syncs,
+    /// What random writes leave behind.
+    Extents,
+    /// Many files in one directory.
+    Scale,
+}
+
+/// Measures all of it, or one part, under `dir`, with `count` files where it is about many.
+pub async fn measure(
+    dir: &Path,
+    part: Option<Part>,
+    time: Duration,
+    count: u64,
+    report: &impl Fn(Line),
+) -> Result<()> {
+    let wanted = |this| part.is_none_or(|part| part == this);
+    if wanted(Part::Operations) {
+        operations::measure(&dir.join("operations"), report).await?;
+    }
+    if wanted(Part::Syncs) {
+        syncs::measure(&dir.join("syncs"), time, report).await?;
+    }
+    if wanted(Part::Extents) {
+        extents::measure(&dir.join("extents"), report).await?;
+    }
+    if wanted(Part::Scale) {
+        scale::measure(&dir.join("scale"), count, report).await?;
+    }
+    Ok(())
 }

@@ -1,16 +1,17 @@
-//! Operations through the namespace, beside the same reads and writes straight at the engine.
+//! Operations through the namespace, beside the same reads and writes straight at fjall.
 //!
 //! Three stores: one is measured; in the second the same operations are done while what they ask of
-//! the engine is written down; in the third, a bare engine, that is done again and measured. All have
-//! the same content at every moment. All of it is done several times, and the middle one of each line counts:
-//! other work on the machine falls on one side or the other.
+//! the engine is written down; in the third, fjall alone, that is done again and measured. All have
+//! the same content at every moment. Both sides count what they do, and it must be the same. All of it is
+//! done several times, and the middle one of each line counts: other work on the machine falls on one side
+//! or the other.
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use meta::FjallEngine;
-use meta::observed::{Observer, Work, replay};
+use anyhow::{Result, ensure};
+use meta::BareFjall;
+use meta::observed::{Counts, Observer, Work};
 use vfs::{InodeNo, RenameFlags, Vfs};
 
 use super::{Line, META_CACHE, Opened, make_file};
@@ -21,6 +22,8 @@ const FILES: u64 = 10_000;
 const ROUNDS: usize = 5;
 /// Entries of a page of a listing.
 const PAGE: usize = 1_000;
+/// Rows per operation that workers may look at beside.
+const BESIDE: f64 = 0.05;
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {
@@ -78,21 +81,47 @@ fn name(number: u64) -> String {
     format!("file-{number:07}")
 }
 
-/// The bare engine.
-struct Bare {
-    engine: Arc<FjallEngine>,
+/// Does again at fjall what was written down. Answers how long that took, and what it was.
+async fn replay(bare: &Arc<BareFjall>, work: Vec<Work>) -> Result<(Duration, Counts)> {
+    let bare = bare.clone();
+    let took = tokio::task::spawn_blocking(move || {
+        let start = Instant::now();
+        let done = bare.replay(&work)?;
+        anyhow::Ok((start.elapsed(), done))
+    });
+    took.await?
 }
 
-impl Bare {
-    async fn replay(&self, work: Vec<Work>) -> Result<Duration> {
-        let engine = self.engine.clone();
-        let took = tokio::task::spawn_blocking(move || {
-            let start = Instant::now();
-            replay(&*engine, &work)?;
-            anyhow::Ok(start.elapsed())
-        });
-        took.await?
+/// Waits until the namespace has counted its inodes, for which it reads all of them.
+async fn counted(opened: &Opened) -> Result<()> {
+    while opened.vfs.statfs().await?.inodes < FILES {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    Ok(())
+}
+
+/// What one operation comes to, of each kind.
+fn each(counts: &Counts) -> [f64; 4] {
+    [counts.reads(), counts.writes, counts.views, counts.commits].map(|number| number as f64 / FILES as f64)
+}
+
+/// What both sides did, which must be the same but for what workers of the namespace look at beside.
+fn compare(asked: &Counts, done: &Counts) -> Result<String> {
+    let (asked, done) = (each(asked), each(done));
+    ensure!(
+        asked
+            .iter()
+            .zip(&done)
+            .all(|(asked, done)| (asked - done).abs() < BESIDE),
+        "the namespace asked for {asked:.2?} rows read, rows written, views and transactions each, \
+         and fjall alone did {done:.2?}"
+    );
+    let say = |[reads, writes, views, commits]: [f64; 4]| {
+        format!(
+            "{reads:.2} rows read and {writes:.2} written in {views:.2} views and {commits:.2} transactions"
+        )
+    };
+    Ok(format!("{}; fjall alone: {}", say(asked), say(done)))
 }
 
 pub(super) async fn measure(dir: &Path, report: &impl Fn(Line)) -> Result<()> {
@@ -118,9 +147,7 @@ async fn round(dir: &Path) -> Result<Vec<Line>> {
     let mut noted = Opened::watched(&written, observer).await?;
     let mut plain = Opened::open(&measured).await?;
     std::fs::create_dir_all(dir.join("bare"))?;
-    let bare = Bare {
-        engine: Arc::new(FjallEngine::open(&dir.join("bare"), META_CACHE)?),
-    };
+    let bare = Arc::new(BareFjall::open(&dir.join("bare"), META_CACHE)?);
     let noted_dir = noted.bucket().await?;
     let plain_dir = plain.bucket().await?;
     for (operation, what) in ORDER {
@@ -131,8 +158,10 @@ async fn round(dir: &Path) -> Result<Vec<Line>> {
             let observer = noted.observer.clone();
             noted.close().await?;
             noted = Opened::watched(&written, observer).await?;
+            counted(&plain).await?;
+            counted(&noted).await?;
         }
-        bare.replay(noted.observer.written_down()).await?;
+        replay(&bare, noted.observer.written_down()).await?;
         noted.observer.write_down();
         operation.run(&noted.vfs, noted_dir).await?;
         let work = noted.observer.written_down();
@@ -142,15 +171,10 @@ async fn round(dir: &Path) -> Result<Vec<Line>> {
         operation.run(&plain.vfs, plain_dir).await?;
         let took = start.elapsed();
         let asked = plain.observer.counts().since(&before);
-        let alone = bare.replay(work).await?;
-        let per = |number: u64| number as f64 / FILES as f64;
+        let (alone, done) = replay(&bare, work).await?;
         lines.push(Line {
             ratio: (asked.reads() + asked.writes > 0).then(|| alone.as_secs_f64() / took.as_secs_f64()),
-            note: Some(format!(
-                "reads {:.1} rows, writes {:.1}",
-                per(asked.reads()),
-                per(asked.writes)
-            )),
+            note: Some(compare(&asked, &done)?),
             ..Line::named(&format!("namespace: {what}"), FILES as f64 / took.as_secs_f64())
         });
     }

@@ -13,6 +13,7 @@ use vfs::{PartInfo, UploadId};
 use super::choice::Choice;
 use super::{part_number, upload_id};
 use crate::door::Door;
+use crate::encryption::customer::customer_key;
 use crate::encryption::kept::{Kept, Shown};
 use crate::encryption::nonces;
 use crate::error::{self, fail};
@@ -158,11 +159,13 @@ impl Door {
         let input = req.input;
         let id = upload_id(&input.upload_id)?;
         let wanted = checksum_fields!(input);
+        let customer = customer_key!(input)?;
         let named = named_parts(input.multipart_upload)?;
         let (bucket, key) = (input.bucket, input.key);
 
         let plan = match self.vfs.upload(&bucket, key.as_bytes(), &id).await {
             Ok(upload) => {
+                self.check_key(&upload.meta, customer.as_ref(), &req.extensions)?;
                 let choice = Choice::of(&upload.meta);
                 let stated = input.checksum_type.as_ref().map(ChecksumType::as_str);
                 if choice
@@ -204,7 +207,8 @@ impl Door {
             }
             Err(error) => return Err(error::upload(error)),
         };
-        let shown = Shown::of(Kept::of(&info.meta)?.as_ref(), None);
+        let shown = Shown::of(Kept::of(&info.meta)?.as_ref(), customer.as_ref());
+        let key_headers = shown.key_headers();
         let expiration = self.expiration(&bucket, &info).await;
         let mut output = CompleteMultipartUploadOutput {
             expiration,
@@ -222,8 +226,8 @@ impl Door {
             output.checksum_type = Some(checksum.coverage.to_dto());
             set_checksum!(output, checksum.algorithm, checksum.value);
         }
-        self.say_level(&req.headers, info.ino, S3Response::new(output))
-            .await
+        let response = S3Response::with_headers(output, key_headers);
+        self.say_level(&req.headers, info.ino, response).await
     }
 
     async fn all_parts(&self, bucket: &str, key: &[u8], id: &UploadId) -> S3Result<HashMap<u32, PartInfo>> {

@@ -86,6 +86,17 @@ impl S3 {
         }
     }
 
+    /// GET of the whole object: the status, and the body whatever the status is; `None` when it broke off.
+    pub(in crate::model) async fn fetch(&self, at: &Place) -> Result<(StatusCode, Option<Vec<u8>>)> {
+        let url = self.buckets[at.bucket]
+            .get_object(Some(&self.credentials), &at.path)
+            .sign(SIGNED_FOR);
+        let response = self.http.get(url).send().await?;
+        let status = response.status();
+        let body = response.bytes().await.ok();
+        Ok((status, body.map(|body| body.to_vec())))
+    }
+
     async fn attempt(&self, operation: &ObjectOperation) -> Result<Outcome> {
         use ObjectOperation as O;
         match operation {

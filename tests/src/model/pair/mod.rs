@@ -4,8 +4,13 @@
 //! attached. What the model asks of a gateway when an operation of the other one has been answered is
 //! what the product promises ([`Pair::hand_over`]): devices are flushed, and the mount is asked to show
 //! what others committed, as fsync of a directory does.
+//!
+//! Most of what is written lies in the staging of one gateway, and the other one fetches it from there. While one is
+//! dead, what the other one shows is looked at as well ([`witness`]).
 mod site;
-mod small;
+mod witness;
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
@@ -16,12 +21,16 @@ use rustix::fs::{Mode, OFlags, fsync, open};
 use tokio::runtime::Runtime;
 
 pub use self::site::{Gateway, Site};
+use self::witness::Witness;
 use super::Tally;
 use super::driver::watchdog::Watchdog;
 use super::driver::{PATIENCE, S3, block, file, nbd_address};
 use super::operation::{BUCKETS, BlockOperation, Event, Operation, SLOTS};
 use super::outcome::{Expected, Outcome};
 use super::reference::{Reference, Seen};
+
+/// After so long the database has carried out, or forgotten, what a gateway sent before it was killed.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Two gateways and their clients.
 struct Pair {
@@ -144,7 +153,7 @@ impl Pair {
     fn execute_and_kill(&mut self, gateway: usize, operation: &Operation, micros: u64) -> Result<Outcome> {
         let process = Pid::from_raw(i32::try_from(self.site.gateways[gateway].pid())?);
         let killer = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_micros(micros));
+            std::thread::sleep(Duration::from_micros(micros));
             kill(process, Signal::SIGKILL)
         });
         let outcome = self.execute(gateway, operation);
@@ -155,17 +164,27 @@ impl Pair {
         Ok(outcome)
     }
 
-    /// kill -9 of one, a start on the same data, and what both mounts show then, which is the same.
-    fn kill(&mut self, gateway: usize) -> Result<[Seen; BUCKETS.len()]> {
-        self.watchdog.watch(self.site.gateways[gateway].pid());
+    /// kill -9 of one, a look at what the other one shows meanwhile, a start on the same data, and what both
+    /// mounts show then, which is the same. Answers how many objects waited for the dead one, too.
+    fn kill(&mut self, gateway: usize) -> Result<([Seen; BUCKETS.len()], usize)> {
         self.site.gateways[gateway].kill()?;
+        self.watchdog.watch(self.site.gateways[1 - gateway].pid());
         for slot in 0..SLOTS {
             if self.at[slot] == gateway {
                 self.slots[slot] = None;
             }
         }
+        let living = 1 - gateway;
+        // A commit that was on its way is not to fall between two looks.
+        std::thread::sleep(SETTLED);
+        let witness = self
+            .runtime
+            .block_on(Witness::look(&self.s3[living], self.site.gateways[gateway].name))?;
+        let waited = witness.waited();
+        self.watchdog.rest();
         self.site.gateways[gateway].restart()?;
         self.watchdog.watch(self.site.gateways[gateway].pid());
+        self.runtime.block_on(witness.compare(&self.s3[living]))?;
         self.s3[gateway] = S3::new(&self.site.gateways[gateway].s3)?;
         let mut seen = Vec::new();
         for bucket in BUCKETS {
@@ -182,7 +201,8 @@ impl Pair {
             seen.push(own);
         }
         self.watchdog.rest();
-        seen.try_into().ok().context("one tree for each bucket")
+        let seen = seen.try_into().ok().context("one tree for each bucket")?;
+        Ok((seen, waited))
     }
 
     fn stop(mut self) -> Result<()> {
@@ -218,8 +238,7 @@ pub fn run(operations: &[Operation], seed: u64, database: &str) -> Result<Tally>
     let mut model = Reference::default();
     let mut tally = Tally::default();
     let mut random = StdRng::seed_from_u64(seed);
-    for (index, operation) in operations.iter().filter_map(small::made_small).enumerate() {
-        let operation = &operation;
+    for (index, operation) in operations.iter().enumerate() {
         let inner = match operation {
             Operation::Event(Event::KillDuring { operation, .. }) => operation,
             operation => operation,
@@ -290,7 +309,8 @@ fn recover(
     tally: &mut Tally,
 ) -> Result<usize> {
     tally.kills += 1;
-    let seen = pair.kill(gateway)?;
+    let (seen, waited) = pair.kill(gateway)?;
+    tally.waited += waited;
     let mut reasons = Vec::new();
     for (index, model) in models.iter_mut().enumerate() {
         match model.recover_after(gateway, &seen) {
