@@ -23,7 +23,7 @@ fn script(interpreter: &str, name: &str, programs: &[&str]) -> Result<()> {
         &std::env::var_os("PATH").unwrap_or_default(),
     ));
     let scratch = tempfile::tempdir()?;
-    let product = Product::start(&scratch.path().join("data"), &["--no-mount"])?;
+    let product = Product::start(&scratch.path().join("data"), &[])?;
     let s3 = &product.ready.s3;
     let output = tools::run(
         Command::new(interpreter)

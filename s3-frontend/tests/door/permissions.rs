@@ -289,6 +289,28 @@ async fn a_copy_needs_its_source_and_a_part_its_key() {
 }
 
 #[tokio::test]
+async fn a_rename_needs_what_it_takes_away() {
+    let h = Harness::with_bucket("bucket").await;
+    let c = &h.client;
+    c.put("/bucket/out/a").body("a").send().await.expect(200);
+    let text = policy("Allow", r#"["s3:PutObject","s3:GetObject"]"#, "bucket/*", "{}");
+    set_policy(c, &text).await.expect(204);
+    let rename = |from: &str| {
+        let request = c.put("/bucket/in/b?renameObject");
+        request.header("x-amz-rename-source", from)
+    };
+    for from in ["out/a", "bucket/out/a", "/bucket/out/a"] {
+        stranger(rename(from)).await.expect_error(403, "AccessDenied");
+    }
+    let actions = r#"["s3:PutObject","s3:GetObject","s3:DeleteObject"]"#;
+    set_policy(c, &policy("Allow", actions, "bucket/*", "{}"))
+        .await
+        .expect(204);
+    stranger(rename("/bucket/out/a")).await.expect(200);
+    assert_eq!(c.get("/bucket/in/b").send().await.expect(200).text(), "a");
+}
+
+#[tokio::test]
 async fn acls_open_buckets_and_objects() {
     let h = with_acls().await;
     let c = &h.client;
