@@ -398,9 +398,9 @@ def settings(s3):
         assert s3.get_bucket_request_payment(Bucket=b)["Payer"] == "BucketOwner"
         assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=b)
         s3.get_bucket_notification_configuration(Bucket=b)
-        s3.get_bucket_encryption(Bucket=b)
         for name, code in [
             ("get_bucket_tagging", "NoSuchTagSet"), ("get_bucket_policy", "NoSuchBucketPolicy"),
+            ("get_bucket_encryption", "ServerSideEncryptionConfigurationNotFoundError"),
             ("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration"),
             ("get_bucket_cors", "NoSuchCORSConfiguration"), ("get_bucket_website", "NoSuchWebsiteConfiguration"),
             ("get_bucket_replication", "ReplicationConfigurationNotFoundError"),
@@ -408,10 +408,12 @@ def settings(s3):
             ("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError"),
         ]:
             refused(code, 404, getattr(s3, name), Bucket=b)
-        refused("NotImplemented", 501, s3.put_bucket_policy, Bucket=b, Policy="{}")
-        refused("NotImplemented", 501, s3.put_object_tagging, Bucket=b, Key="k", Tagging={"TagSet": []})
-        refused("NotImplemented", 501, s3.put_object_acl, Bucket=b, Key="k", ACL="public-read")
-        refused("NotImplemented", 501, s3.put_object, Bucket=b, Key="t", Body=b"", Tagging="a=b")
+        refused("MalformedPolicy", 400, s3.put_bucket_policy, Bucket=b, Policy="{}")
+        refused("AccessControlListNotSupported", 400, s3.put_object_acl, Bucket=b, Key="k", ACL="public-read")
+        s3.put_object(Bucket=b, Key="t", Body=b"", Tagging="a=b")
+        assert s3.get_object_tagging(Bucket=b, Key="t")["TagSet"] == [{"Key": "a", "Value": "b"}]
+        s3.put_object_tagging(Bucket=b, Key="t", Tagging={"TagSet": []})
+        assert s3.get_object_tagging(Bucket=b, Key="t")["TagSet"] == []
         refused("MetadataTooLarge", 400, s3.put_object, Bucket=b, Key="m", Body=b"", Metadata={"a": "x" * 2048})
 
 

@@ -6,9 +6,9 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::object::{CopyMeta, ObjectReader, ObjectSource};
 use vfs::{FoundVersion, ObjectMeta};
 
+use super::new_object::wished;
 use super::recode::Recoding;
 use super::version;
-use crate::acl;
 use crate::condition::{self, ReadConditions, Verdict};
 use crate::door::Door;
 use crate::encryption::Sealing;
@@ -18,7 +18,6 @@ use crate::encryption::wish::wish;
 use crate::error::{self, fail, not_implemented};
 use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum, carry_internal_headers, drop_internal_headers};
-use crate::lock::wanted_lock;
 use crate::metadata::{REDIRECT, check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::tags::Tags;
 use crate::{limits, naming};
@@ -105,11 +104,6 @@ impl Door {
         let wish = wish!(req.input)?;
         let source_customer = source_key!(req.input)?;
         let sealing = self.sealing(&req.input.bucket, &wish, &req.extensions).await?;
-        let new_acl = self.acl_of_new(
-            &req.extensions,
-            &req.headers,
-            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
-        )?;
         let input = &mut req.input;
         let replace = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
             None | Some(MetadataDirective::COPY) => false,
@@ -117,15 +111,10 @@ impl Door {
             Some(_) => return Err(fail(S3ErrorCode::InvalidArgument, "Unknown metadata directive.")),
         };
         let mut wanted = object_meta(content_headers!(input), input.metadata.take())?;
-        let lock = wanted_lock!(input)?;
-        if !lock.is_empty() {
-            self.require_lock(&input.bucket).await?;
-            lock.keep(&mut wanted);
-        }
         // What the source grants stays with the source.
-        wanted
-            .settings
-            .extend(new_acl.map(|acl| (acl::SETTING.to_owned(), acl)));
+        let wished = wished!(input);
+        self.keep_wishes(&input.bucket, wished, &req.extensions, &req.headers, &mut wanted)
+            .await?;
         let tags = replaced_tags(input.tagging_directive.as_ref(), input.tagging.as_deref())?;
         let from_object = source(&input.copy_source)?;
         let onto_itself = from_object.bucket == input.bucket && from_object.key == input.key.as_bytes();

@@ -9,6 +9,7 @@ pub(crate) mod encryption;
 pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod multipart;
+pub(crate) mod new_object;
 pub(crate) mod object_lock;
 pub(crate) mod permission;
 pub(crate) mod put;

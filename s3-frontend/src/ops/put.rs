@@ -4,7 +4,6 @@ use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use vfs::object::Commit;
 
-use crate::acl;
 use crate::condition;
 use crate::door::Door;
 use crate::encryption::Sealing;
@@ -15,9 +14,9 @@ use crate::ingest::{self, Intake};
 use crate::integrity::Demand;
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::{Checksum, Coverage, internal_headers};
-use crate::lock::wanted_lock;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::naming;
+use crate::ops::new_object::wished;
 use crate::ops::{rename, version};
 use crate::tags::Tags;
 
@@ -57,18 +56,9 @@ impl Door {
         if let Some(tags) = &req.input.tagging {
             Tags::from_header(tags)?.keep(&mut meta);
         }
-        let lock = wanted_lock!(req.input)?;
-        if !lock.is_empty() {
-            self.require_lock(&req.input.bucket).await?;
-            lock.keep(&mut meta);
-        }
-        let acl = self.acl_of_new(
-            &req.extensions,
-            &req.headers,
-            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
-        )?;
-        meta.settings
-            .extend(acl.map(|acl| (acl::SETTING.to_owned(), acl)));
+        let (bucket, wished) = (&req.input.bucket, wished!(req.input));
+        self.keep_wishes(bucket, wished, &req.extensions, &req.headers, &mut meta)
+            .await?;
         let given = checksum_fields!(req.input);
         let demand = Demand::from_request(req.input.content_md5.as_deref(), &given, &req.headers)?;
         let algorithm = demand.algorithm();

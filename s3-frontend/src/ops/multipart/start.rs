@@ -4,15 +4,14 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::choice::Choice;
 use super::upload_id;
-use crate::acl;
 use crate::door::Door;
 use crate::encryption::Sealing;
 use crate::encryption::kept::show_encryption;
 use crate::encryption::wish::wish;
 use crate::error::{self, precondition_failed};
-use crate::lock::wanted_lock;
 use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
 use crate::naming;
+use crate::ops::new_object::wished;
 use crate::tags::Tags;
 
 impl Door {
@@ -28,18 +27,9 @@ impl Door {
         if let Some(tags) = &req.input.tagging {
             Tags::from_header(tags)?.keep(&mut meta);
         }
-        let lock = wanted_lock!(req.input)?;
-        if !lock.is_empty() {
-            self.require_lock(&req.input.bucket).await?;
-            lock.keep(&mut meta);
-        }
-        let acl = self.acl_of_new(
-            &req.extensions,
-            &req.headers,
-            req.input.acl.as_ref().map(ObjectCannedACL::as_str),
-        )?;
-        meta.settings
-            .extend(acl.map(|acl| (acl::SETTING.to_owned(), acl)));
+        let (bucket, wished) = (&req.input.bucket, wished!(req.input));
+        self.keep_wishes(bucket, wished, &req.extensions, &req.headers, &mut meta)
+            .await?;
         let input = req.input;
         let choice = Choice::from_request(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         if let Some(choice) = choice {
