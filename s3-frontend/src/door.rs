@@ -12,7 +12,6 @@ use vfs::Vfs;
 use crate::access::{Identities, ObjectOwnership as Ownership};
 use crate::encryption::customer::KeyTransport;
 use crate::encryption::keys::{KeyService, LocalKeys};
-use crate::metadata::check_expected_owner;
 use crate::ops::unset::Absent;
 
 /// The S3 view of a namespace.
@@ -75,7 +74,6 @@ macro_rules! absent {
             Self: 'async_trait,
         {
             Box::pin(async move {
-                check_expected_owner(&req.headers)?;
                 self.require_bucket(&req.input.bucket).await?;
                 Err(Absent::$absent.error())
             })
@@ -92,7 +90,6 @@ macro_rules! fixed {
             Self: 'async_trait,
         {
             Box::pin(async move {
-                check_expected_owner(&req.headers)?;
                 self.require_bucket(&req.input.bucket).await?;
                 Ok(S3Response::new($answer))
             })

@@ -36,8 +36,10 @@ pub(crate) const MAX_HEAD: usize = 24 * KIB as usize;
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest pause between two pieces of a request body.
 pub(crate) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// HTTP/2 streams of one connection.
-pub(crate) const MAX_H2_STREAMS: u32 = 256;
+/// Bytes of an answer that wait for an HTTP/2 client to open its window, per stream.
+pub(crate) const H2_SEND_BUFFER: usize = 64 << 10;
+/// HTTP/2 streams of one connection. Each may hold some 2 MiB of an object that is read ahead.
+pub(crate) const MAX_H2_STREAMS: u32 = 100;
 /// HTTP/2 streams that a client may reset before they are looked at: more is an attack on the gateway's
 /// time ("rapid reset").
 pub(crate) const MAX_H2_RESETS: usize = 32;

@@ -1,12 +1,11 @@
 //! Content headers and user metadata: S3's fields ⇄ [`vfs::ObjectMeta`].
 use std::collections::{BTreeMap, HashMap};
 
-use http::{HeaderMap, StatusCode};
 use s3s::dto::{Metadata, Timestamp, TimestampFormat};
 use s3s::{S3ErrorCode, S3Result};
 use vfs::ObjectMeta;
 
-use crate::error::{fail, fail_custom};
+use crate::error::fail;
 use crate::limits;
 
 /// Content type of objects made without one (AWS).
@@ -170,26 +169,6 @@ pub(crate) fn user_metadata(meta: &ObjectMeta) -> HashMap<String, String> {
         })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
-}
-
-/// This gateway has one account: a request that expects another owner expects another bucket.
-pub(crate) fn check_expected_owner(headers: &HeaderMap) -> S3Result<()> {
-    for name in [
-        "x-amz-expected-bucket-owner",
-        "x-amz-source-expected-bucket-owner",
-    ] {
-        if headers
-            .get(name)
-            .is_some_and(|value| value.as_bytes() != access::identity::GATEWAY_ID.as_bytes())
-        {
-            return Err(fail_custom(
-                "AccessDenied",
-                StatusCode::FORBIDDEN,
-                "Access Denied",
-            ));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -346,6 +346,26 @@ impl Placing {
         self.shared.progressed();
     }
 
+    /// Has those of `packs` that are ordered, and that the miners have completed, become placed. Nothing is decided
+    /// while the chain cannot be asked.
+    pub(crate) async fn watch_orders(&self, packs: Vec<u64>) -> Result<()> {
+        for pack in packs {
+            let record = record::get(&*self.shared.meta.snapshot()?, pack)?;
+            let Some(record) = record.filter(|record| record.state == PackState::Declared && !record.retired)
+            else {
+                continue;
+            };
+            upload::watch(&self.shared, pack, &record)
+                .await
+                .map_err(|error| match error {
+                    StepError::Store(error) => error,
+                    StepError::Network(error) => error.into(),
+                    other => Error::Elsewhere(other.to_string()),
+                })?;
+        }
+        Ok(())
+    }
+
     /// Everything that waits is to be packed at once.
     pub(crate) fn close_all(&self) -> Result<()> {
         self.shared.close_all()

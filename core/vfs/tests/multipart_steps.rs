@@ -47,7 +47,7 @@ async fn upload(n: &Namespace) -> (UploadId, Vec<(u32, String)>, Vec<u8>) {
         bytes.extend_from_slice(&content[number as usize..]);
         let part = n
             .vfs
-            .copy_part(source, Some(range), "b", KEY, &id, number)
+            .copy_part(source, None, Some(range), "b", KEY, &id, number)
             .await
             .unwrap();
         parts.push((number, part.etag));

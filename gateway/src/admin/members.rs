@@ -64,9 +64,16 @@ async fn forget(
 ) -> Result<Json<Forgotten>, AdminError> {
     let all = members(&state).await?;
     // One that joined anew after it was given up has the name of the one that it was.
-    let mut named = all
-        .iter()
-        .filter(|member| member.name == request.member && !member.forgotten);
+    let named = |forgotten: bool| {
+        let same = |member: &&MemberStatus| member.name == request.member && member.forgotten == forgotten;
+        all.iter().filter(same).collect::<Vec<_>>()
+    };
+    let mut found = named(false);
+    if found.is_empty() {
+        // A forgetting that was cut off goes on.
+        found = named(true);
+    }
+    let mut named = found.into_iter();
     let member = match (named.next(), named.next(), request.member.parse()) {
         (Some(member), None, _) => member.member,
         (Some(_), Some(_), _) => {
@@ -76,7 +83,10 @@ async fn forget(
         (None, ..) => return Err(vfs::Error::NotFound.into()),
     };
     let plan = if request.really {
-        state.store.forget(member).await?
+        // Whoever stops reading does not cut it off between a commit and what is counted after it.
+        let store = state.store.clone();
+        let forgetting = tokio::spawn(async move { store.forget(member).await }).await;
+        forgetting.map_err(|error| vfs::Error::Internal(error.to_string()))??
     } else {
         let store = state.store.clone();
         let plan = tokio::task::spawn_blocking(move || store.forget_plan(member)).await;

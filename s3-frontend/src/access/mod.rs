@@ -47,7 +47,7 @@ pub(crate) use self::identities::Identities;
 use self::operations::{Rule, Target, rule_of};
 use crate::acl::{self, Acl, Permission};
 use crate::error::{self, fail};
-use crate::layer::Client;
+use crate::layer::{Client, Proven};
 use crate::ops::{rename, version};
 use crate::tags::SETTING as TAGGING;
 
@@ -178,6 +178,22 @@ impl Authorizer {
         acl: bool,
     ) -> Decision {
         let identity = caller.identity();
+        // What lies in a snapshot or in the trash is under the policies of what it was taken from.
+        if let Some(of) = bucket
+            && let Some((arn, key)) = resource.split_once('/')
+        {
+            let at_home = identity.is_some_and(|identity| identity.account.id == of.owner.id);
+            if key.starts_with(".trash/") && !at_home {
+                return Decision::NothingAllows;
+            }
+            for live in live_keys(key) {
+                let resource = format!("{arn}/{live}");
+                let decision = self.decide(caller, action, &resource, context, bucket, owner, acl);
+                if !decision.is_allowed() {
+                    return decision;
+                }
+            }
+        }
         let of_owner = identity.is_some_and(|identity| {
             identity.is_account() && bucket.is_some_and(|bucket| bucket.owner.id == identity.account.id)
         });
@@ -372,6 +388,7 @@ impl Authorizer {
             return Ok(());
         };
         let access = self.buckets.of(&bucket).await?;
+        expected_owner(headers, "x-amz-source-expected-bucket-owner", Some(&access))?;
         let rule = rule_of("GetObject").ok_or_else(denied)?;
         let object = Object {
             bucket: &bucket,
@@ -436,6 +453,48 @@ impl Authorizer {
     }
 }
 
+/// The keys that a key in a snapshot stands for: `d/.snapshots/N/x` is `d/x` of then, and
+/// `d/.snapshots/F@N` or `d/.snapshots/F@N/x` what `d/F` was (a deleted one, with `:` for each `/`).
+fn live_keys(key: &str) -> Vec<String> {
+    const SNAPSHOTS: &str = ".snapshots/";
+    let inner = || key.find("/.snapshots/").map(|at| at + 1);
+    let begin = if key.starts_with(SNAPSHOTS) {
+        Some(0)
+    } else {
+        inner()
+    };
+    let Some(begin) = begin else {
+        return Vec::new();
+    };
+    let (directory, rest) = (&key[..begin], &key[begin + SNAPSHOTS.len()..]);
+    let (name, below) = match rest.split_once('/') {
+        Some((name, below)) => (name, format!("/{below}")),
+        None => (rest, String::new()),
+    };
+    match name.rsplit_once('@') {
+        None => vec![format!("{directory}{}", below.trim_start_matches('/'))],
+        Some((file, _)) => vec![
+            format!("{directory}{file}{below}"),
+            format!("{directory}{}{below}", file.replace(':', "/")),
+        ],
+    }
+}
+
+/// Refuses a request that expects the bucket to be another account's. The account is named by its id or by
+/// its number.
+fn expected_owner(headers: &HeaderMap, name: &str, bucket: Option<&BucketAccess>) -> S3Result<()> {
+    let Some(bucket) = bucket else {
+        return Ok(());
+    };
+    let (id, number) = (bucket.owner.id.as_str(), bucket.owner.id.number());
+    let fits = |value: &http::HeaderValue| value == id || value == number.as_str();
+    if headers.get_all(name).iter().all(fits) {
+        Ok(())
+    } else {
+        Err(denied())
+    }
+}
+
 #[async_trait::async_trait]
 impl S3Access for Authorizer {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
@@ -449,6 +508,11 @@ impl S3Access for Authorizer {
             let header = cx.headers().get("x-amz-security-token")?;
             header.to_str().ok().map(str::to_owned)
         });
+        if cx.credentials().is_some()
+            && let Some(proven) = cx.extensions_mut().get::<Proven>()
+        {
+            proven.set();
+        }
         let caller = match cx.credentials() {
             None => Caller::Anonymous,
             Some(credentials) => Caller::Known(
@@ -468,6 +532,7 @@ impl S3Access for Authorizer {
             }
             _ => None,
         };
+        expected_owner(cx.headers(), "x-amz-expected-bucket-owner", access.as_deref())?;
         // Only policies look at what a request says about itself.
         let policies = access.as_ref().is_some_and(|access| access.policy.is_some())
             || cx.headers().contains_key("x-amz-copy-source")
@@ -501,6 +566,8 @@ impl S3Access for Authorizer {
         let bypasses = bypasses_governance(&req.headers);
         let (mut kept, mut refused) = (Vec::new(), Vec::new());
         for object in std::mem::take(&mut req.input.delete.objects) {
+            // A thousand keys against a large policy take long.
+            tokio::task::yield_now().await;
             let arn = format!("arn:aws:s3:::{}/{}", req.input.bucket, object.key);
             let mut context = asked.context.clone();
             if let Some(version) = &object.version_id {

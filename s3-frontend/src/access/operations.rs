@@ -158,7 +158,8 @@ pub(super) fn rule_of(operation: &str) -> Option<Rule> {
         | "CompleteMultipartUpload" => rule(Entry, &["s3:PutObject"]).acl(Write),
         // The key is in the form.
         "PostObject" => rule(Entry, &["s3:PutObject"]).acl(Write).deferred(),
-        "AbortMultipartUpload" => rule(Entry, &["s3:AbortMultipartUpload"]).acl(Write),
+        // Who may write to a bucket by its ACL alone may not end the uploads of others.
+        "AbortMultipartUpload" => rule(Entry, &["s3:AbortMultipartUpload"]),
         "ListParts" => rule(Entry, &["s3:ListMultipartUploadParts"]),
         "DeleteObject" => rule(Entry, &["s3:DeleteObject"])
             .version(&["s3:DeleteObjectVersion"])

@@ -1,11 +1,13 @@
 //! The fields of a form, up to its file.
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use http_body_util::BodyDataStream;
 use hyper::body::Body;
 use s3s::dto::Tagging;
@@ -96,7 +98,8 @@ where
     if boundary.is_empty() {
         return Err(malformed());
     }
-    let mut form = multer::Multipart::new(stream, boundary);
+    let at_file = Arc::new(AtomicBool::new(false));
+    let mut form = multer::Multipart::new(until_file(stream, at_file.clone()), boundary);
     let mut fields = Fields::default();
     let mut left = limits::MAX_FORM_FIELDS;
     loop {
@@ -108,7 +111,11 @@ where
         };
         let name = field.name().ok_or_else(malformed)?.to_owned();
         if name.eq_ignore_ascii_case("file") {
-            fields.expand(field.file_name().unwrap_or_default());
+            at_file.store(true, Ordering::Relaxed);
+            let filename = field.file_name().unwrap_or_default();
+            let places = fields.0.values().map(|value| value.matches(FILENAME).count());
+            take(&mut left, places.sum::<usize>().saturating_mul(filename.len()))?;
+            fields.expand(filename);
             return Ok(Upload {
                 fields,
                 form,
@@ -124,6 +131,29 @@ where
         let value = String::from_utf8(value).map_err(|_| malformed())?;
         fields.add(&name, value)?;
     }
+}
+
+/// Most bytes that come before the file is found, which `multer` holds in memory: the fields, and what of
+/// the file is read along with them.
+const BEFORE_FILE: usize = 4 << 20;
+
+/// Breaks a body off that has no file within [`BEFORE_FILE`].
+fn until_file<S>(stream: S, at_file: Arc<AtomicBool>) -> impl Stream<Item = Result<Bytes, BodyFault>> + Send
+where
+    S: Stream<Item = Result<Bytes, BodyFault>> + Send + 'static,
+{
+    let mut come = 0usize;
+    stream.map(move |piece| {
+        if let Ok(piece) = &piece
+            && !at_file.load(Ordering::Relaxed)
+        {
+            come = come.saturating_add(piece.len());
+            if come > BEFORE_FILE {
+                return Err(BodyFault::TooLarge);
+            }
+        }
+        piece
+    })
 }
 
 fn take(left: &mut usize, len: usize) -> Result<(), S3Error> {

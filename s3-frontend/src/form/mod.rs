@@ -17,7 +17,7 @@ pub(crate) use fields::Fields;
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use hyper::body::Incoming;
@@ -135,6 +135,13 @@ impl Forms {
             }
             None => 0..=limits::MAX_SINGLE_PUT,
         };
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !hosted && !bucket.bytes().all(letters) {
+            return Err(fail(
+                S3ErrorCode::InvalidBucketName,
+                "The specified bucket is not valid.",
+            ));
+        }
         let host = host::host(parts).unwrap_or_default();
         let encoded = utf8_percent_encode(key, PATH);
         let path = if *hosted {
@@ -144,6 +151,12 @@ impl Forms {
         };
         let mut headers = put_headers(&fields)?;
         headers.insert(HOST, header("host", host)?);
+        // Policies ask for them.
+        for name in [REFERER, USER_AGENT] {
+            if let Some(value) = parts.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
         let target = match signer {
             Some(signer) => format!("{path}?{}", signer.sign(&path, &headers)?),
             None => path,

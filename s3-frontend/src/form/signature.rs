@@ -176,7 +176,12 @@ impl Signer {
         for (name, value) in &signed {
             canonical.extend_from_slice(name.as_bytes());
             canonical.push(b':');
-            canonical.extend_from_slice(value);
+            // As whoever checks it does: one space for several.
+            let words: Vec<&[u8]> = value
+                .split(|byte| *byte == b' ')
+                .filter(|word| !word.is_empty())
+                .collect();
+            canonical.extend_from_slice(&words.join(&b' '));
             canonical.push(b'\n');
         }
         canonical.extend_from_slice(format!("\n{names}\nUNSIGNED-PAYLOAD").as_bytes());

@@ -1,6 +1,8 @@
 //! Who is at the other end, and whether it asks for more than its share.
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
@@ -31,6 +33,22 @@ pub(crate) struct Client {
 pub(crate) struct Share {
     addresses: Option<Meter<IpAddr>>,
     keys: Option<Meter<String>>,
+}
+
+/// Set when the signature of a request was found to be good. Every request carries it in its extensions.
+#[derive(Clone, Default)]
+pub(crate) struct Proven(Arc<AtomicBool>);
+
+impl Proven {
+    /// It is good.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was found to be.
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A request that may be answered.

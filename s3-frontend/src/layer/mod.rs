@@ -26,7 +26,7 @@ mod visit;
 pub(crate) use answer::{RequestId, escape};
 pub(crate) use body::{BodyFault, BodyFaults, GuardedBody};
 pub(crate) use chunked::Framing;
-pub(crate) use client::Client;
+pub(crate) use client::{Client, Proven};
 
 use std::sync::Arc;
 
@@ -92,13 +92,13 @@ impl Front {
         let empty = request.body().is_end_stream();
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(client);
+        let proven = Proven::default();
+        parts.extensions.insert(proven.clone());
         let response = match self.share.grant(client, &parts) {
             Err(error) => refusal(error),
             Ok(granted) => {
                 let response = self.respond(parts, body, client).await;
-                // What is wrong with a signature is answered with one of these; so is other nonsense.
-                let genuine = ![StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN].contains(&response.status());
-                self.share.answered(granted, genuine);
+                self.share.answered(granted, proven.get());
                 response
             }
         };

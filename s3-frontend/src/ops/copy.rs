@@ -18,7 +18,7 @@ use crate::encryption::wish::wish;
 use crate::error::{self, fail, not_implemented};
 use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::{Checksum, carry_internal_headers, drop_internal_headers};
-use crate::metadata::{REDIRECT, check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::metadata::{REDIRECT, content_headers, object_meta, refuse_unsupported};
 use crate::tags::Tags;
 use crate::{limits, naming};
 
@@ -98,7 +98,6 @@ impl Door {
         &self,
         mut req: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
-        check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
         let wish = wish!(req.input)?;

@@ -6,7 +6,6 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::cors::{self, Refused, Rule, Rules};
 use crate::door::Door;
 use crate::error::fail;
-use crate::metadata::check_expected_owner;
 use crate::ops::unset::Absent;
 use crate::setting;
 
@@ -15,7 +14,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketCorsInput>,
     ) -> S3Result<S3Response<PutBucketCorsOutput>> {
-        check_expected_owner(&req.headers)?;
         let rules = from_dto(req.input.cors_configuration);
         rules.check().map_err(refused)?;
         setting::write(&self.vfs, &req.input.bucket, cors::SETTING, Some(&rules)).await?;
@@ -26,7 +24,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketCorsInput>,
     ) -> S3Result<S3Response<GetBucketCorsOutput>> {
-        check_expected_owner(&req.headers)?;
         let rules: Option<Rules> = setting::read(&self.vfs, &req.input.bucket, cors::SETTING).await?;
         let rules = rules.ok_or_else(|| Absent::Cors.error())?;
         Ok(S3Response::new(GetBucketCorsOutput {
@@ -38,7 +35,6 @@ impl Door {
         &self,
         req: S3Request<DeleteBucketCorsInput>,
     ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-        check_expected_owner(&req.headers)?;
         setting::write::<Rules>(&self.vfs, &req.input.bucket, cors::SETTING, None).await?;
         Ok(S3Response::with_status(
             DeleteBucketCorsOutput::default(),

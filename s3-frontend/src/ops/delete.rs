@@ -10,7 +10,6 @@ use crate::access::{Refused, denied};
 use crate::condition;
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 use crate::{limits, naming};
 
 /// Deletions of one DeleteObjects that run at a time: they share the syncs of the metadata engine.
@@ -21,7 +20,6 @@ impl Door {
         &self,
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
         let precondition = condition::of_deletion(
@@ -48,7 +46,6 @@ impl Door {
         &self,
         req: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        check_expected_owner(&req.headers)?;
         let DeleteObjectsInput {
             bucket,
             delete,

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::door::Door;
 use crate::encryption::kept::NamedKey;
 use crate::error::{self, fail, fail_custom, not_implemented};
-use crate::metadata::check_expected_owner;
 
 /// The setting.
 const SETTING: &str = "encryption";
@@ -97,7 +96,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketEncryptionInput>,
     ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
-        check_expected_owner(&req.headers)?;
         self.require_bucket(&req.input.bucket).await?;
         let said = BucketEncryption::read(req.input.server_side_encryption_configuration)?;
         let document = serde_json::to_vec(&said).map_err(s3s::S3Error::internal_error)?;
@@ -112,7 +110,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketEncryptionInput>,
     ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-        check_expected_owner(&req.headers)?;
         let document = self.vfs.bucket_setting(&req.input.bucket, SETTING).await;
         let document = document.map_err(error::bucket)?.ok_or_else(|| {
             fail_custom(
@@ -132,7 +129,6 @@ impl Door {
         &self,
         req: S3Request<DeleteBucketEncryptionInput>,
     ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-        check_expected_owner(&req.headers)?;
         self.vfs
             .set_bucket_setting(&req.input.bucket, SETTING, None)
             .await

@@ -10,7 +10,6 @@ use vfs::{ListPage, ListRequest, ObjectInfo};
 
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 use crate::naming::NameEncoding;
 use crate::{limits, naming};
 
@@ -117,7 +116,6 @@ impl Door {
         &self,
         req: S3Request<ListObjectsInput>,
     ) -> S3Result<S3Response<ListObjectsOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let names = name_encoding(input.encoding_type.as_ref())?;
         let question = Question {
@@ -160,7 +158,6 @@ impl Door {
         &self,
         req: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let names = name_encoding(input.encoding_type.as_ref())?;
         let start_after = match input.continuation_token.as_deref() {

@@ -9,7 +9,6 @@ use super::version;
 use crate::door::Door;
 use crate::error::{self, fail, fail_custom, malformed_xml};
 use crate::lock::{self, retention_mode};
-use crate::metadata::check_expected_owner;
 use crate::naming;
 
 /// The header by which a caller says that governance shall not bind it.
@@ -31,7 +30,6 @@ impl Door {
         &self,
         req: S3Request<GetObjectLockConfigurationInput>,
     ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
-        check_expected_owner(&req.headers)?;
         let lock = self
             .vfs
             .object_lock(&req.input.bucket)
@@ -53,7 +51,6 @@ impl Door {
         &self,
         req: S3Request<PutObjectLockConfigurationInput>,
     ) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
-        check_expected_owner(&req.headers)?;
         let bucket = req.input.bucket;
         let configuration = req.input.object_lock_configuration.ok_or_else(malformed_xml)?;
         let enabled = configuration
@@ -80,7 +77,6 @@ impl Door {
         &self,
         req: S3Request<GetObjectRetentionInput>,
     ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let lock = self
             .lock_of(&input.bucket, &input.key, input.version_id.as_deref())
@@ -98,7 +94,6 @@ impl Door {
         &self,
         req: S3Request<PutObjectRetentionInput>,
     ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
         self.require_lock(&input.bucket).await?;
@@ -126,7 +121,6 @@ impl Door {
         &self,
         req: S3Request<GetObjectLegalHoldInput>,
     ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let lock = self
             .lock_of(&input.bucket, &input.key, input.version_id.as_deref())
@@ -143,7 +137,6 @@ impl Door {
         &self,
         req: S3Request<PutObjectLegalHoldInput>,
     ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
         self.require_lock(&input.bucket).await?;

@@ -14,7 +14,7 @@ use crate::ingest::{self, Intake};
 use crate::integrity::Demand;
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::{Checksum, Coverage, internal_headers};
-use crate::metadata::{check_expected_owner, content_headers, object_meta, refuse_unsupported};
+use crate::metadata::{content_headers, object_meta, refuse_unsupported};
 use crate::naming;
 use crate::ops::new_object::wished;
 use crate::ops::{rename, version};
@@ -40,7 +40,6 @@ impl Door {
         &self,
         mut req: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         refuse_unsupported!(req.input)?;
         if rename::is_asked(&req.uri) {

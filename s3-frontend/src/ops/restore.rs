@@ -5,7 +5,6 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use super::version;
 use crate::door::Door;
 use crate::error::fail;
-use crate::metadata::check_expected_owner;
 
 impl Door {
     /// As AWS answers for an object whose storage class is not an archive.
@@ -13,7 +12,6 @@ impl Door {
         &self,
         req: S3Request<RestoreObjectInput>,
     ) -> S3Result<S3Response<RestoreObjectOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
         self.open(&input.bucket, &input.key, version).await?;

@@ -8,7 +8,6 @@ use super::unset::Absent;
 use super::version;
 use crate::door::Door;
 use crate::error;
-use crate::metadata::check_expected_owner;
 use crate::tags::{MAX_OF_BUCKET, MAX_OF_OBJECT, SETTING, Tags};
 
 impl Door {
@@ -16,7 +15,6 @@ impl Door {
         &self,
         req: S3Request<GetObjectTaggingInput>,
     ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
         let reader = self.open(&input.bucket, &input.key, version).await?;
@@ -30,7 +28,6 @@ impl Door {
         &self,
         req: S3Request<PutObjectTaggingInput>,
     ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
         let tags = Tags::from_document(input.tagging.tag_set, MAX_OF_OBJECT)?;
@@ -44,7 +41,6 @@ impl Door {
         &self,
         req: S3Request<DeleteObjectTaggingInput>,
     ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let version = version::asked(input.version_id.as_deref())?;
         let info = self
@@ -84,7 +80,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketTaggingInput>,
     ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-        check_expected_owner(&req.headers)?;
         let kept = self
             .vfs
             .bucket_setting(&req.input.bucket, SETTING)
@@ -100,7 +95,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketTaggingInput>,
     ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
-        check_expected_owner(&req.headers)?;
         let tags = Tags::from_document(req.input.tagging.tag_set, MAX_OF_BUCKET)?;
         self.set_bucket_tags(&req.input.bucket, &tags).await?;
         Ok(S3Response::new(PutBucketTaggingOutput::default()))
@@ -110,7 +104,6 @@ impl Door {
         &self,
         req: S3Request<DeleteBucketTaggingInput>,
     ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-        check_expected_owner(&req.headers)?;
         self.set_bucket_tags(&req.input.bucket, &Tags::default()).await?;
         Ok(S3Response::with_status(
             DeleteBucketTaggingOutput::default(),

@@ -5,7 +5,6 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto};
 
 use crate::door::Door;
 use crate::error::fail;
-use crate::metadata::check_expected_owner;
 use crate::ops::unset::Absent;
 use crate::setting;
 use crate::website::{self, Refused, Scheme, Site};
@@ -15,7 +14,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketWebsiteInput>,
     ) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
-        check_expected_owner(&req.headers)?;
         let site = from_dto(req.input.website_configuration)?;
         site.check().map_err(refused)?;
         setting::write(&self.vfs, &req.input.bucket, website::SETTING, Some(&site)).await?;
@@ -26,7 +24,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketWebsiteInput>,
     ) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
-        check_expected_owner(&req.headers)?;
         let site: Option<Site> = setting::read(&self.vfs, &req.input.bucket, website::SETTING).await?;
         let site = site.ok_or_else(|| Absent::Website.error())?;
         Ok(S3Response::new(to_dto(site)))
@@ -36,7 +33,6 @@ impl Door {
         &self,
         req: S3Request<DeleteBucketWebsiteInput>,
     ) -> S3Result<S3Response<DeleteBucketWebsiteOutput>> {
-        check_expected_owner(&req.headers)?;
         setting::write::<Site>(&self.vfs, &req.input.bucket, website::SETTING, None).await?;
         Ok(S3Response::with_status(
             DeleteBucketWebsiteOutput::default(),

@@ -145,7 +145,8 @@ impl<K: Hash + Eq> Meter<K> {
             }
         }
         let at = whole_at.entry(client).or_insert(now);
-        *at = (*at).max(now) + self.cost;
+        // Requests that were under way together are no debt for long.
+        *at = ((*at).max(now) + self.cost).min(now + BURST + self.cost);
     }
 }
 

@@ -65,20 +65,26 @@ impl Life {
             if state.requests == 0 && now.duration_since(state.unused_since) > self.unused {
                 return "it was of no use";
             }
-            let mut stalled = false;
+            let (mut stalled, mut longest) = (0, Duration::ZERO);
             state.bodies.retain(|body| {
                 let Some(body) = body.upgrade() else { return false };
-                stalled |= body
+                let waited = body
                     .lock()
-                    .is_some_and(|since| now.duration_since(since) > self.stalled);
+                    .map_or(Duration::ZERO, |since| now.duration_since(since));
+                stalled += usize::from(waited > self.stalled);
+                longest = longest.max(waited);
                 true
             });
-            if stalled {
+            // One paused answer must not end what else the connection does, but not for ever.
+            if stalled > 0 && (stalled >= state.requests || longest > self.stalled * PAUSES) {
                 return "an answer was not read";
             }
         }
     }
 }
+
+/// How many times longer than others an answer may wait beside others that are read.
+const PAUSES: u32 = 10;
 
 /// A request until its answer is handed over.
 pub(super) struct UnderWay(Arc<Life>);

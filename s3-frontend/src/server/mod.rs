@@ -310,6 +310,7 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(H2_PING_INTERVAL)
         .max_concurrent_streams(limits::MAX_H2_STREAMS)
+        .max_send_buf_size(limits::H2_SEND_BUFFER)
         .max_pending_accept_reset_streams(limits::MAX_H2_RESETS)
         .max_local_error_reset_streams(limits::MAX_H2_ERRORS)
         .max_header_list_size(limits::MAX_HEAD as u32);

@@ -75,8 +75,9 @@ fn stamp(metadata: &Metadata) -> Stamp {
         metadata.dev(),
         metadata.ino(),
         metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
+        // Of content, owner and mode: a file that was refused for its mode is looked at again.
+        metadata.ctime(),
+        metadata.ctime_nsec(),
     )
 }
 

@@ -117,10 +117,12 @@ fn assume_role(
     context.set("aws:userid", identity.user_id());
     context.set("aws:PrincipalArn", identity.arn());
     context.set("aws:PrincipalAccount", identity.account.id.number());
+    // Policies are asked about the role that is taken, however the request spells it.
+    let resource = format!("arn:aws:iam::{}:role/{}", account.id.number(), role.name);
     let question = Question {
         caller,
         action: "sts:AssumeRole",
-        resource: arn,
+        resource: &resource,
         context: &context,
     };
     let trust = Document::parse(trust, Kind::Trust).map_err(|error| {

@@ -16,7 +16,7 @@ use s3s::{Body, S3Request, S3Response, S3Result};
 use self::answer::{Done, Refusal};
 use self::form::Form;
 use crate::auth::{Keys, token};
-use crate::layer::RequestId;
+use crate::layer::{Proven, RequestId};
 
 /// Largest form: a session policy and a token of an identity provider.
 const FORM_MAX: usize = 64 << 10;
@@ -85,6 +85,11 @@ impl S3Route for Sts {
     async fn call(&self, mut request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let id = request.extensions.get::<RequestId>().cloned();
         let id = id.as_ref().map(RequestId::as_str).unwrap_or_default();
+        if request.credentials.is_some()
+            && let Some(proven) = request.extensions.get::<Proven>()
+        {
+            proven.set();
+        }
         let (status, document) = match self.answer(&mut request).await {
             Ok(result) => (StatusCode::OK, answer::document(&result, id)),
             Err(refusal) => (refusal.status, refusal.document(id)),

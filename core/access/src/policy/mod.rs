@@ -22,6 +22,7 @@ mod public;
 mod reference;
 #[cfg(test)]
 pub(crate) mod samples;
+mod unambiguous;
 
 use std::collections::BTreeSet;
 

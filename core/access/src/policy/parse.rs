@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::condition::Condition;
 use super::pattern::{Dialect, Pattern};
 use super::principal::Principals;
+use super::unambiguous::Unambiguous;
 use super::{Document, Effect, Kind, Malformed, Matcher, Statement, Version, known, malformed};
 
 /// What the name of every resource of S3 begins with.
@@ -22,7 +23,7 @@ pub(super) fn document(text: &str, kind: Kind<'_>) -> Result<Document, Malformed
             "Policies must be valid JSON and the first byte must be '{'".to_owned(),
         ));
     }
-    let Ok(Value::Object(root)) = serde_json::from_str(text) else {
+    let Ok(Unambiguous(Value::Object(root))) = serde_json::from_str(text) else {
         return Err(malformed("This policy contains invalid Json".to_owned()));
     };
     known_fields(&root, &["Version", "Id", "Statement"])?;

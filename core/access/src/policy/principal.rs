@@ -72,9 +72,9 @@ impl Principals {
         let named = self.listed.iter().filter_map(|one| one.names(caller)).max();
         match (self.except, named) {
             (false, named) => named,
-            // Who is named by his account alone is excepted, too.
-            (true, None) => Some(About::Himself),
-            (true, Some(_)) => None,
+            // Who is named by his account alone is not excepted: AWS asks to name both.
+            (true, None | Some(About::Account)) => Some(About::Himself),
+            (true, Some(About::Himself)) => None,
         }
     }
 

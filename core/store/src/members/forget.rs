@@ -69,9 +69,10 @@ fn fate<R: Read + ?Sized>(read: &R, member: u16, chunk: ChunkId) -> Result<Fate>
     }
 }
 
-/// Chunks of `member` that wait for a pack.
-fn waiting<R: Read + ?Sized>(read: &R, member: u16) -> Result<Vec<Held>> {
+/// Chunks of `member` that wait for a pack; at most `most`.
+fn waiting<R: Read + ?Sized>(read: &R, member: u16, most: usize) -> Result<Vec<Held>> {
     unpacked::from(read, member, ChunkId(0))?
+        .take(most)
         .map(|waiting| {
             let waiting = waiting?;
             let fate = fate(read, member, waiting.chunk)?;
@@ -164,7 +165,9 @@ impl Store {
             }
             Fate::InRow | Fate::OnNetwork => plan.adopted += 1,
         };
-        waiting(&*snapshot, member)?.iter().for_each(&mut count);
+        waiting(&*snapshot, member, usize::MAX)?
+            .iter()
+            .for_each(&mut count);
         for pack in unplaced(&*snapshot, member)? {
             let segments = record::get(&*snapshot, pack)?.map_or(0, |record| record.segments);
             let (living, _) = contents(&*snapshot, member, pack, segments)?;
@@ -186,6 +189,11 @@ impl Store {
                 rows::put_forgotten(tx, member)
             })
             .await?;
+        // What the chain lists by now is no loss, and its file has to be ours still.
+        if let Some(placing) = &self.placing {
+            let packs = unplaced(&*self.inner.meta.snapshot()?, member)?;
+            placing.watch_orders(packs).await?;
+        }
         let store = self.clone();
         let plan = tokio::task::spawn_blocking(move || store.forget_plan(member))
             .await
@@ -194,7 +202,7 @@ impl Store {
         loop {
             let batch: Vec<Held> = {
                 let snapshot = self.inner.meta.snapshot()?;
-                waiting(&*snapshot, member)?.into_iter().take(BATCH).collect()
+                waiting(&*snapshot, member, BATCH)?
             };
             if batch.is_empty() {
                 break;

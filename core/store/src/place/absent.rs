@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use cess::AccountId;
+use meta::Read;
 
 use crate::members;
 use crate::pack::record::{self, Record};
@@ -49,9 +50,13 @@ async fn pass(shared: &Arc<Shared>, read_back: &mut BTreeMap<u64, ReadBack>) -> 
     let packs = packs(shared)?;
     read_back.retain(|pack, _| packs.iter().any(|(other, _)| other == pack));
     let mut moved = false;
-    for (pack, record) in packs {
+    for (pack, _) in packs {
         let verifier = &shared.workers.verifier;
         verifier.turn().await;
+        // The packs before it may have taken an hour: its gateway may be back, and its chunks on their way elsewhere.
+        let Some(record) = waits(shared, pack)? else {
+            continue;
+        };
         let working = verifier.working(format!("pack {pack} of a gateway that is away"));
         let done = step(shared, pack, &record, read_back.entry(pack).or_default()).await;
         drop(working);
@@ -75,15 +80,28 @@ fn packs(shared: &Shared) -> Result<Vec<(u64, Record)>> {
     }
     let mut packs = Vec::new();
     for (pack, record) in record::all(&*snapshot)? {
-        if record.state < PackState::Declared || !drive::unfinished(&record) {
-            continue;
-        }
-        let member = record::member(&*snapshot, pack)?;
-        if member != shared.settings.role.member && members::is_away(&*snapshot, member)? {
+        if is_one(shared, &*snapshot, pack, &record)? {
             packs.push((pack, record));
         }
     }
     Ok(packs)
+}
+
+fn is_one<R: Read + ?Sized>(shared: &Shared, read: &R, pack: u64, record: &Record) -> Result<bool> {
+    if record.state < PackState::Declared || !drive::unfinished(record) {
+        return Ok(false);
+    }
+    let member = record::member(read, pack)?;
+    Ok(member != shared.settings.role.member && members::is_away(read, member)?)
+}
+
+/// The record of `pack` as it is now, if it is one of them still.
+fn waits(shared: &Shared, pack: u64) -> Result<Option<Record>> {
+    let snapshot = shared.meta.snapshot()?;
+    let Some(record) = record::get(&*snapshot, pack)? else {
+        return Ok(None);
+    };
+    Ok(is_one(shared, &*snapshot, pack, &record)?.then_some(record))
 }
 
 /// What can be done without the pack's bytes; answers whether it came further.

@@ -190,7 +190,8 @@ async fn finish(shared: &Arc<Shared>, pack: u64, record: &Record) -> Result<(), 
     // What `fate` saw may not be durable yet, and a crash must not bring back what needs the file.
     shared.meta.sync().await.map_err(Error::from)?;
     if let Some(fid) = record.fid
-        && record.state >= PackState::Placed
+        // An order that was given up may have been completed since.
+        && record.state >= PackState::Declared
     {
         let fid = cess::Hash(fid);
         if let Some(file) = shared.network.file(fid).await?

@@ -173,7 +173,9 @@ impl Pass<'_> {
     }
 
     fn judge(&self, walked: &mut Walked, entry: VersionEntry, now: Timestamp) -> Result<Option<Doomed>> {
-        let since = walked.since.replace(entry.at);
+        // A rename keeps the time of the content; the id says when it came to this key (`null`: 0).
+        let came = Timestamp(i64::try_from(entry.id.0).unwrap_or(i64::MAX));
+        let since = walked.since.replace(entry.at.max(came));
         let Some(object) = entry.object.as_ref() else {
             if entry.latest {
                 walked.marker = Some((entry.id, entry.at));
@@ -225,7 +227,8 @@ impl Pass<'_> {
             .rules
             .ends_version(&seen, walked.noncurrent, now, self.calendar);
         walked.noncurrent += 1;
-        walked.kept += u32::from(!ends);
+        // Its removal may be refused: the marker before it goes when it stands alone.
+        walked.kept += 1;
         ends.then(|| Doomed::Version {
             key: entry.key.clone(),
             id: entry.id,
@@ -292,10 +295,7 @@ impl Pass<'_> {
                 Ok(ended.then_some("objects expired"))
             }
             Doomed::Version { key, id, counter } => {
-                let deleted = self
-                    .vfs
-                    .delete_version(self.bucket, &key, Some(id), Precondition::default())
-                    .await?;
+                let deleted = self.vfs.delete_noncurrent(self.bucket, &key, id).await?;
                 Ok(deleted.existed.then_some(counter))
             }
             Doomed::Upload(upload) => {

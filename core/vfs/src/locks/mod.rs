@@ -244,7 +244,7 @@ impl Core {
                     let lives = |read: &dyn Read, at| Ok::<_, Error>(store.lives(read, at)?);
                     let may_wait = match patience {
                         Patience::None => true,
-                        Patience::Waits { .. } => waits::begin(tx, &lives, lock.holder, &others)?,
+                        Patience::Waits { .. } => waits::begin(tx, &lives, ino, lock, &others)?,
                     };
                     if may_wait { Locked::Held } else { Locked::Deadlock }
                 };

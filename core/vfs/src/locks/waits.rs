@@ -1,20 +1,29 @@
 //! Who waits for whom, in all gateways: to refuse a wait that would never end.
 //!
-//! Who waits has a row that names those it waits for. It is written in the transaction that finds their locks in the
-//! way, and that transaction walks along the rows first, from them on: if it comes back to who is about to wait, the
-//! wait would close a circle. Transactions are serializable, so of two waits that close one together, one sees the
+//! Who waits has a row that names the lock it waits for. It is written in the transaction that finds others in the
+//! way, and that transaction walks along the rows first, from them on, to those who are in the way of each *now*: who
+//! gave its lock back is waited for no more, although whoever gets it has not come to change its row. If the walk comes
+//! back to who is about to wait, the wait would close a circle. Transactions are serializable, so of two waits that close one together, one sees the
 //! other. What a gateway wrote that lives no more counts for nothing.
 use std::collections::HashSet;
 
 use meta::{Read, Transaction};
+use serde::{Deserialize, Serialize};
 use store::MemberRef;
 
-use super::ranges::Holder;
-use crate::Result;
-use crate::schema::{self, LOCK_WAITS};
+use super::ranges::{Held, Holder, Locks};
+use crate::schema::{self, LOCK_WAITS, LOCKS};
+use crate::{InodeNo, Result};
 
 /// Whether a life of a gateway goes on, as `read` sees it.
 pub(super) type Lives<'a> = dyn Fn(&dyn Read, MemberRef) -> Result<bool> + 'a;
+
+/// A lock that somebody waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Wait {
+    ino: InodeNo,
+    lock: Held,
+}
 
 fn key(holder: Holder) -> Vec<u8> {
     schema::key(
@@ -27,21 +36,35 @@ fn key(holder: Holder) -> Vec<u8> {
     )
 }
 
-fn load(read: &dyn Read, holder: Holder) -> Result<Vec<Holder>> {
-    match read.get(&key(holder))? {
-        Some(row) => schema::decode(&row),
-        None => Ok(Vec::new()),
-    }
+fn load(read: &dyn Read, holder: Holder) -> Result<Option<Wait>> {
+    read.get(&key(holder))?
+        .map(|row| schema::decode(&row))
+        .transpose()
 }
 
-/// `holder` is about to wait for `others`, all of them. `false`, and it must not, when one of them waits for it,
+/// Those for whom `holder` waits now, dead ones among them.
+fn waited_for(read: &dyn Read, holder: Holder) -> Result<Vec<Holder>> {
+    let Some(Wait { ino, lock }) = load(read, holder)? else {
+        return Ok(Vec::new());
+    };
+    let Some(row) = read.get(&schema::inode_key(LOCKS, ino))? else {
+        return Ok(Vec::new());
+    };
+    let locks: Locks = schema::decode(&row)?;
+    let others = locks.against(&lock).map(|held| held.holder).collect();
+    Ok(others)
+}
+
+/// The holder of `lock` is about to wait for `others`, all of them, to have it. `false`, and it must not, when one of them waits for it,
 /// directly or through others.
 pub(super) fn begin(
     tx: &mut dyn Transaction,
     lives: &Lives<'_>,
-    holder: Holder,
+    ino: InodeNo,
+    lock: Held,
     others: &[Holder],
 ) -> Result<bool> {
+    let holder = lock.holder;
     let mut seen = HashSet::new();
     let mut next = others.to_vec();
     while let Some(other) = next.pop() {
@@ -49,11 +72,12 @@ pub(super) fn begin(
             return Ok(false);
         }
         if seen.insert(other) && lives(&*tx, other.at)? {
-            next.extend(load(&*tx, other)?);
+            next.extend(waited_for(&*tx, other)?);
         }
     }
-    if load(&*tx, holder)? != others {
-        tx.put(&key(holder), &schema::encode(&others)?)?;
+    let wait = Wait { ino, lock };
+    if load(&*tx, holder)? != Some(wait) {
+        tx.put(&key(holder), &schema::encode(&wait)?)?;
     }
     Ok(true)
 }
@@ -91,10 +115,34 @@ mod tests {
             at: at(member),
             owner,
         });
-        let begin = |holder: Holder, others: Vec<Holder>| {
+        let lock = |holder| Held {
+            holder,
+            first: 0,
+            last: 0,
+            exclusive: true,
+            pid: 0,
+        };
+        // Each waits for a lock of its own, which `others` share until they give it back.
+        let set = |holder: Holder, others: &[Holder]| {
+            let mut locks = Locks::default();
+            for other in others {
+                locks.set(Held {
+                    exclusive: false,
+                    ..lock(*other)
+                });
+            }
+            let (ino, row) = (InodeNo(holder.owner), schema::encode(&locks).unwrap());
             meta.write::<_, Error, _>(Durability::Buffered, move |tx| {
-                super::begin(tx, &|_, of| Ok(of.member < 2), holder, &others)
+                Ok(tx.put(&schema::inode_key(LOCKS, ino), &row)?)
             })
+        };
+        let begin = async |holder: Holder, others: Vec<Holder>| {
+            set(holder, &others).await.unwrap();
+            meta.write::<_, Error, _>(Durability::Buffered, move |tx| {
+                let ino = InodeNo(holder.owner);
+                super::begin(tx, &|_, of| Ok(of.member < 2), ino, lock(holder), &others)
+            })
+            .await
         };
         let end = |holder| meta.write::<_, Error, _>(Durability::Buffered, move |tx| super::end(tx, holder));
         assert!(begin(a, vec![b]).await.unwrap());
@@ -102,6 +150,12 @@ mod tests {
         assert!(begin(b, vec![c, d]).await.unwrap());
         assert!(!begin(d, vec![a]).await.unwrap());
         assert!(begin(c, vec![d]).await.unwrap());
+        // What `a` waited for was given back; it has not looked yet.
+        set(a, &[]).await.unwrap();
+        assert!(begin(d, vec![a]).await.unwrap());
+        end(d).await.unwrap();
+        set(a, &[b]).await.unwrap();
+        assert!(!begin(d, vec![a]).await.unwrap());
         end(b).await.unwrap();
         assert!(begin(d, vec![a]).await.unwrap());
         assert!(!begin(a, vec![a]).await.unwrap());

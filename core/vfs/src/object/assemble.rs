@@ -68,6 +68,7 @@ pub(super) async fn gather(core: &Arc<Core>, joining: Joining) -> Result<bool> {
     // The object's inode, and those of directories that its key may need.
     let spare = core.new_inodes(1 + joining.key.depth()).await?;
     let (joining, ends) = (Arc::new(joining), Arc::new(ends));
+    let mut spare = Some(spare);
     loop {
         let (inner, task, ends) = (core.clone(), joining.clone(), ends.clone());
         let step = core
@@ -75,6 +76,8 @@ pub(super) async fn gather(core: &Arc<Core>, joining: Joining) -> Result<bool> {
                 step(tx, &inner, &task, &ends, spare)
             })
             .await?;
+        // A number names one inode only: what it named first may be being purged.
+        spare = None;
         match step {
             Step::Gone => return Ok(false),
             Step::More { made } => core.count_inodes(i64::from(made)),
@@ -110,7 +113,7 @@ fn step(
     core: &Core,
     joining: &Joining,
     ends: &[u64],
-    spare: InodeNo,
+    spare: Option<InodeNo>,
 ) -> Result<Step> {
     let bucket = bucket::find(&*tx, &joining.bucket)?;
     snapshot::refuse_change(&*tx, &core.known, bucket, joining.key.bytes())?;
@@ -160,7 +163,7 @@ fn open(
     upload: u64,
     bucket: InodeNo,
     digest: &str,
-    spare: InodeNo,
+    spare: Option<InodeNo>,
     now: Timestamp,
 ) -> Result<(PartRecord, bool)> {
     let row = tx.get(&schema::part_key(upload, ASSEMBLY))?;
@@ -169,8 +172,13 @@ fn open(
         if assembly.etag == digest {
             return Ok((assembly, false));
         }
-        purge::orphan(tx, assembly.ino)?;
+        if spare.is_some() {
+            purge::orphan(tx, assembly.ino)?;
+        }
     }
+    let spare = spare.ok_or(Error::Busy(
+        "the upload is being completed with another list of parts",
+    ))?;
     // It counts to a quota when it gets its key, and the parts no longer do.
     let record = inode::new(Kind::File, 0, 0, 0, bucket.0, now);
     tx.put(&schema::inode_key(INODE, spare), &schema::encode(&record)?)?;

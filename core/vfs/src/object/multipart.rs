@@ -146,10 +146,12 @@ impl Vfs {
     }
 
     /// Makes a part from a range of an object: shares extents within a bucket, else copies bytes. The
-    /// ETag looks like an MD5 but names the stored ranges: no byte is read to make it.
+    /// ETag looks like an MD5 but names the stored ranges: no byte is read to make it. `expected` is the
+    /// ETag of the source that was looked at: [`Error::Busy`] when it was replaced since.
     pub async fn copy_part(
         &self,
         from: ObjectSource<'_>,
+        expected: Option<&str>,
         range: Option<Range<u64>>,
         bucket: &str,
         key: &[u8],
@@ -157,6 +159,9 @@ impl Vfs {
         number: u32,
     ) -> Result<PartInfo> {
         let source = self.open_source(from).await?;
+        if expected.is_some_and(|etag| etag != source.info().etag) {
+            return Err(Error::Busy("the source of the copy was replaced meanwhile"));
+        }
         let size = source.info().size;
         let range = range.unwrap_or(0..size);
         if range.start > range.end || range.end > size {

@@ -143,7 +143,9 @@ pub(crate) fn place(
     if record.kind == Kind::Directory {
         inode::put_directory_times(tx, ino, record.mtime, record.ctime)?;
     }
-    let meta = object_lock::with_default(&*tx, bucket, &new.key, versioned, &new.meta)?;
+    // A volume is made before it is written, as what a mount makes: nothing holds it.
+    let held = versioned && !new.fixed_size;
+    let meta = object_lock::with_default(&*tx, bucket, &new.key, held, &new.meta)?;
     xattrs::put_object_meta(tx, ino, &meta)?;
     Ok(Placed {
         info: info(&*tx, ino, new.key.bytes(), &record)?,

@@ -49,9 +49,9 @@ impl Vfs {
         precondition: Precondition,
         governance: Governance,
     ) -> Result<Deleted> {
-        let key = Key::new(key)?;
-        let (bucket, core, now) = (bucket.to_owned(), self.core.clone(), clock::now());
         let Some(id) = version else {
+            let key = Key::new(key)?;
+            let (bucket, core, now) = (bucket.to_owned(), self.core.clone(), clock::now());
             let deleted = self
                 .core
                 .write(Durability::Synced, move |tx| {
@@ -62,6 +62,29 @@ impl Vfs {
             self.removed();
             return Ok(deleted);
         };
+        self.remove_version(bucket, key, id, precondition, governance, false)
+            .await
+    }
+
+    /// Removes a version for who saw it noncurrent: what is present by now stays, and so does a delete
+    /// marker whose removal would bring an object back ([`Error::NotEmpty`]).
+    pub(crate) async fn delete_noncurrent(&self, bucket: &str, key: &[u8], id: VersionId) -> Result<Deleted> {
+        let any = Precondition::default();
+        self.remove_version(bucket, key, id, any, Governance::Binds, true)
+            .await
+    }
+
+    async fn remove_version(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        id: VersionId,
+        precondition: Precondition,
+        governance: Governance,
+        noncurrent: bool,
+    ) -> Result<Deleted> {
+        let key = Key::new(key)?;
+        let (bucket, core, now) = (bucket.to_owned(), self.core.clone(), clock::now());
         // For the directories of what may come back.
         let spare = self.core.numbers.take(&self.core.meta, key.depth()).await?;
         // What comes back counted all the time: it must not be refused now.
@@ -78,6 +101,7 @@ impl Vfs {
                         key: &key,
                         id,
                         governance,
+                        noncurrent,
                         now,
                     },
                     &precondition,
@@ -102,6 +126,8 @@ struct Removal<'a> {
     key: &'a Key,
     id: VersionId,
     governance: Governance,
+    /// Only while nothing present goes, and nothing comes back.
+    noncurrent: bool,
     now: Timestamp,
 }
 
@@ -118,11 +144,15 @@ fn remove(
         key,
         id,
         governance,
+        noncurrent,
         now,
     } = removal;
     let versioned = History::of(&*tx, bucket, key.bytes())?.is_some();
     let place = locate(&*tx, bucket, key, id)?;
     let is_present = matches!(place, Some(Place::Present(_)));
+    if noncurrent && is_present {
+        return Ok((Deleted::default(), 0));
+    }
     if !versioned && (is_present || place.is_none()) {
         if id != VersionId::NULL {
             return Ok((
@@ -180,6 +210,10 @@ fn remove(
             deleted.marker = row.record.is_marker();
             let mut made = None;
             if deleted.marker && was_newest && find(&*tx, bucket, key)?.is_none() {
+                let next = row::newest(&*tx, bucket, key.bytes())?;
+                if noncurrent && next.is_some_and(|next| !next.record.is_marker()) {
+                    return Err(Error::NotEmpty);
+                }
                 made = bring_back(tx, removal, spare)?;
             }
             Ok((deleted, made.unwrap_or(0)))

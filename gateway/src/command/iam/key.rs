@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use access::identity::{Answer, NewKey, Order};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Subcommand;
 
 use super::{In, Target, ask, print, show};
@@ -87,7 +87,12 @@ async fn made(target: &Target, order: &Order, to: Option<PathBuf>) -> Result<()>
             }),
             Some(file),
         ) => {
-            write_private(&file, format!("{access_key}:{secret_key}\n").as_bytes())?;
+            let pair = format!("{access_key}:{secret_key}");
+            if let Err(error) = write_private(&file, format!("{pair}\n").as_bytes()) {
+                // It is told this once: whoever made it must not be left without.
+                println!("{pair}");
+                return Err(error).context("the key is made and shown here, but could not be written");
+            }
             println!("{access_key}");
             Ok(())
         }

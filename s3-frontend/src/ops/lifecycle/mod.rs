@@ -11,7 +11,6 @@ use vfs::lifecycle::parse_tags;
 
 use crate::door::Door;
 use crate::error;
-use crate::metadata::check_expected_owner;
 use crate::naming;
 use crate::ops::unset::Absent;
 
@@ -23,7 +22,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketLifecycleConfigurationInput>,
     ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         self.require_bucket(&input.bucket).await?;
         let rules = rules::read(input.lifecycle_configuration)?;
@@ -40,7 +38,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketLifecycleConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-        check_expected_owner(&req.headers)?;
         let found = self.vfs.lifecycle(&req.input.bucket).await;
         let rules = found
             .map_err(error::bucket)?
@@ -55,7 +52,6 @@ impl Door {
         &self,
         req: S3Request<DeleteBucketLifecycleInput>,
     ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-        check_expected_owner(&req.headers)?;
         self.vfs
             .set_lifecycle(&req.input.bucket, None)
             .await

@@ -23,7 +23,6 @@ use crate::integrity::multipart;
 use crate::integrity::record::{
     Checksum, Coverage, PART_CHECKSUMS_HEADER, PartChecksums, PartSizes, PartTag, internal_headers,
 };
-use crate::metadata::check_expected_owner;
 use crate::ops::version;
 use crate::{condition, limits, naming};
 
@@ -154,7 +153,6 @@ impl Door {
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        check_expected_owner(&req.headers)?;
         let vfs = self.on_terms(&req.headers)?;
         let input = req.input;
         let id = upload_id(&input.upload_id)?;
@@ -207,7 +205,12 @@ impl Door {
             }
             Err(error) => return Err(error::upload(error)),
         };
-        let shown = Shown::of(Kept::of(&info.meta)?.as_ref(), customer.as_ref());
+        // Of a repeated completion, too, what follows is for who has the key.
+        let kept = Kept::of(&info.meta)?;
+        if let Some(kept) = &kept {
+            kept.check(customer.as_ref())?;
+        }
+        let shown = Shown::of(kept.as_ref(), customer.as_ref());
         let key_headers = shown.key_headers();
         let expiration = self.expiration(&bucket, &info).await;
         let mut output = CompleteMultipartUploadOutput {

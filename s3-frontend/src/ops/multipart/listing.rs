@@ -8,11 +8,12 @@ use vfs::UploadInfo;
 use super::choice::Choice;
 use super::upload_id;
 use crate::door::Door;
+use crate::encryption::customer::customer_key;
+use crate::encryption::kept::Kept;
 use crate::error;
 use crate::integrity::algorithm::set_checksum;
 use crate::integrity::record::PartTag;
 use crate::limits::MAX_PAGE;
-use crate::metadata::check_expected_owner;
 use crate::naming::{self, NameEncoding};
 use crate::ops::list::{name_encoding, page_size};
 use crate::owner;
@@ -22,17 +23,22 @@ impl Door {
         &self,
         req: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let id = upload_id(&input.upload_id)?;
         let max = page_size(input.max_parts, "max-parts")?;
         let after = input.part_number_marker.unwrap_or(0).max(0);
+        let customer = customer_key!(input)?;
         let (bucket, key) = (input.bucket, input.key);
         let upload = self
             .vfs
             .upload(&bucket, key.as_bytes(), &id)
             .await
             .map_err(error::upload)?;
+        if customer.is_some() {
+            self.check_key(&upload.meta, customer.as_ref(), &req.extensions)?;
+        }
+        // Checksums tell guesses at what a client's key encrypts.
+        let hidden = customer.is_none() && matches!(Kept::of(&upload.meta)?, Some(Kept::Customer { .. }));
         let owner = self.owner_of(&bucket).await?;
         let choice = Choice::of(&upload.meta);
         let (parts, more) = if max == 0 {
@@ -55,7 +61,7 @@ impl Door {
                     size: Some(info.size as i64),
                     ..Part::default()
                 };
-                if let Some((algorithm, value)) = tag.checksum {
+                if let Some((algorithm, value)) = tag.checksum.filter(|_| !hidden) {
                     set_checksum!(part, algorithm, value);
                 }
                 part
@@ -83,7 +89,6 @@ impl Door {
         &self,
         req: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let names = name_encoding(input.encoding_type.as_ref())?;
         let max = page_size(input.max_uploads, "max-uploads")?;

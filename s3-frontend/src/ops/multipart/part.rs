@@ -16,7 +16,6 @@ use crate::ingest::{self, Intake};
 use crate::integrity::algorithm::{checksum_fields, set_checksum};
 use crate::integrity::record::PartTag;
 use crate::integrity::{Algorithm, Demand};
-use crate::metadata::check_expected_owner;
 use crate::ops::copy::source;
 use crate::ops::version;
 use crate::{limits, naming};
@@ -26,7 +25,6 @@ impl Door {
         &self,
         mut req: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        check_expected_owner(&req.headers)?;
         let customer = customer_key!(req.input)?;
         let number = part_number(req.input.part_number)?;
         let id = upload_id(&req.input.upload_id)?;
@@ -80,7 +78,6 @@ impl Door {
         &self,
         req: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let customer = customer_key!(input)?;
         let source_customer = source_key!(input)?;
@@ -136,7 +133,7 @@ impl Door {
         } else {
             drop(source);
             self.vfs
-                .copy_part(from_object, range, bucket, key, &id, number)
+                .copy_part(from_object, Some(&from.etag), range, bucket, key, &id, number)
                 .await
                 .map_err(error::upload)?
         };

@@ -7,7 +7,6 @@ use crate::access::{Asked, Authorizer, BucketAccess, ObjectOwnership as Ownershi
 use crate::acl::{Acl, SETTING, Wish, owner_dto};
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 use crate::ops::version;
 
 /// ACLs are off, and the request wants one that gives something away.
@@ -90,7 +89,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketAclInput>,
     ) -> S3Result<S3Response<GetBucketAclOutput>> {
-        check_expected_owner(&req.headers)?;
         let bucket = Asked::about(&req.extensions)?.bucket()?;
         let off = Acl::private(bucket.owner.clone());
         let acl = if bucket.has_acls() { &bucket.acl } else { &off };
@@ -104,7 +102,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketAclInput>,
     ) -> S3Result<S3Response<PutBucketAclOutput>> {
-        check_expected_owner(&req.headers)?;
         let bucket = Asked::about(&req.extensions)?.bucket()?;
         let input = req.input;
         let document = input.access_control_policy.as_ref();
@@ -134,7 +131,6 @@ impl Door {
         &self,
         req: S3Request<GetObjectAclInput>,
     ) -> S3Result<S3Response<GetObjectAclOutput>> {
-        check_expected_owner(&req.headers)?;
         let bucket = Asked::about(&req.extensions)?.bucket()?;
         let input = &req.input;
         let version = version::asked(input.version_id.as_deref())?;
@@ -155,7 +151,6 @@ impl Door {
         &self,
         req: S3Request<PutObjectAclInput>,
     ) -> S3Result<S3Response<PutObjectAclOutput>> {
-        check_expected_owner(&req.headers)?;
         let asked = Asked::about(&req.extensions)?;
         let bucket = asked.bucket()?;
         let input = req.input;

@@ -6,7 +6,6 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Asked, PUBLIC_ACCESS_BLOCK, PublicAccessBlock};
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 use crate::ops::unset::Absent;
 
 impl Door {
@@ -14,7 +13,6 @@ impl Door {
         &self,
         req: S3Request<PutPublicAccessBlockInput>,
     ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
-        check_expected_owner(&req.headers)?;
         let asked = req.input.public_access_block_configuration;
         let block = PublicAccessBlock {
             block_public_acls: asked.block_public_acls.unwrap_or(false),
@@ -35,7 +33,6 @@ impl Door {
         &self,
         req: S3Request<GetPublicAccessBlockInput>,
     ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
-        check_expected_owner(&req.headers)?;
         let block = Asked::about(&req.extensions)?
             .bucket()?
             .block
@@ -54,7 +51,6 @@ impl Door {
         &self,
         req: S3Request<DeletePublicAccessBlockInput>,
     ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
-        check_expected_owner(&req.headers)?;
         self.vfs
             .set_bucket_setting(&req.input.bucket, PUBLIC_ACCESS_BLOCK, None)
             .await

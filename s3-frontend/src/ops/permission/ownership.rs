@@ -8,7 +8,6 @@ use crate::access::{Asked, OWNERSHIP, ObjectOwnership as Ownership, OwnershipSet
 use crate::acl::{self, Acl, Wish};
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 
 /// What a request that makes a bucket says about who may do what with it.
 pub(crate) struct BucketWishes {
@@ -97,7 +96,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketOwnershipControlsInput>,
     ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
-        check_expected_owner(&req.headers)?;
         let controls = Asked::about(&req.extensions)?.bucket()?.controls.ok_or_else(|| {
             fail(
                 S3ErrorCode::OwnershipControlsNotFoundError,
@@ -117,7 +115,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketOwnershipControlsInput>,
     ) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
-        check_expected_owner(&req.headers)?;
         let bucket = Asked::about(&req.extensions)?.bucket()?;
         let [rule] = req.input.ownership_controls.rules.as_slice() else {
             return Err(fail(
@@ -146,7 +143,6 @@ impl Door {
         &self,
         req: S3Request<DeleteBucketOwnershipControlsInput>,
     ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
-        check_expected_owner(&req.headers)?;
         self.vfs
             .set_bucket_setting(&req.input.bucket, OWNERSHIP, Some(written(None)?))
             .await

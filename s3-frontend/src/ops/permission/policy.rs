@@ -7,7 +7,6 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use crate::access::{Asked, POLICY, denied};
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 use crate::ops::unset::Absent;
 
 impl Door {
@@ -15,7 +14,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketPolicyInput>,
     ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-        check_expected_owner(&req.headers)?;
         let bucket = Asked::about(&req.extensions)?.bucket()?;
         let PutBucketPolicyInput {
             bucket: name, policy, ..
@@ -39,7 +37,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketPolicyInput>,
     ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
-        check_expected_owner(&req.headers)?;
         let kept = self
             .vfs
             .bucket_setting(&req.input.bucket, POLICY)
@@ -54,7 +51,6 @@ impl Door {
         &self,
         req: S3Request<DeleteBucketPolicyInput>,
     ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
-        check_expected_owner(&req.headers)?;
         self.vfs
             .set_bucket_setting(&req.input.bucket, POLICY, None)
             .await
@@ -70,7 +66,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketPolicyStatusInput>,
     ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
-        check_expected_owner(&req.headers)?;
         let bucket = Asked::about(&req.extensions)?.bucket()?;
         let block = bucket.block();
         let by_policy = bucket.policy_is_public && !block.restrict_public_buckets;

@@ -6,7 +6,6 @@ use vfs::{VersionEntry, VersionPage, VersionRequest};
 use super::asked;
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 use crate::naming;
 use crate::naming::NameEncoding;
 use crate::ops::list::{common_prefixes, name_encoding, page_size};
@@ -16,7 +15,6 @@ impl Door {
         &self,
         req: S3Request<ListObjectVersionsInput>,
     ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-        check_expected_owner(&req.headers)?;
         let input = req.input;
         let names = name_encoding(input.encoding_type.as_ref())?;
         let after_id = asked(input.version_id_marker.as_deref().filter(|id| !id.is_empty()))?;

@@ -5,7 +5,6 @@ use vfs::Versioning;
 
 use crate::door::Door;
 use crate::error::{self, fail};
-use crate::metadata::check_expected_owner;
 use crate::ops::object_lock::invalid_bucket_state;
 
 impl Door {
@@ -13,7 +12,6 @@ impl Door {
         &self,
         req: S3Request<GetBucketVersioningInput>,
     ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-        check_expected_owner(&req.headers)?;
         let versioning = self
             .vfs
             .versioning(&req.input.bucket)
@@ -33,7 +31,6 @@ impl Door {
         &self,
         req: S3Request<PutBucketVersioningInput>,
     ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
-        check_expected_owner(&req.headers)?;
         let setting = req.input.versioning_configuration;
         match setting.mfa_delete.as_ref().map(MFADelete::as_str) {
             None | Some(MFADelete::DISABLED) => {}
