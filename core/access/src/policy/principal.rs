@@ -281,7 +281,7 @@ mod tests {
             assert_eq!(about(name.clone(), false, &ann), Some(About::Account));
             assert_eq!(about(name.clone(), false, &of_user(2, "ann")), None);
             assert_eq!(about(name.clone(), false, &anonymous()), None);
-            assert_eq!(about(name.clone(), true, &ann), None);
+            assert_eq!(about(name.clone(), true, &ann), Some(About::Himself));
             assert_eq!(about(name, true, &anonymous()), Some(About::Himself));
         }
         let user = json!({"AWS": format!("arn:aws:iam::{number}:user/ann")});

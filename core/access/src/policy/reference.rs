@@ -50,7 +50,7 @@ fn speaks(statement: &Value, question: Question<'_>) -> Option<bool> {
     };
     let himself = match (statement.get("Principal"), statement.get("NotPrincipal")) {
         (Some(principal), _) => names(principal)?,
-        (None, Some(principal)) if names(principal).is_none() => true,
+        (None, Some(principal)) if names(principal) != Some(true) => true,
         _ => return None,
     };
     let fits = |plain: &str, negated: &str, text: &str, fold: bool| {
