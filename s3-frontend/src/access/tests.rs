@@ -260,3 +260,27 @@ async fn a_damaged_policy_shuts_the_bucket_to_all_but_its_owner() {
     assert!(!w.may(&user(2, Some(everything)), "GetObject", "k").await);
     assert!(w.may(&account(2), "DeleteBucketPolicy", "").await);
 }
+
+#[tokio::test]
+async fn snapshots_and_trash_are_under_the_policies_of_what_they_were_taken_from() {
+    let w = World::new().await;
+    w.set_policy(
+        r#"[{"Effect":"Allow","Principal":"*","Action":["s3:GetObject","s3:ListBucket"],
+            "Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]},
+            {"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/private/*"}]"#,
+    )
+    .await;
+    for key in ["public/x", ".snapshots/S/public/x", "d/.snapshots/private@S"] {
+        assert!(w.may(&Caller::Anonymous, "GetObject", key).await, "{key}");
+    }
+    for key in [
+        "private/x",
+        ".snapshots/S/private/x",
+        "private/.snapshots/S/x",
+        ".snapshots/private@S/x",
+        ".snapshots/private:x@S",
+        ".trash/2026-x",
+    ] {
+        assert!(!w.may(&Caller::Anonymous, "GetObject", key).await, "{key}");
+    }
+}

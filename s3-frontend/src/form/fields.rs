@@ -229,6 +229,21 @@ mod tests {
     }
 
     #[test]
+    fn a_form_without_an_end_or_with_names_without_end_is_broken_off() {
+        let endless = "x".repeat(BEFORE_FILE + 100_000);
+        let head = format!("--XX\r\nContent-Disposition: form-data; name=\"{endless}\"\r\n\r\n");
+        assert!(run(endless.as_bytes(), 8192).is_err());
+        assert!(run(head.as_bytes(), 8192).is_err());
+        let places = "${filename}".repeat(1_000);
+        let long = format!("name=\"file\"; filename=\"{}\"", "y".repeat(100_000));
+        let body = form(&[("name=\"key\"", &places), (&long, "bytes")]);
+        assert_eq!(
+            run(body.as_bytes(), 8192),
+            Err("MaxPostPreDataLengthExceeded".to_owned())
+        );
+    }
+
+    #[test]
     fn fields_before_the_file_count() {
         let body = form(&[
             ("name=\"KeY\"", "a/${filename}"),

@@ -285,6 +285,19 @@ async fn roles_are_taken_by_whom_they_trust() {
     };
     order(&harness, attach).await;
     sts(&ann, None, &ask).await.expect(200);
+    // It is asked about the role that is taken, however the request spells it.
+    let document = format!(
+        r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"{}"}}}}"#,
+        arn.replace("role/night", "role/day*")
+    );
+    let put = Order::PutPolicy {
+        account: None,
+        name: "take".into(),
+        document,
+    };
+    order(&harness, put).await;
+    let spelt = ask.replace("role/night", "role/day/night");
+    assert_eq!(sts(&ann, None, &spelt).await.status, 403);
 
     for (form, status, code) in [
         (format!("{ask}&DurationSeconds=3601"), 400, "ValidationError"),
