@@ -12,7 +12,7 @@ fn keys_checksums_and_rules_by_an_sdk() -> Result<()> {
         return Ok(());
     };
     let scratch = tempfile::tempdir()?;
-    let product = Product::start(&scratch.path().join("data"), &["--no-mount"])?;
+    let product = Product::start(&scratch.path().join("data"), &[])?;
     let s3 = &product.ready.s3;
     let output = tools::run(
         Command::new(python)
